@@ -1,0 +1,1 @@
+"""How many rows become few calls, and how each of them ends. Knows no CRM."""

@@ -1,0 +1,1 @@
+"""How one CRM takes a batch of rows."""

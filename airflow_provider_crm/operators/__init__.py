@@ -1,0 +1,1 @@
+"""The Airflow tasks, one file a CRM."""

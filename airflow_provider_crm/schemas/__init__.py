@@ -1,0 +1,1 @@
+"""What the records of a CRM look like: typed, validated, the vendor's quirks normalised."""
