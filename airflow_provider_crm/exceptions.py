@@ -96,6 +96,9 @@ class CrmRequestError(CrmError):
 class CrmNotFoundError(CrmRequestError):
     """The CRM has no such record (404)."""
 
+    #: An earlier try of the same call got no answer, so that a delete may have removed it itself.
+    after_unknown = False
+
 
 class CrmTooLargeError(CrmRequestError):
     """The CRM refuses the call for its size (413, 414, 431): a smaller one may pass."""

@@ -1,0 +1,452 @@
+"""From an Airflow connection to a checked answer: the one way in which this package talks to a CRM.
+
+Knows HTTP, authentication, retries, limits and redirects; knows neither a vendor's calls nor rows of a source.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import quote, urlencode, urljoin
+
+import msgspec
+import requests
+import requests.adapters
+import urllib3.exceptions
+
+from airflow_provider_crm import __version__
+from airflow_provider_crm._compat import BaseHook
+from airflow_provider_crm.exceptions import (
+    CrmAuthenticationError,
+    CrmConnectionError,
+    CrmError,
+    CrmInputError,
+    CrmNotFoundError,
+    CrmOutcomeUnknownError,
+    CrmRateLimitError,
+    CrmRedirectError,
+    CrmRequestError,
+    CrmTooLargeError,
+    CrmTransientError,
+    CrmUnreadableAnswerError,
+    redact,
+)
+from airflow_provider_crm.hooks.answers import UnreadableError, vendor_errors
+from airflow_provider_crm.hooks.auth import CrmAuth
+from airflow_provider_crm.hooks.forms import connection_form_widgets, ui_field_behaviour
+from airflow_provider_crm.hooks.log_privacy import no_urls_in_logs
+from airflow_provider_crm.hooks.retry import AttemptError, never_sent, reset_in, retrying, seconds_asked
+from airflow_provider_crm.hooks.settings import E, Settings, origin, read_settings
+from airflow_provider_crm.hooks.throttle import EvenPacer, Throttle, Unpaced
+
+T = TypeVar("T")
+S = TypeVar("S")
+
+CONNECT_TIMEOUT = 10.0
+MAX_REDIRECTS = 5
+DEFAULT_CONCURRENCY = 8
+#: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
+RETRY_BUDGET = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a vendor's API, before it becomes a request.
+
+    :param method: the HTTP verb.
+    :param path: template below the base URL, such as ``/customers/{id}``; shown in errors as it is.
+    :param values: what stands in the path's braces; encoded here.
+    :param query: names and values, encoded here.
+    :param body: the encoded JSON or form.
+    :param content_type: of the body.
+    :param repeatable: whether sending it twice leaves the CRM as sending it once does.
+    :param url: the whole URL when it is not below the base URL.
+    """
+
+    method: str
+    path: str
+    values: Mapping[str, object] = field(default_factory=dict)
+    query: Sequence[tuple[str, str]] = ()
+    body: bytes | None = None
+    content_type: str = "application/json"
+    repeatable: bool = True
+    url: str | None = None
+    auth: CrmAuth | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.method} {self.path}"
+
+    def url_below(self, base_url: str) -> str:
+        """Build the URL, every value percent-encoded."""
+        url = self.url or base_url + self.path.format_map(
+            {name: _path_segment(name, value) for name, value in self.values.items()}
+        )
+        return f"{url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else url
+
+
+def _path_segment(name: str, value: object) -> str:
+    text = str(value).strip()
+    # An empty segment or dots would lead to another resource than the one that is meant.
+    if text in ("", ".", ".."):
+        raise CrmInputError(f"{name} is empty or cannot stand in a path")
+    return quote(text, safe="")
+
+
+class Counters:
+    """How many requests a hook has sent, and how many of them again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.retries = 0
+
+    def sent(self) -> None:
+        with self._lock:
+            self.requests += 1
+
+    def repeated(self) -> None:
+        with self._lock:
+            self.retries += 1
+
+
+class CrmHook(BaseHook, Generic[E]):
+    """The base of the three hooks. Safe to share between threads; nothing is looked up before the first call.
+
+    :param conn_id: the Airflow connection.
+    :param concurrency: calls in flight at once; the connection's extra and then 8 otherwise.
+    """
+
+    conn_name_attr: ClassVar[str]
+    default_conn_name: ClassVar[str]
+    conn_type: ClassVar[str]
+    hook_name: ClassVar[str]
+    default_url: ClassVar[str]
+    extras_type: type[E]
+
+    #: Seconds; a smaller one makes an answer to a person faster.
+    retry_budget = RETRY_BUDGET
+
+    def __init__(self, conn_id: str, *, concurrency: int | None = None) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+        self.counters = Counters()
+        self._concurrency = concurrency
+        self._closing = threading.Event()
+        self._local = threading.local()
+        self._making = threading.Lock()
+        self._made: _Shared | None = None
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Give Airflow < 3.2 the form; later versions read it from the provider's metadata."""
+        return connection_form_widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Give Airflow < 3.2 the form's labels; later versions read them from the provider's metadata."""
+        return ui_field_behaviour(cls.conn_type)
+
+    @cached_property
+    def settings(self) -> Settings[E]:
+        """The connection, checked.
+
+        :raises CrmConnectionError: it does not exist, or something in it cannot be used.
+        """
+        return read_settings(
+            self.get_connection(self.conn_id), default_url=self.default_url, extras_type=self.extras_type
+        )
+
+    @property
+    def concurrency(self) -> int:
+        """Calls in flight at once."""
+        return self._concurrency or self.settings.extras.concurrency or DEFAULT_CONCURRENCY
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Try the credentials with one cheap read.
+
+        :return: whether it worked, and a sentence for the person who asked.
+        """
+        self.retry_budget = 10.0
+        try:
+            return True, self._probe()
+        except (CrmError, ValueError) as error:
+            return False, str(error)
+
+    def close(self) -> None:
+        """Give up calls that wait, and the connections that are kept open."""
+        self._closing.set()
+        with self._making:
+            if self._made is not None:
+                self._made.pool.shutdown(wait=False, cancel_futures=True)
+                self._made.adapter.close()
+
+    def side_by_side(self, function: Callable[[S], T], items: Iterable[S]) -> list[T]:
+        """Call a function for many items, as many at once as calls may be in flight.
+
+        :return: the results in the order of the items.
+        """
+        todo = list(items)
+        if len(todo) < 2:
+            return [function(item) for item in todo]
+        return list(self._shared.pool.map(function, todo))
+
+    # What a vendor's hook adds
+
+    def _auth(self) -> CrmAuth:
+        raise NotImplementedError
+
+    def _probe(self) -> str:
+        raise NotImplementedError
+
+    # The way of a call
+
+    def request(self, call: Call, read: Callable[[bytes], T]) -> T:
+        """Send a call until its answer can be read, as far as repeating it is safe.
+
+        :param call: what to send.
+        :param read: turns the body of a successful answer into the result; raises
+            :class:`~airflow_provider_crm.hooks.answers.UnreadableError` when it cannot.
+        :raises CrmAuthenticationError: 401 or 403.
+        :raises CrmRequestError: the CRM refuses the call for what is in it; it was not applied.
+        :raises CrmOutcomeUnknownError: a call that is not repeatable may have been applied.
+        :raises CrmTransientError: no usable answer within the time for retries; a later try may pass.
+        """
+        failures: list[AttemptError] = []
+
+        def attempt() -> T:
+            if failures:
+                self.counters.repeated()
+            try:
+                return self._attempt(call, read)
+            except AttemptError as error:
+                failures.append(error)
+                raise
+
+        loop = retrying(
+            repeatable=call.repeatable,
+            max_retries=self.settings.extras.max_retries,
+            budget=self.retry_budget,
+            closing=self._closing,
+        )
+        try:
+            return loop(attempt)
+        except AttemptError as error:
+            last = error
+        except CrmNotFoundError as error:
+            error.after_unknown = any(failure.maybe_applied for failure in failures)
+            raise
+        raise self._given_up(call, last, len(failures))
+
+    @staticmethod
+    def _given_up(call: Call, last: AttemptError, tries: int) -> CrmTransientError:
+        detail: dict[str, Any] = {"call": call.name, "status": last.status, "retry_after": last.retry_after}
+        if last.maybe_applied and not call.repeatable:
+            return CrmOutcomeUnknownError(
+                f"{last}. Whether the CRM applied it is unknown: look there before sending it again", **detail
+            )
+        message = f"{last}. Given up after {tries} tries; a later run may pass"
+        if last.status == 429:
+            return CrmRateLimitError(message, **detail)
+        if isinstance(last, _UnreadableAttemptError):
+            return CrmUnreadableAnswerError(message, **detail)
+        return CrmTransientError(message, **detail)
+
+    def _attempt(self, call: Call, read: Callable[[bytes], T]) -> T:
+        auth = call.auth or self._shared.auth
+        request = self._prepare(call, auth)
+        response, body = self._exchange(call, request)
+        if response.status_code == 401 and auth.renew(request):
+            response, body = self._exchange(call, self._prepare(call, auth))
+        self._check(call, response, body)
+        try:
+            return read(body)
+        except UnreadableError as error:
+            problem = str(error)
+        raise _UnreadableAttemptError(
+            f"{call.name} was answered {response.status_code} with {problem}",
+            call=call.name,
+            status=response.status_code,
+            maybe_applied=True,
+        )
+
+    def _prepare(self, call: Call, auth: CrmAuth) -> requests.PreparedRequest:
+        headers = {"Accept": "application/json", "Content-Type": call.content_type}
+        try:
+            return self._session.prepare_request(
+                requests.Request(
+                    call.method,
+                    call.url_below(self.settings.base_url),
+                    headers=headers,
+                    data=call.body,
+                    auth=auth,
+                )
+            )
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+            pass  # its message quotes the credentials
+        raise CrmConnectionError(
+            f"Connection {self.conn_id!r}: the host or the credentials hold characters that HTTP cannot carry"
+        )
+
+    def _exchange(self, call: Call, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
+        """Send a request and follow redirects as far as credentials may go."""
+        for _ in range(MAX_REDIRECTS + 1):
+            response, body = self._send(call, request)
+            location = response.headers.get("Location")
+            if response.status_code not in (301, 302, 303, 307, 308) or not location:
+                return response, body
+            if response.status_code == 303 and not call.repeatable:
+                # "See other" is an answer to a call that was carried out.
+                raise AttemptError(f"{call.name} was answered 303", call=call.name, maybe_applied=True)
+            request = request.copy()
+            request.url = _redirect_target(call, str(request.url), location)
+        raise CrmRedirectError(f"{call.name} is redirected in a circle", call=call.name)
+
+    def _send(self, call: Call, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
+        timeouts = (min(CONNECT_TIMEOUT, self.settings.extras.timeout), self.settings.extras.timeout)
+        with self._shared.throttle.slot(), no_urls_in_logs():
+            self.counters.sent()
+            try:
+                response = self._session.send(
+                    request, allow_redirects=False, timeout=timeouts, **self._shared.environment
+                )
+                with response:
+                    # Several times as fast as `.content`, which reads ten KiB at a time.
+                    body: bytes = response.raw.read(decode_content=True)
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                failure = error
+            else:
+                self._heed(response)
+                return response, body
+        raise _failure(call, failure)
+
+    def _heed(self, response: requests.Response) -> None:
+        headers = response.headers
+        if response.status_code in (429, 503) and (asked := seconds_asked(headers)):
+            self._shared.throttle.pause(asked)
+        left, window = headers.get("X-RateLimit-Remaining", ""), reset_in(headers)
+        if left.isdecimal() and window is not None:
+            limit = headers.get("X-RateLimit-Limit", "")
+            self._shared.throttle.announce(
+                left=int(left), reset_in=window, limit=int(limit) if limit.isdecimal() else None
+            )
+
+    def _check(self, call: Call, response: requests.Response, body: bytes) -> None:
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        errors = vendor_errors(body)
+        said = "; ".join(errors) or response.reason or "no reason given"
+        message = f"{call.name} was answered {status}: {redact(said)}"
+        if status == 429 or status == 408 or status >= 500:
+            raise AttemptError(
+                message,
+                call=call.name,
+                status=status,
+                retry_after=seconds_asked(response.headers),
+                maybe_applied=status != 429,
+            )
+        if status in (401, 403):
+            raise CrmAuthenticationError(
+                f"{message}. Check the credentials of connection {self.conn_id!r} and what they may do",
+                call=call.name,
+                status=status,
+            )
+        kind = {404: CrmNotFoundError, 413: CrmTooLargeError, 414: CrmTooLargeError, 431: CrmTooLargeError}
+        raise kind.get(status, CrmRequestError)(
+            message, reason=said, errors=errors, call=call.name, status=status
+        )
+
+    # What all threads share
+
+    @property
+    def _shared(self) -> _Shared:
+        with self._making:
+            if self._made is None:
+                self._made = self._make()
+        return self._made
+
+    def _make(self) -> _Shared:
+        extras = self.settings.extras
+        concurrency = self.concurrency
+        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=concurrency)
+        pacer = EvenPacer(extras.requests_per_minute) if extras.requests_per_minute else Unpaced()
+        return _Shared(
+            auth=self._auth(),
+            throttle=Throttle(concurrency, pacer, self._closing),
+            pool=ThreadPoolExecutor(concurrency, thread_name_prefix=self.conn_type),
+            adapter=adapter,
+            # Asking the environment for proxies on every call costs a third of the call.
+            environment=requests.Session().merge_environment_settings(
+                self.settings.base_url, {}, True, extras.verify, None
+            ),
+        )
+
+    @property
+    def _session(self) -> requests.Session:
+        """One session a thread, all of them on one pool of connections."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = requests.Session()
+            session.mount("https://", self._shared.adapter)
+            session.mount("http://", self._shared.adapter)
+            session.headers["User-Agent"] = f"airflow-provider-crm/{__version__}"
+            self._local.session = session
+        return session
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What the threads of one hook have in common."""
+
+    auth: CrmAuth
+    throttle: Throttle
+    pool: ThreadPoolExecutor
+    adapter: requests.adapters.HTTPAdapter
+    environment: Mapping[str, Any]
+
+
+class _UnreadableAttemptError(AttemptError):
+    """The answer came and could not be read."""
+
+
+def _redirect_target(call: Call, url: str, location: str) -> str:
+    target = urljoin(url, location)
+    (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target)
+    upgraded = (scheme, port, to_scheme, to_port) == ("http", 80, "https", 443)
+    if host != to_host or ((scheme, port) != (to_scheme, to_port) and not upgraded):
+        raise CrmRedirectError(
+            f"{call.name} is redirected to {to_scheme}://{to_host}:{to_port}, which the connection does not name; "
+            f"nothing was sent there. Put the right base URL into the connection",
+            call=call.name,
+        )
+    return target
+
+
+def _failure(call: Call, error: Exception) -> CrmError:
+    """Say what became of a request that got no whole answer, without its URL, which may name a person."""
+    kind = type(error).__name__
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return CrmConnectionError(
+            f"{call.name}: the server's certificate is not trusted; see the extra `verify`"
+        )
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+        kind = "no answer in time"
+    if never_sent(error):
+        return AttemptError(f"{call.name} could not be sent ({kind})", call=call.name, maybe_applied=False)
+    return AttemptError(f"{call.name} got no whole answer ({kind})", call=call.name, maybe_applied=True)
+
+
+def encode_json(value: object) -> bytes:
+    """Encode a request's body."""
+    return msgspec.json.encode(value)
+
+
+def iterate(pages: Iterable[Sequence[T]]) -> Iterator[T]:
+    """Turn pages into rows."""
+    for page in pages:
+        yield from page

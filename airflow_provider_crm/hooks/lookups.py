@@ -1,0 +1,58 @@
+"""How many keys fit into one query string, which no vendor tells. Knows no HTTP and no vendor."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TypeVar
+from urllib.parse import quote
+
+from airflow_provider_crm.exceptions import CrmRequestError
+
+T = TypeVar("T")
+
+#: Characters of the encoded list; common servers take 8 KiB for the whole request line.
+LONGEST = 7000
+
+
+class Lookups:
+    """Cuts a list of keys into queries: long ones first, shorter ones once the server has refused one."""
+
+    def __init__(self) -> None:
+        self._longest = LONGEST
+        self._lock = threading.Lock()
+
+    def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:
+        """Group keys so that each group's encoded list is as long as the server is known to take."""
+        group: list[str] = []
+        length = 0
+        for key in keys:
+            size = _size(key)
+            if group and length + size > self._longest:
+                yield group
+                group, length = [], 0
+            group.append(key)
+            length += size
+        if group:
+            yield group
+
+    def read(self, group: Sequence[str], fetch: Callable[[Sequence[str]], list[T]]) -> list[T]:
+        """Look up one group, in halves when the server refuses it whole.
+
+        :raises CrmRequestError: a single key is refused.
+        """
+        try:
+            return fetch(group)
+        except CrmRequestError:
+            if len(group) == 1:
+                raise
+        middle = len(group) // 2
+        found = self.read(group[:middle], fetch) + self.read(group[middle:], fetch)
+        # Only now is it sure that the length was at fault, and not one of the keys.
+        with self._lock:
+            self._longest = min(self._longest, max(sum(map(_size, group)) // 2 + 1, _size(group[0])))
+        return found
+
+
+def _size(key: str) -> int:
+    return len(quote(key, safe="")) + 3  # and an encoded comma

@@ -1,0 +1,142 @@
+"""When the next call may leave: calls in flight, calls a minute, the quota and the pauses a CRM announces.
+
+Knows time and threads only, no HTTP and no vendor. One :class:`Throttle` is shared by all threads of a hook.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from airflow_provider_crm.exceptions import CrmError
+
+
+class Pacer(Protocol):
+    """Spreads calls over time."""
+
+    def reserve(self) -> float:
+        """Take the next place and tell how many seconds from now it is."""
+
+
+class EvenPacer:
+    """A GCRA with a burst of one: calls leave at even distances, never in bursts.
+
+    Libraries that were measured let a whole second's quota through at once.
+
+    :param per_minute: calls a minute.
+    """
+
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = 60.0 / per_minute
+        self._clock = clock
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def reserve(self) -> float:
+        with self._lock:
+            now = self._clock()
+            place = max(now, self._next)
+            self._next = place + self._interval
+        return place - now
+
+
+class Unpaced:
+    """No bound on calls a minute."""
+
+    def reserve(self) -> float:
+        return 0.0
+
+
+class _Quota:
+    """The calls that a CRM says are left until a moment, less those that left since it said so."""
+
+    def __init__(self, limit: int | None, left: int, resets_at: float) -> None:
+        self.limit = limit
+        self.left = left
+        self.resets_at = resets_at
+        self.last_leave = 0.0
+
+    def delay(self, now: float) -> float:
+        if self.left <= 0:
+            return self.resets_at - now
+        if self.limit is not None and self.left > self.limit / 2:
+            return 0.0  # far from the limit: a short job need not be slowed down
+        return self.last_leave + (self.resets_at - now) / self.left - now
+
+
+class Throttle:
+    """Admits calls one by one.
+
+    :param concurrency: calls in flight at once.
+    :param pacer: the bound on calls a minute.
+    :param closing: set when the task ends; waiting calls then give up.
+    """
+
+    def __init__(self, concurrency: int, pacer: Pacer, closing: threading.Event) -> None:
+        self._slots = threading.BoundedSemaphore(concurrency)
+        self._pacer = pacer
+        self._closing = closing
+        self._lock = threading.Lock()
+        self._in_flight = 0
+        self._resume_at = 0.0
+        self._quota: _Quota | None = None
+
+    @contextmanager
+    def slot(self) -> Iterator[None]:
+        """Wait until one more call may leave, and count it as in flight meanwhile.
+
+        :raises CrmError: the task ended while the call was waiting.
+        """
+        with self._slots:
+            self._wait(self._pacer.reserve())
+            while (delay := self._admit()) > 0:
+                self._wait(delay)
+            try:
+                yield
+            finally:
+                with self._lock:
+                    self._in_flight -= 1
+
+    def pause(self, seconds: float) -> None:
+        """Let no call leave for a while: the CRM asked for it."""
+        with self._lock:
+            self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+
+    def announce(self, *, left: int, reset_in: float, limit: int | None) -> None:
+        """Take note of the quota in an answer; to be called while its call is still in flight.
+
+        :param left: calls that the CRM still takes before the reset.
+        :param reset_in: seconds until then.
+        :param limit: calls it takes in a whole window, where it says so.
+        """
+        with self._lock:
+            others = max(self._in_flight - 1, 0)
+            resets_at = time.monotonic() + reset_in
+            known = self._quota
+            if known is None or resets_at - known.resets_at > 2.0:
+                # The other calls in flight may not be in the CRM's count yet.
+                self._quota = _Quota(limit, left - others, resets_at)
+            elif left < known.left:  # somebody else uses the same key
+                known.left = left - others
+
+    def _admit(self) -> float:
+        with self._lock:
+            now = time.monotonic()
+            if self._quota is not None and now >= self._quota.resets_at:
+                self._quota = None
+            delay = self._resume_at - now
+            if self._quota is not None:
+                delay = max(delay, self._quota.delay(now))
+            if delay <= 0:
+                self._in_flight += 1
+                if self._quota is not None:
+                    self._quota.left -= 1
+                    self._quota.last_leave = now
+            return delay
+
+    def _wait(self, seconds: float) -> None:
+        if seconds > 0 and self._closing.wait(seconds):
+            raise CrmError("The task ended before this call was made")

@@ -1,0 +1,256 @@
+"""Mindbaz' records: what its answers look like, and how a source's values become a subscriber's fields.
+
+Knows no HTTP. Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gestion des abonnés") unless said.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+#: Field ids that the vendor's page names.
+ID, EMAIL, STATUS, CLIENT_ID, UNSUBSCRIBED_AT = 0, 1, 7, 43, 4
+#: The code of field 7 that means subscribed; every other one is some way of not being subscribed.
+SUBSCRIBED = 0
+UNSUBSCRIBED = 1
+#: What a call takes at most.
+MAX_SUBSCRIBERS = 5000
+#: The server reads and shows local times; its samples carry +02:00 in summer and +01:00 in winter.
+ZONE = ZoneInfo("Europe/Paris")
+
+Subscriber = dict[str, Any]
+"""``{"id": int, "fields": {field id: value}}``."""
+
+
+class FieldData(msgspec.Struct):
+    idField: int | str  # noqa: N815 - the vendor's name
+    value: Any = None
+
+
+class SubscriberData(msgspec.Struct):
+    id: int | str | None = None
+    fields: list[FieldData] | None = None
+
+    def plain(self) -> Subscriber:
+        fields = {int(field.idField): field.value for field in self.fields or ()}
+        number = fields.get(ID) if self.id is None else self.id
+        return {"id": -1 if number is None else int(number), "fields": fields}
+
+
+#: An answer's data when nothing was found: not an empty list.
+NOTHING = b"null"
+
+
+class Answer(msgspec.Struct):
+    """The envelope of every answer: ``success`` alone proves nothing, see :class:`SubscriberData`'s id of -1."""
+
+    success: bool
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    error: Any = None
+
+
+def subscribers_of(data: bytes) -> list[Subscriber]:
+    """Read the subscribers of an answer; none found is ``null``.
+
+    :raises msgspec.ValidationError: another shape than documented.
+    """
+    rows = msgspec.json.decode(data, type=list[SubscriberData] | None)
+    return [row.plain() for row in rows or ()]
+
+
+def wire_subscriber(subscriber: Mapping[str, Any]) -> dict[str, Any]:
+    """Write a subscriber as POST and PUT want it; without an id it is to be created."""
+    fields = [{"idField": int(field), "value": value} for field, value in subscriber["fields"].items()]
+    number = subscriber.get("id")
+    return {"fields": fields} if number is None else {"id": int(number), "fields": fields}
+
+
+class FieldType(msgspec.Struct, frozen=True):
+    """One field of a site, and how values are written into it."""
+
+    id: int
+    name: str
+    type: int = 0
+    length: int = 0
+    choices: tuple[tuple[int, str], ...] = ()
+    label: str = ""
+
+    def convert(self, value: Any) -> Any:
+        """Turn a source's value into the one the vendor documents for this type of field.
+
+        :raises ValueError: it cannot stand in this field; the message says what can.
+        """
+        return _CONVERTERS.get(self.type, _as_is)(self, value)
+
+
+TEXT, INTEGER, DATE, LIST, BOOLEAN = 1, 2, 3, 4, 5
+
+#: Types of the system fields, for a key that may not read the list of fields.
+SYSTEM_FIELDS = {
+    field.id: field
+    for field in (
+        FieldType(EMAIL, "Email", TEXT),
+        FieldType(2, "First subscription date", DATE),
+        FieldType(3, "Last subscription date", DATE),
+        FieldType(UNSUBSCRIBED_AT, "Unsubscription date", DATE),
+        FieldType(STATUS, "Status", LIST),
+        FieldType(20, "Birth date", DATE),
+        FieldType(CLIENT_ID, "IdClient", TEXT),
+    )
+}
+
+
+def field_type(data: Mapping[str, Any]) -> FieldType:
+    """Read one item of the site's list of fields (learn.mindbaz.com, "Gestion des champs")."""
+    return FieldType(
+        id=int(data["id"]),
+        name=str(data.get("name") or ""),
+        type=_int(data.get("fieldType")),
+        length=_int(data.get("length")),
+        choices=tuple(
+            (int(choice["key"]), str(choice.get("value") or ""))
+            for choice in data.get("list") or ()
+            if isinstance(choice, Mapping) and str(choice.get("key", "")).lstrip("-").isdecimal()
+        ),
+        label=str(data.get("description") or ""),
+    )
+
+
+class Fields:
+    """The fields of a site, found by id or by name.
+
+    :param known: the site's fields; empty where they could not be read.
+    """
+
+    def __init__(self, known: Iterable[FieldType]) -> None:
+        self._by_id = {field.id: field for field in known}
+        self._complete = bool(self._by_id)
+        self._by_name: dict[str, FieldType] = {
+            "email": SYSTEM_FIELDS[EMAIL],
+            "idclient": SYSTEM_FIELDS[CLIENT_ID],
+        }
+        for field in self._by_id.values():
+            if field.label:
+                self._by_name.setdefault(field.label.casefold(), field)
+        self._by_name |= {field.name.casefold(): field for field in self._by_id.values() if field.name}
+
+    def find(self, name: str | int) -> FieldType | None:
+        """Find a field by its id (``14``, ``"14"``, ``"fld14"``), name or label, in any case."""
+        text = str(name).strip().casefold()
+        number = text.removeprefix("fld")
+        if not number.isdecimal():
+            return self._by_name.get(text)
+        known = self._by_id.get(int(number))
+        if known is None and not self._complete:
+            return SYSTEM_FIELDS.get(int(number), FieldType(int(number), f"field {number}"))
+        return known
+
+    def names(self) -> list[str]:
+        """Give the names to choose from, for an error message."""
+        return sorted(field.name for field in self._by_id.values() if field.name)
+
+
+def normal_email(value: Any) -> str:
+    """Trim and lower-case an e-mail.
+
+    :raises ValueError: empty, or something that no server takes for an address.
+    """
+    email = str("" if value is None else value).strip().lower()
+    if not email:
+        raise ValueError("the e-mail is empty")
+    local, at, domain = email.partition("@")
+    if not (local and at and domain) or any(sign.isspace() or sign in ",;" for sign in email):
+        raise ValueError("this is not an e-mail address")
+    return email
+
+
+def date_text(value: Any) -> str:
+    """Write a moment as the vendor's sample does: local time, to the minute.
+
+    :param value: a datetime or date, or text such as ``2023-01-04 17:39:00``; one with a zone is converted.
+    :raises ValueError: no date.
+    """
+    moment = _moment(value)
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(ZONE)
+    return moment.strftime("%Y/%m/%d %H:%M")
+
+
+def _moment(value: Any) -> dt.datetime:
+    if isinstance(value, dt.datetime):
+        return value
+    if isinstance(value, dt.date):
+        return dt.datetime(value.year, value.month, value.day)
+    try:
+        return dt.datetime.fromisoformat(str(value).strip().replace("/", "-"))
+    except ValueError:
+        raise ValueError("a date is written YYYY-MM-DD or YYYY-MM-DD HH:MM:SS") from None
+
+
+def _int(value: Any) -> int:
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _text(field: FieldType, value: Any) -> str:
+    if isinstance(value, (dict, list)):
+        raise ValueError("a text is expected")
+    text = str(value)
+    if field.length and len(text) > field.length:
+        raise ValueError(f"the text has {len(text)} characters, the field takes {field.length}")
+    return text
+
+
+def _integer(field: FieldType, value: Any) -> int:
+    try:
+        number = float(value) if not isinstance(value, str) else None
+        whole = int(value) if number is None else int(number)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError("a whole number is expected") from None
+    if number is not None and number != whole:
+        raise ValueError("a whole number is expected")
+    return whole
+
+
+def _choice(field: FieldType, value: Any) -> int:
+    text = str(value).strip()
+    keys = {str(key) for key, _ in field.choices}
+    if text.lstrip("-").isdecimal() and (not keys or text in keys):
+        return int(text)
+    for key, label in field.choices:
+        if label.casefold() == text.casefold():
+            return key
+    allowed = ", ".join(f"{key} ({label})" for key, label in field.choices) or "a number"
+    raise ValueError(f"allowed are {allowed}")
+
+
+def _boolean(field: FieldType, value: Any) -> int:
+    text = str(value).strip().lower()
+    if text in ("1", "true", "yes", "oui", "1.0"):
+        return 1
+    if text in ("0", "false", "no", "non", "0.0"):
+        return 0
+    raise ValueError("allowed are 0 and 1, true and false")
+
+
+def _date(field: FieldType, value: Any) -> str:
+    return date_text(value)
+
+
+def _as_is(field: FieldType, value: Any) -> Any:
+    return date_text(value) if isinstance(value, dt.date) else value
+
+
+_CONVERTERS: Mapping[int, Callable[[FieldType, Any], Any]] = {
+    TEXT: _text,
+    INTEGER: _integer,
+    DATE: _date,
+    LIST: _choice,
+    BOOLEAN: _boolean,
+}
