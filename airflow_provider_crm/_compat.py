@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseHook, BaseOperator, Connection, Context, ObjectStoragePath
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 else:
     try:
         from airflow.sdk import BaseHook, Connection
@@ -24,13 +24,14 @@ else:
         from airflow.models.baseoperator import BaseOperator
         from airflow.utils.context import Context
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException
+        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
     except ImportError:  # before 3.2
-        from airflow.exceptions import AirflowException, AirflowFailException
+        from airflow.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowNotFoundException",
     "BaseHook",
     "BaseOperator",
     "Connection",
