@@ -1,0 +1,139 @@
+"""The ASGI application: reads a call, lets faults have their way, hands it to a stand-in and sends what comes of it.
+
+Knows no CRM. State changes in one place only, ``System.handle``, under one lock, so that threads that look at the
+state of a sandbox never see half a change.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_crm.sandbox.calls import CallLog
+from airflow_provider_crm.sandbox.control import Control
+from airflow_provider_crm.sandbox.faults import FaultBox, Plan
+from airflow_provider_crm.sandbox.system import System
+from airflow_provider_crm.sandbox.wire import Answer, Break, Call, html_answer
+
+CONTROL = "_sandbox"
+
+
+class SandboxApp:
+    """All stand-ins behind one door.
+
+    :param systems: the stand-ins, each answering below ``/{name}/``.
+    """
+
+    def __init__(self, systems: Iterable[System]) -> None:
+        self.systems = {system.name: system for system in systems}
+        self.faults = FaultBox()
+        self.calls = CallLog()
+        self.lock = threading.RLock()
+        self.epoch = 0
+        self.transports: dict[Any, asyncio.Transport] = {}
+        self._control = Control(self)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request."""
+        if scope["type"] != "http":
+            return
+        try:
+            call = await read_call(Request(scope, receive))
+        except ClientDisconnect:
+            return
+        if call.segments[:1] == [CONTROL]:
+            await self._deliver(self._control.handle(call), scope, receive, send)
+        else:
+            await self._serve(call, scope, receive, send)
+
+    async def _serve(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
+        system = self.systems.get(call.segments[0] if call.segments else "")
+        with self.lock:
+            if system is not None:
+                call.system = system.name
+                system.find_route(call)
+            epoch = self.epoch
+            record = self.calls.begin(call)
+            plan = self.faults.plan(call)
+            record.faults = plan.kinds
+        status: int | None = None
+        try:
+            if plan.wait_before:
+                await asyncio.sleep(plan.wait_before)
+            answer = plan.instead or self._handle(system, call, plan, epoch)
+            if plan.wait_after:
+                await asyncio.sleep(plan.wait_after)
+            status = answer.status
+            await self._deliver(answer, scope, receive, send)
+        finally:
+            with self.lock:
+                self.calls.end(record, call, status)
+
+    def _handle(self, system: System | None, call: Call, plan: Plan, epoch: int) -> Answer:
+        if system is None:
+            return html_answer(404, "Not Found")
+        with self.lock:
+            # A call that slept through a reset belongs to an earlier test and must not touch the fresh state.
+            if epoch != self.epoch:
+                return html_answer(503, "The sandbox was reset")
+            if plan.expire is not None:
+                system.expire_tokens(refresh_too=plan.expire.refresh_too)
+            return plan.spoil(system.handle(call))
+
+    async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
+        if answer.breaks is None:
+            # Passing the type as a header keeps Starlette from adding a charset to it.
+            headers = {"Content-Type": answer.content_type, **answer.headers}
+            await Response(answer.body, answer.status, headers)(scope, receive, send)
+        else:
+            await self._break(answer, answer.breaks, scope, receive, send)
+
+    async def _break(self, answer: Answer, breaks: Break, scope: Scope, receive: Receive, send: Send) -> None:
+        if breaks.at >= 0:
+            headers = {
+                "content-type": answer.content_type,
+                "content-length": str(len(answer.body)),
+                **answer.headers,
+            }
+            raw = [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()
+            ]
+            await send({"type": "http.response.start", "status": answer.status, "headers": raw})
+            await send({"type": "http.response.body", "body": answer.body[: breaks.at], "more_body": True})
+        transport = self.transports.get(tuple(scope["client"]))
+        if transport is None:
+            return
+        if breaks.reset:
+            # What was written must reach the peer before the reset does, or the reset overtakes it.
+            await asyncio.sleep(0.01 if breaks.at >= 0 else 0)
+            linger_never(transport)
+            transport.abort()
+        else:
+            transport.close()
+        await receive()  # returns when the connection is gone, which spares the server's complaint about it
+
+
+async def read_call(request: Request) -> Call:
+    """Read a request to its end."""
+    scope = request.scope
+    return Call(
+        method=scope["method"],
+        raw_path=scope["raw_path"].decode("latin-1"),
+        query=scope["query_string"].decode("latin-1"),
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        body=await request.body(),
+    )
+
+
+def linger_never(transport: asyncio.Transport) -> None:
+    """Make the operating system send a reset, not an orderly end, when this connection is closed."""
+    sock = transport.get_extra_info("socket")
+    # One second argument for both halves of struct linger: on, and zero seconds.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
