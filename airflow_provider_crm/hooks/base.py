@@ -177,6 +177,10 @@ class CrmHook(BaseHook, Generic[E]):
         except (CrmError, ValueError) as error:
             return False, str(error)
 
+    def pause(self, seconds: float) -> None:
+        """Wait, unless the hook is closed meanwhile."""
+        self._closing.wait(seconds)
+
     def close(self) -> None:
         """Give up calls that wait, and the connections that are kept open."""
         self._closing.set()

@@ -138,5 +138,5 @@ class Throttle:
             return delay
 
     def _wait(self, seconds: float) -> None:
-        if seconds > 0 and self._closing.wait(seconds):
+        if self._closing.wait(max(seconds, 0.0)):
             raise CrmError("The task ended before this call was made")

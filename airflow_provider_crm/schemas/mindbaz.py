@@ -12,6 +12,8 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from airflow_provider_crm.exceptions import CrmInputError
+
 #: Field ids that the vendor's page names.
 ID, EMAIL, STATUS, CLIENT_ID, UNSUBSCRIBED_AT = 0, 1, 7, 43, 4
 #: The code of field 7 that means subscribed; every other one is some way of not being subscribed.
@@ -129,25 +131,28 @@ class Fields:
     def __init__(self, known: Iterable[FieldType]) -> None:
         self._by_id = {field.id: field for field in known}
         self._complete = bool(self._by_id)
-        self._by_name: dict[str, FieldType] = {
-            "email": SYSTEM_FIELDS[EMAIL],
-            "idclient": SYSTEM_FIELDS[CLIENT_ID],
-        }
+        self._ids_by_name = {"email": EMAIL, "idclient": CLIENT_ID}
         for field in self._by_id.values():
             if field.label:
-                self._by_name.setdefault(field.label.casefold(), field)
-        self._by_name |= {field.name.casefold(): field for field in self._by_id.values() if field.name}
+                self._ids_by_name.setdefault(field.label.casefold(), field.id)
+        self._ids_by_name |= {field.name.casefold(): field.id for field in self._by_id.values() if field.name}
 
     def find(self, name: str | int) -> FieldType | None:
-        """Find a field by its id (``14``, ``"14"``, ``"fld14"``), name or label, in any case."""
+        """Find a field to write by its id (``14``, ``"14"``, ``"fld14"``), name or label, in any case.
+
+        :raises CrmInputError: the field is the subscriber's id, which Mindbaz gives.
+        """
         text = str(name).strip().casefold()
-        number = text.removeprefix("fld")
-        if not number.isdecimal():
-            return self._by_name.get(text)
-        known = self._by_id.get(int(number))
-        if known is None and not self._complete:
-            return SYSTEM_FIELDS.get(int(number), FieldType(int(number), f"field {number}"))
-        return known
+        digits = text.removeprefix("fld")
+        number = int(digits) if digits.isdecimal() else self._ids_by_name.get(text)
+        if number is None:
+            return None
+        if number == ID:
+            raise CrmInputError("Field 0, the subscriber's id, is given by Mindbaz and cannot be written")
+        field = self._by_id.get(number) or SYSTEM_FIELDS.get(number)
+        if field is None and not self._complete:
+            return FieldType(number, f"field {number}")
+        return field
 
     def names(self) -> list[str]:
         """Give the names to choose from, for an error message."""

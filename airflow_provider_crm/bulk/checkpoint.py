@@ -1,0 +1,119 @@
+"""Where a retry goes on: which batches are done, bound to the very rows and parameters they came from.
+
+Knows no CRM. The state is small, holds no personal data, and lies in Airflow's task state where there is one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from typing import Any, Protocol
+
+import msgspec
+
+from airflow_provider_crm.bulk.batches import Batch
+
+log = logging.getLogger(__name__)
+
+KEY = "crm_bulk_checkpoint"
+#: Seconds between two writes of the state, at least.
+SAVE_EVERY = 0.5
+#: Share of the time that may go into making files durable before the state is written.
+SYNC_SHARE = 0.1
+
+
+class StateStore(Protocol):
+    """Airflow's ``task_state_store`` (>= 3.3), as far as it is used."""
+
+    def get(self, key: str, default: Any = None) -> Any: ...
+
+    def set(self, key: str, value: Any) -> None: ...
+
+    def delete(self, key: str) -> None: ...
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """What one try leaves to the next."""
+
+    parameters: str
+    """Fingerprint of what the task was asked to do."""
+    batches: int
+    """The first so many batches are done."""
+    digest: str
+    """Fingerprint of the rows in them."""
+    counts: dict[str, int]
+    sizes: dict[str, int]
+
+
+class Checkpoint:
+    """Keeps the progress of one task in its state store.
+
+    :param store: the task's state store.
+    :param parameters: fingerprint of what the task was asked to do; another one starts afresh.
+    """
+
+    def __init__(self, store: StateStore, parameters: str) -> None:
+        self._store = store
+        self._parameters = parameters
+        self._rows = hashlib.blake2b(digest_size=16)
+        self._saved = 0.0
+        self._not_before = 0.0
+
+    def load(self) -> Progress | None:
+        """Give what an earlier try left; None when there is nothing that fits."""
+        try:
+            value = self._store.get(KEY)
+            progress = msgspec.convert(value, Progress) if value is not None else None
+        except Exception as error:
+            log.warning("The state of an earlier try cannot be read (%s): starting from the first row", error)
+            return None
+        if progress is not None and progress.parameters != self._parameters:
+            log.info("The parameters are not those of the earlier try: starting from the first row")
+            return None
+        return progress
+
+    def pass_by(self, batch: Batch) -> str:
+        """Add a batch's rows to the fingerprint of those done.
+
+        :return: the fingerprint so far.
+        """
+        for row in batch.rows.values():
+            self._rows.update(_ENCODER.encode((row.number, row.data)))
+        for ended in batch.ended:
+            self._rows.update(_ENCODER.encode((ended.number, ended.data)))
+        return self._rows.hexdigest()
+
+    def restart(self) -> None:
+        """Forget the rows passed by."""
+        self._rows = hashlib.blake2b(digest_size=16)
+
+    def due(self) -> bool:
+        """Tell whether it is time to save."""
+        return time.monotonic() >= self._not_before
+
+    def save(
+        self, *, batches: int, digest: str, counts: dict[str, int], sizes: dict[str, int], sync_cost: float
+    ) -> None:
+        """Write the progress; what fails here costs a retry some work, never the task."""
+        progress = Progress(self._parameters, batches, digest, counts, sizes)
+        try:
+            self._store.set(KEY, msgspec.to_builtins(progress))
+        except Exception as error:
+            log.warning("The task's state could not be written (%s); a retry would do more again", error)
+        self._not_before = time.monotonic() + max(SAVE_EVERY, sync_cost / SYNC_SHARE)
+
+    def clear(self) -> None:
+        """Forget everything: the work is complete, and clearing the task is to do it anew."""
+        try:
+            self._store.delete(KEY)
+        except Exception as error:
+            log.warning("The task's state could not be deleted: %s", error)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=str)
+
+
+def fingerprint(*parts: Any) -> str:
+    """Condense parameters into a short text, the same for equal ones."""
+    return hashlib.blake2b(_ENCODER.encode(parts), digest_size=16).hexdigest()

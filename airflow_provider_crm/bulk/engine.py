@@ -1,0 +1,226 @@
+"""From a source to a report: batches side by side, their results in order, a retry that goes on where one stopped.
+
+Knows no CRM: it is handed a destination. What becomes of the rows of one batch is :mod:`.settle`'s.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import islice
+from typing import Generic
+
+from airflow_provider_crm.bulk.batches import Batch, Ended, batches
+from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
+from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, rejected
+from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.settle import Settler
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.journal import JournalLostError
+from airflow_provider_crm.rows.sources import Source
+
+log = logging.getLogger(__name__)
+
+#: Rows in the hands of workers at once, which bounds the memory of large batches.
+ROWS_IN_FLIGHT = 20_000
+
+
+class DryRun(Generic[R]):
+    """A destination that does everything but write: each step ends as it would."""
+
+    def __init__(self, destination: Destination[R]) -> None:
+        self.batch_size = destination.batch_size
+        self.key = destination.key
+        self.record = destination.record
+        self.plan = destination.plan
+
+    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | None]:
+        return [step.then for step in steps]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    batch: Batch
+    digest: str
+    future: Future[list[Ended]]
+
+
+class BulkEngine(Generic[R]):
+    """Sends every row of a source to a destination and reports how each ended.
+
+    :param destination: one kind of write into one CRM.
+    :param source: the rows.
+    :param report: takes the outcomes; opened here, closed by the caller.
+    :param checkpoint: where a retry goes on; None where Airflow keeps no state.
+    :param concurrency: batches at once.
+    :param max_retries: how often a batch is sent again after an unknown outcome.
+    :param sleep: waits some seconds; ends early when the task does.
+    :param stop: makes calls that wait give up, when the task fails.
+    """
+
+    def __init__(
+        self,
+        destination: Destination[R],
+        source: Source,
+        report: Report,
+        checkpoint: Checkpoint | None,
+        *,
+        concurrency: int,
+        max_retries: int,
+        sleep: Callable[[float], object],
+        stop: Callable[[], None],
+    ) -> None:
+        self._destination = destination
+        self._source = source
+        self._report = report
+        self._checkpoint = checkpoint
+        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep)
+        self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
+        self._stop = stop
+        self._reported: _Work | None = None
+
+    def run(self) -> None:
+        """Process the whole source.
+
+        :raises CrmTransientError: the CRM cannot be reached or does not answer; a retry goes on from here.
+        """
+        done = self._take_up()
+        pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crm-bulk")
+        pending: deque[_Work] = deque()
+        try:
+            with closing(self._batches()) as stream:
+                for batch in stream:
+                    digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
+                    if batch.number <= done:
+                        continue
+                    self._make_room(pending, batch)
+                    pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
+            while pending:
+                self._finish(pending.popleft())
+        except BaseException:
+            self._stop()
+            self._save()
+            self._salvage(pending)
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+        if self._checkpoint:
+            self._checkpoint.clear()
+
+    def _batches(self) -> Generator[Batch, None, None]:
+        return batches(self._source, self._destination.key, size=self._destination.batch_size)
+
+    def _make_room(self, pending: deque[_Work], batch: Batch) -> None:
+        """Wait until the batch may be sent: not too many before it, and none of its people among them."""
+        while len(pending) >= 3 * self._workers:
+            self._finish(pending.popleft())
+        last = max(
+            (at for at, work in enumerate(pending) if not batch.rows.keys().isdisjoint(work.batch.rows)),
+            default=-1,
+        )
+        for _ in range(last + 1):
+            self._finish(pending.popleft())
+
+    def _process(self, batch: Batch) -> list[Ended]:
+        ended = list(batch.ended)
+        items: list[Item[R]] = []
+        for key, row in batch.rows.items():
+            try:
+                record = self._destination.record(row.data)
+            except ValueError as error:
+                ended.append(Ended(row.number, key, row.data, rejected("validate", str(error))))
+            else:
+                items.append(Item(row, key, record))
+        if items:
+            ended += [
+                Ended(item.row.number, item.key, item.row.data, outcome)
+                for item, outcome in self._settler.settle(items)
+            ]
+        return ended
+
+    def _finish(self, work: _Work) -> None:
+        """Report a batch; in the order of the source, so that what is done is always the first so many."""
+        rows = work.future.result()
+        self._reported = None  # until the counts are again those of whole batches
+        for row in rows:
+            self._report.add(row)
+        self._reported = work
+        self._report.flush()
+        self._report.progress(self._source)
+        if self._checkpoint and self._checkpoint.due():
+            self._save()
+
+    def _save(self) -> None:
+        work = self._reported
+        if self._checkpoint and work is not None:
+            sizes = self._report.sync()
+            self._checkpoint.save(
+                batches=work.batch.number,
+                digest=work.digest,
+                counts={ending.value: number for ending, number in self._report.counts.items()},
+                sizes=sizes,
+                sync_cost=self._report.sync_cost,
+            )
+
+    def _salvage(self, pending: deque[_Work]) -> None:
+        """Report what else was finished when the task fails; a retry counts it anew."""
+        for work in pending:
+            work.future.cancel()
+        for work in pending:
+            if not work.future.cancelled() and work.future.exception() is None:
+                for row in work.future.result():
+                    self._report.add(row)
+        self._report.flush()
+
+    def _take_up(self) -> int:
+        """Open the report's files, where an earlier try left them if its rows are still the same.
+
+        :return: how many batches are done.
+        """
+        progress = self._checkpoint.load() if self._checkpoint else None
+        if progress is not None and self._same_rows(progress):
+            try:
+                self._report.resume(progress.counts, progress.sizes)
+            except JournalLostError as error:
+                log.warning("%s: starting from the first row", error)
+            else:
+                log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
+                return progress.batches
+        self._report.open()
+        return 0
+
+    def _same_rows(self, progress: Progress) -> bool:
+        checkpoint = self._checkpoint
+        if checkpoint is None:
+            return False
+        try:
+            with closing(self._batches()) as stream:
+                for batch in stream:
+                    digest = checkpoint.pass_by(batch)
+                    if batch.number == progress.batches:
+                        if digest == progress.digest:
+                            return True
+                        break
+        finally:
+            checkpoint.restart()
+        log.info("The source is not the one of the earlier try: starting from the first row")
+        return False
+
+
+def check_min_rows(source: Source, least: int | None) -> None:
+    """Refuse a source that is suspiciously short, before anything is written.
+
+    :raises CrmInputError: it has fewer rows.
+    """
+    if not least:
+        return
+    found = sum(1 for _ in islice(source, least))
+    if found < least:
+        raise CrmInputError(
+            f"The source has {found} rows, fewer than min_rows={least}: nothing was sent. "
+            f"If that is right today, lower `min_rows`"
+        )

@@ -1,0 +1,127 @@
+"""How a row can end, and what the engine and a CRM's destination say to each other about it. Knows no CRM."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from airflow_provider_crm.rows.sources import Row
+
+R = TypeVar("R")
+
+Stage = Literal["read", "validate", "crm"]
+
+
+class Ending(enum.StrEnum):
+    """The five ways in which a row ends; each row ends in exactly one."""
+
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    """The CRM already holds it."""
+    SKIPPED = "skipped"
+    """There was nothing to do."""
+    REJECTED = "rejected"
+    """It cannot be done; the reason says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a row ended.
+
+    :param reason: why, for a row that was skipped or rejected; may hold the vendor's words in clear.
+    :param crm_id: the CRM's own id of the record, where it is known.
+    :param stage: where a row was rejected.
+    """
+
+    ending: Ending
+    reason: str = ""
+    crm_id: str | int | None = None
+    stage: Stage | None = None
+
+
+def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outcome:
+    """Make the outcome of a row that cannot be done."""
+    return Outcome(Ending.REJECTED, reason, crm_id, stage)
+
+
+@dataclass(slots=True)
+class Item(Generic[R]):
+    """One valid row on its way into the CRM.
+
+    :param key: what identifies the person; two items of one key are never in flight together.
+    :param record: the row in the destination's terms.
+    :param maybe_applied: an earlier call that held it may have been applied by the CRM.
+    :param refusal: why the CRM refused it, as long as it has not been looked up again.
+    """
+
+    row: Row
+    key: str
+    record: R
+    maybe_applied: bool = False
+    refusal: str = ""
+
+    def refuse(self, reason: str) -> Outcome | None:
+        """Note that the CRM refused this very row.
+
+        :return: the outcome when it was refused before; None when it has to be looked up first, since somebody
+            else may have written the same person meanwhile.
+        """
+        if self.refusal:
+            return rejected("crm", reason)
+        self.refusal = reason or "refused by the CRM without a reason"
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[R]):
+    """What is to be done with an item.
+
+    :param then: how the row ends once the CRM has applied it.
+    :param payload: what the destination sends for it.
+    """
+
+    item: Item[R]
+    then: Outcome
+    payload: Any = None
+
+
+class Destination(Protocol[R]):
+    """One kind of write into one CRM. The engine calls :meth:`plan` and :meth:`apply` from several threads."""
+
+    batch_size: int
+    """Rows a call takes at most."""
+
+    def key(self, data: Mapping[str, Any]) -> str:
+        """Tell who a row is about.
+
+        :raises ValueError: it does not say; the row is rejected.
+        """
+
+    def record(self, data: Mapping[str, Any]) -> R:
+        """Check a row and put it into the CRM's terms, without any call.
+
+        :raises ValueError: it cannot be sent; the message names the field and says what is allowed.
+        """
+
+    def plan(self, items: Sequence[Item[R]]) -> Sequence[Outcome | Step[R]]:
+        """Decide what to do with each item, with calls that read only.
+
+        Called again after a call whose outcome is unknown (the items are then ``maybe_applied``) and after a
+        refusal (``refusal``): it must find out what was applied, and turn a refusal that still holds into an
+        outcome.
+
+        :return: one for each item, in their order.
+        """
+
+    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | None]:
+        """Carry the steps out in one writing call.
+
+        :return: one for each step, in their order; None where the answer does not tell how the row ended, or
+            where it is to be planned again.
+        :raises CrmOutcomeUnknownError: some, all or none may have been applied.
+        :raises CrmTooLargeError: fewer rows may pass.
+        :raises CrmRequestError: the CRM stopped at one of them; some may have been applied.
+        """

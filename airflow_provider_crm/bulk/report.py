@@ -1,0 +1,198 @@
+"""What became of the rows: counts that add up, the rejects file, the results file, progress in the log.
+
+Knows no CRM. Nothing here puts a person's data anywhere but into the two files that the user asked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_crm.bulk.batches import Ended
+from airflow_provider_crm.bulk.outcomes import Ending
+from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError, redact
+from airflow_provider_crm.rows.journal import Journal
+from airflow_provider_crm.rows.sources import Source
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two lines of progress.
+PROGRESS_EVERY = 10.0
+#: Different reasons that are counted for the closing message.
+MOST_REASONS = 50
+
+
+class Report:
+    """Takes each row's end, once.
+
+    :param rejects_path: where rejected rows are written, one JSON line each; None for nowhere.
+    :param reject_data: whether the rows themselves are written there too.
+    :param results_path: where every row's end is written, one JSON line each; None for nowhere.
+    """
+
+    def __init__(
+        self, *, rejects_path: str | None = None, reject_data: bool = True, results_path: str | None = None
+    ) -> None:
+        if rejects_path and rejects_path == results_path:
+            raise CrmInputError("`rejects_path` and `results_path` are the same file")
+        self.rejects_path = rejects_path
+        self.counts: Counter[Ending] = Counter()
+        self._reject_data = reject_data
+        self._rejects = Journal(rejects_path) if rejects_path else None
+        self._results = Journal(results_path) if results_path else None
+        self._reasons: Counter[str] = Counter()
+        self._started = time.monotonic()
+        self._said = self._started
+        self._rows_before = 0
+
+    @property
+    def read(self) -> int:
+        """Rows that have ended."""
+        return self.counts.total()
+
+    def open(self) -> None:
+        """Make the files.
+
+        :raises CrmInputError: one of them cannot be written.
+        """
+        for journal in self._journals():
+            journal.open()
+
+    def resume(self, counts: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+        """Go on after an earlier try: its counts, and its files cut to what belongs to them.
+
+        :param counts: rows by their end.
+        :param sizes: bytes to keep of each file, by its role, from :meth:`sync`.
+        :raises JournalLostError: a file is not there any more.
+        """
+        if self._rejects:
+            self._rejects.open(resume_at=sizes.get("rejects", 0))
+        if self._results:
+            self._results.open(resume_at=sizes.get("results", 0))
+        self.counts = Counter({Ending(ending): number for ending, number in counts.items()})
+        self._rows_before = self.read
+
+    def sync(self) -> dict[str, int]:
+        """Make the files durable as they stand.
+
+        :return: their sizes in bytes, by their role.
+        """
+        sizes = {}
+        if self._rejects:
+            sizes["rejects"] = self._rejects.sync()
+        if self._results:
+            sizes["results"] = self._results.sync()
+        return sizes
+
+    @property
+    def sync_cost(self) -> float:
+        """Seconds the last :meth:`sync` took: an object store is given whole files."""
+        return sum(journal.sync_cost for journal in self._journals())
+
+    def flush(self) -> None:
+        """Hand what is written to the operating system, where it outlives this process."""
+        for journal in self._journals():
+            journal.flush()
+
+    def close(self) -> None:
+        """Finish the files."""
+        for journal in self._journals():
+            journal.close()
+
+    def add(self, row: Ended) -> None:
+        """Take note of a row's end."""
+        outcome = row.outcome
+        self.counts[outcome.ending] += 1
+        if outcome.ending is Ending.REJECTED:
+            self._add_rejected(row)
+        if self._results:
+            self._results.append(
+                {
+                    "row": row.number,
+                    "key": row.key,
+                    "outcome": outcome.ending.value,
+                    "id": outcome.crm_id,
+                    "reason": outcome.reason or None,
+                }
+            )
+
+    def _add_rejected(self, row: Ended) -> None:
+        reason = redact(row.outcome.reason, limit=120)
+        if reason in self._reasons or len(self._reasons) < MOST_REASONS:
+            self._reasons[reason] += 1
+        if self._rejects:
+            self._rejects.append(
+                {
+                    "row": row.number,
+                    "key": row.key,
+                    "stage": row.outcome.stage,
+                    "reason": row.outcome.reason,
+                    "data": row.data if self._reject_data else None,
+                }
+            )
+
+    def progress(self, source: Source) -> None:
+        """Say in the log how far it is, every ten seconds."""
+        now = time.monotonic()
+        if now - self._said >= PROGRESS_EVERY:
+            self._said = now
+            log.info("%s", self._progress_line(source.fraction_read(), now - self._started))
+
+    def _progress_line(self, fraction: float | None, seconds: float) -> str:
+        rate = (self.read - self._rows_before) / seconds
+        line = f"{self.read:,} rows done, {rate:,.0f} rows/s, {self.counts[Ending.REJECTED]:,} rejected"
+        if fraction:
+            line += f", {fraction:.0%} read"
+            if not self._rows_before:
+                line += f", about {seconds / fraction * (1 - fraction):,.0f} s left"
+        return line
+
+    def summary(self) -> dict[str, Any]:
+        """Give the counts, and where the rejects are."""
+        counts: dict[str, Any] = {ending.value: self.counts[ending] for ending in Ending}
+        return {"read": self.read, **counts, "rejects_path": self.rejects_path}
+
+    def check_rejects(self, most: int | float) -> None:
+        """Fail when too many rows were rejected.
+
+        :param most: a number of rows, or, as a float, a share of the rows read.
+        :raises CrmRejectsError: there are more.
+        """
+        number = self.counts[Ending.REJECTED]
+        allowed = most * self.read if isinstance(most, float) else most
+        if number <= allowed:
+            return
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in self._reasons.most_common(5))
+        where = (
+            f"they are in {self.rejects_path}"
+            if self.rejects_path
+            else "set `rejects_path` to have them written"
+        )
+        counts = ", ".join(f"{self.counts[ending]} {ending.value}" for ending in Ending)
+        raise CrmRejectsError(
+            f"{number} of {self.read} rows were rejected, more than max_rejects={most}: {where}. All other rows "
+            f"were processed ({counts}). Most frequent: {reasons or 'see the file'}"
+        )
+
+    def _journals(self) -> list[Journal]:
+        return [journal for journal in (self._rejects, self._results) if journal]
+
+
+def check_max_rejects(most: Any) -> int | float:
+    """Accept a number of rows or a share of them.
+
+    :raises CrmInputError: neither.
+    """
+    if isinstance(most, str):  # rendered from a template
+        try:
+            most = float(most) if "." in most else int(most)
+        except ValueError:
+            most = None
+    if isinstance(most, bool) or not isinstance(most, int | float) or most < 0:
+        raise CrmInputError("`max_rejects` is a number of rows, or a share of them as a float such as 0.01")
+    if isinstance(most, float) and most > 1:
+        raise CrmInputError("`max_rejects` as a float is a share of the rows, at most 1.0")
+    return most

@@ -1,0 +1,141 @@
+"""One batch until each of its rows has ended: what is unknown is looked up, what is refused is isolated.
+
+Knows no CRM: it is handed a destination. The rule behind it: nothing is sent again before a look into the CRM.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic
+
+from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step
+from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestError, CrmTooLargeError
+
+#: Seconds between two looks at a call whose outcome is unknown.
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 60.0
+
+UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
+
+
+class Settler(Generic[R]):
+    """Settles batches; safe to call from several threads.
+
+    :param destination: takes the rows.
+    :param max_retries: how often in a row a call is sent again after an unknown outcome.
+    :param sleep: waits a number of seconds.
+    """
+
+    def __init__(
+        self, destination: Destination[R], *, max_retries: int, sleep: Callable[[float], object]
+    ) -> None:
+        self._destination = destination
+        self._max_retries = max_retries
+        self._sleep = sleep
+        self._largest = destination.batch_size
+        self._lock = threading.Lock()
+
+    def settle(self, items: Sequence[Item[R]]) -> list[tuple[Item[R], Outcome]]:
+        """Bring every item to its end.
+
+        :raises CrmOutcomeUnknownError: the CRM did not answer a writing call, again and again.
+        :raises CrmTransientError: the CRM cannot be reached.
+        """
+        ended: list[tuple[Item[R], Outcome]] = []
+        parts: deque[Sequence[Item[R]]] = deque([items])
+        unknown = 0
+        while parts:
+            part = parts.popleft()
+            if len(part) > self._largest:
+                parts.extendleft(reversed(list(_cut(part, self._largest))))
+                continue
+            doing = part
+            try:
+                steps = self._plan(part, ended)
+                if not steps:
+                    continue
+                doing = [step.item for step in steps]
+                answers = self._destination.apply(steps)
+            except CrmOutcomeUnknownError as error:
+                unknown += 1
+                if unknown > self._max_retries:
+                    raise
+                _mark_applied(doing)
+                self._sleep(max(_pause(unknown), error.retry_after or 0.0))
+                parts.appendleft(doing)
+                continue
+            except CrmTooLargeError as error:
+                self._remember(len(doing))
+                left = self._isolate(doing, error.reason, ended)
+            except CrmRequestError as error:
+                left = self._isolate(doing, error.reason, ended)
+            else:
+                left = self._sort(steps, answers, ended)
+            unknown = 0
+            parts.extendleft(reversed(left))
+        return ended
+
+    def _plan(self, items: Sequence[Item[R]], ended: list[tuple[Item[R], Outcome]]) -> list[Step[R]]:
+        steps = []
+        for item, plan in zip(items, self._destination.plan(items), strict=True):
+            if isinstance(plan, Step):
+                steps.append(plan)
+            else:
+                ended.append((item, plan))
+        return steps
+
+    def _sort(
+        self,
+        steps: Sequence[Step[R]],
+        answers: Sequence[Outcome | None],
+        ended: list[tuple[Item[R], Outcome]],
+    ) -> list[Sequence[Item[R]]]:
+        """Take note of the answers; what they leave open is planned again."""
+        left: list[Item[R]] = []
+        for step, answer in zip(steps, answers, strict=True):
+            if answer is None:
+                left.append(step.item)
+            else:
+                ended.append((step.item, answer))
+        unsaid = [item for item in left if not item.refusal]
+        _mark_applied(unsaid)
+        if left and len(unsaid) == len(steps):
+            return self._isolate(left, UNCONFIRMED, ended)
+        return [left] if left else []
+
+    def _isolate(
+        self, items: Sequence[Item[R]], reason: str, ended: list[tuple[Item[R], Outcome]]
+    ) -> list[Sequence[Item[R]]]:
+        """Halve what was refused as a whole, until the row at fault stands alone."""
+        if len(items) > 1:
+            _mark_applied(items)  # those before the one at fault may have been
+            middle = len(items) // 2
+            return [items[:middle], items[middle:]]
+        outcome = items[0].refuse(reason)
+        if outcome is None:
+            return [items]
+        ended.append((items[0], outcome))
+        return []
+
+    def _remember(self, too_large: int) -> None:
+        if too_large > 1:  # otherwise it is the row that is large
+            with self._lock:
+                self._largest = min(self._largest, too_large // 2)
+
+
+def _pause(tries: int) -> float:
+    """Full jitter, as between the tries of one call."""
+    return random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)))
+
+
+def _mark_applied(items: Sequence[Item[R]]) -> None:
+    for item in items:
+        item.maybe_applied = True
+
+
+def _cut(items: Sequence[Item[R]], size: int) -> Iterator[Sequence[Item[R]]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,78 @@
+"""Airflow tasks for Mindbaz: parameters and templating; what they mean to Mindbaz is in the destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_crm.destinations.mindbaz import KEY_FIELDS, MODES, UpsertSubscribers, read_fields
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.operators.base import CrmBulkOperator, one_of
+from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.sources import Source
+
+
+class MindbazUpsertSubscribersOperator(CrmBulkOperator):
+    """Create and update Mindbaz subscribers in bulk, with the end of every row accounted for.
+
+    Look-up by the match key, then creates and updates together in calls of up to 5000. A subscriber who is
+    not subscribed any more is never put back to subscribed unless ``allow_resubscribe`` says so.
+
+    .. seealso:: The vendor's page "Gestion des abonnés" at learn.mindbaz.com.
+
+    :param mindbaz_conn_id: the connection. (templated)
+    :param match_by: ``Email`` or ``IdClient``: by which field a row finds its subscriber. (templated)
+    :param mode: ``upsert``, ``create`` (those that exist are skipped) or ``update`` (those that do not). (templated)
+    :param batch_size: subscribers a call, at most 5000.
+    :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one.
+
+    Columns, or the values of ``field_map``, are field ids (``14``), or names as in the site's list of fields.
+    See :class:`~airflow_provider_crm.operators.base.CrmBulkOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (
+        *CrmBulkOperator.template_fields,
+        "mindbaz_conn_id",
+        "match_by",
+        "mode",
+    )
+
+    def __init__(
+        self,
+        *,
+        mindbaz_conn_id: str = MindbazHook.default_conn_name,
+        match_by: str = "Email",
+        mode: str = "upsert",
+        batch_size: int = 5000,
+        allow_resubscribe: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mindbaz_conn_id = mindbaz_conn_id
+        self.match_by = match_by
+        self.mode = mode
+        self.batch_size = batch_size
+        self.allow_resubscribe = allow_resubscribe
+
+    def _hook(self) -> MindbazHook:
+        return MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)
+
+    def _destination(self, hook: MindbazHook, source: Source) -> UpsertSubscribers:
+        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
+        one_of("mode", self.mode, MODES)
+        names = self.field_map.values() if self.field_map else source.columns() or ()
+        fields = read_fields(hook, names_needed=not all(str(name).isdecimal() for name in names))
+        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
+        key_field = fields.find(KEY_FIELDS[self.match_by])
+        return UpsertSubscribers(
+            hook,
+            mapping,
+            key_column=mapping.check(source, key_field),
+            match_by=self.match_by,
+            mode=self.mode,
+            batch_size=self.batch_size,
+            allow_resubscribe=self.allow_resubscribe,
+        )
+
+    def _parameters(self) -> tuple[Any, ...]:
+        return (self.mindbaz_conn_id, self.match_by, self.mode, self.batch_size, self.allow_resubscribe)

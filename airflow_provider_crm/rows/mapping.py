@@ -1,0 +1,102 @@
+"""Which column of a source goes into which field of the CRM. Knows no CRM: it is handed the way to find a field."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.sources import Source
+
+F = TypeVar("F")
+
+
+class FieldMapping(Generic[F]):
+    """Column by column, what of a row is sent.
+
+    :param find: finds the CRM's field by the name that a user writes; None when there is none.
+    :param field_map: column to field name; None when the columns already are the CRM's field names.
+    :param nulls: ``skip`` leaves an empty value out of the call, ``send`` sends it as null.
+    :param known: gives the field names to choose from, for an error.
+    :raises CrmInputError: the map names an unknown field, or one field twice.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[str | int], F | None],
+        field_map: Mapping[str, str | int] | None,
+        *,
+        nulls: str = "skip",
+        known: Callable[[], Collection[str]] = tuple,
+    ) -> None:
+        if nulls not in ("skip", "send"):
+            raise CrmInputError(f"`nulls` is 'skip' or 'send', not {nulls!r}")
+        if field_map is not None and not isinstance(field_map, Mapping):
+            raise CrmInputError("`field_map` is a mapping of column to field")
+        self._find = find
+        self._known = known
+        self._columns: dict[str, F] = {}
+        self._explicit = field_map is not None
+        self._send_nulls = nulls == "send"
+        for column, name in (field_map or {}).items():
+            self._columns[column] = self._field(name)
+        self._refuse_twice()
+
+    def check(self, source: Source, key: F | None) -> str:
+        """Check a source's columns before anything is sent.
+
+        :param key: the field by which a row is found in the CRM.
+        :return: the column that holds the key.
+        :raises CrmInputError: a mapped column is missing, a column is no field, or none holds the key.
+        """
+        if self._explicit:
+            source.require(list(self._columns))
+        else:
+            for column in source.columns() or ():
+                self._columns[column] = self._field(column)
+            self._refuse_twice()
+        for column, field in self._columns.items():
+            if field == key:
+                return column
+        if not self._explicit and not source.columns():
+            return ""  # no rows at all
+        raise CrmInputError(
+            f"No column holds the match key {getattr(key, 'name', key)!r}; "
+            f"the source has {', '.join(source.columns() or ())}"
+        )
+
+    def fields(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
+        """Give a row's values by field.
+
+        :raises ValueError: a column that is no field, in a row that has other columns than those checked.
+        """
+        if self._explicit:
+            for column, field in self._columns.items():
+                value = data.get(column)
+                if value is not None or (self._send_nulls and column in data):
+                    yield field, value
+            return
+        for column, value in data.items():
+            found = self._columns.get(column)
+            if found is None:
+                try:
+                    found = self._columns[column] = self._field(column)
+                except CrmInputError as error:
+                    raise ValueError(str(error)) from None
+            if value is not None or self._send_nulls:
+                yield found, value
+
+    def _field(self, name: str | int) -> F:
+        field = self._find(name)
+        if field is not None:
+            return field
+        known = sorted(self._known())
+        hint = f"; known are {', '.join(known[:60])}" if known else ""
+        raise CrmInputError(f"{name!r} is no field of the CRM{hint}")
+
+    def _refuse_twice(self) -> None:
+        seen: list[F] = []
+        for column, field in self._columns.items():
+            if field in seen:
+                raise CrmInputError(f"Column {column!r} goes into a field that another column already fills")
+            seen.append(field)
