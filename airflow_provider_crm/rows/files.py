@@ -1,0 +1,315 @@
+"""Finding and opening files, in a local folder or in an object store, plain or gzipped.
+
+Knows names, sizes and bytes; neither formats nor rows.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import re
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from airflow_provider_crm._compat import ObjectStoragePath
+from airflow_provider_crm.exceptions import CrmInputError
+
+#: What one read asks for.
+BLOCK_BYTES = 1 << 18
+#: No row of a CRM is as long: what exceeds it is dropped, so that the line that is left cannot be read.
+MAX_LINE_BYTES = 1 << 24
+
+_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://")
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+class Location(Protocol):
+    """A file, a folder or a pattern, wherever it is. ``str()`` of it is a path that leads back to it."""
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+
+    def is_file(self) -> bool: ...
+
+    def is_folder(self) -> bool: ...
+
+    def files(self) -> list[Location]:
+        """Give the files directly in this folder."""
+
+    def matches(self) -> list[Location]:
+        """Give the files that this path, read as a pattern, matches."""
+
+    def child(self, name: str) -> Location: ...
+
+    def same_as(self, other: Location) -> bool:
+        """Tell whether both are one file."""
+
+    def size(self) -> int:
+        """Give the size of this file in bytes."""
+
+    def open(self) -> BinaryIO: ...
+
+    def create(self) -> BinaryIO:
+        """Open this file for writing, an earlier content dropped."""
+
+    def create_folder(self) -> None: ...
+
+    def remove(self) -> None: ...
+
+
+class LocalLocation:
+    """A path of this machine."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def is_file(self) -> bool:
+        return self.path.is_file()
+
+    def is_folder(self) -> bool:
+        return self.path.is_dir()
+
+    def files(self) -> list[Location]:
+        return [LocalLocation(path) for path in self.path.iterdir() if path.is_file()]
+
+    def matches(self) -> list[Location]:
+        paths = map(Path, glob.glob(str(self.path), recursive=True))
+        return [LocalLocation(path) for path in paths if path.is_file()]
+
+    def child(self, name: str) -> Location:
+        return LocalLocation(self.path / name)
+
+    def same_as(self, other: Location) -> bool:
+        return isinstance(other, LocalLocation) and self.path.resolve() == other.path.resolve()
+
+    def size(self) -> int:
+        return self.path.stat().st_size
+
+    def open(self) -> BinaryIO:
+        return cast(BinaryIO, self.path.open("rb", buffering=0))
+
+    def create(self) -> BinaryIO:
+        return self.path.open("wb")
+
+    def create_folder(self) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+
+class StoredLocation:
+    """A path of an object store, reached through Airflow's connection for it.
+
+    Listing goes through the file system itself, whose methods are the same in every version of Airflow.
+    """
+
+    def __init__(self, path: ObjectStoragePath, text: str = "") -> None:
+        self.path = path
+        # The attribute is Airflow 3.2's; before, the id is one of the storage options.
+        self._conn_id = getattr(path, "conn_id", None) or path.storage_options.get("conn_id")
+        try:
+            self._fs: Any = path.fs
+        except (ValueError, ImportError) as error:
+            raise CrmInputError(
+                f"{path.protocol}:// cannot be opened ({error}): install the Airflow provider that serves it."
+            ) from error
+        self._text = text or self._uri()
+
+    def _uri(self) -> str:
+        uri: str = self._fs.unstrip_protocol(self.path.path)
+        return uri.replace("://", f"://{self._conn_id}@", 1) if self._conn_id else uri
+
+    def __str__(self) -> str:
+        return self._text
+
+    @property
+    def name(self) -> str:
+        return self.path.path.rstrip("/").rpartition("/")[2]
+
+    def is_file(self) -> bool:
+        return bool(self._fs.isfile(self.path.path))
+
+    def is_folder(self) -> bool:
+        return bool(self._fs.isdir(self.path.path))
+
+    def files(self) -> list[Location]:
+        return self._children(self._fs.ls(self.path.path, detail=False))
+
+    def matches(self) -> list[Location]:
+        return self._children(self._fs.glob(self.path.path))
+
+    def _children(self, keys: Iterable[str]) -> list[Location]:
+        return [
+            StoredLocation(ObjectStoragePath(self._fs.unstrip_protocol(key), conn_id=self._conn_id))
+            for key in keys
+            if self._fs.isfile(key)
+        ]
+
+    def child(self, name: str) -> Location:
+        text = f"{self._text.rstrip('/')}/{name}"
+        return StoredLocation(ObjectStoragePath(text), text)
+
+    def same_as(self, other: Location) -> bool:
+        return isinstance(other, StoredLocation) and self._uri() == other._uri()
+
+    def size(self) -> int:
+        return int(self._fs.size(self.path.path) or 0)
+
+    def open(self) -> BinaryIO:
+        return cast(BinaryIO, self.path.open("rb"))  # type: ignore[no-untyped-call]
+
+    def create(self) -> BinaryIO:
+        return cast(BinaryIO, self.path.open("wb"))  # type: ignore[no-untyped-call]
+
+    def create_folder(self) -> None:
+        self._fs.makedirs(self.path.path, exist_ok=True)
+
+    def remove(self) -> None:
+        self._fs.rm_file(self.path.path)
+
+    def put(self, local_path: str) -> None:
+        """Upload a local file as this object: whole, or not at all where the store can do so."""
+        self._fs.put_file(local_path, self.path.path)
+
+    def get(self, local_path: str) -> None:
+        """Download this object into a local file."""
+        self._fs.get_file(self.path.path, local_path)
+
+
+def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | StoredLocation:
+    """Tell a path of this machine, ``file://`` included, from one of an object store.
+
+    :raises CrmInputError: no installed Airflow provider serves the scheme of the URI.
+    """
+    text = str(path)
+    scheme = _SCHEME.match(text)
+    if isinstance(path, ObjectStoragePath) and path.protocol not in ("", "file", "local"):
+        return StoredLocation(path)
+    if scheme is None:
+        return LocalLocation(Path(text))
+    if scheme[1].lower() in ("file", "local"):
+        return LocalLocation(Path(text[scheme.end() :]))
+    try:
+        return StoredLocation(ObjectStoragePath(text), text)
+    except ValueError as error:
+        raise CrmInputError(f"{scheme[0]} cannot be opened: {error}") from error
+
+
+def open_file(location: Location) -> BinaryIO:
+    """Open a file of a source for reading.
+
+    :raises CrmInputError: it is gone, or may not be read.
+    """
+    try:
+        return location.open()
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        why = error.strerror or "no such file"
+        raise CrmInputError(f"{location.name} of the source cannot be opened: {why}.") from error
+
+
+class ByteStream(Protocol):
+    """What a format reads from."""
+
+    @property
+    def position(self) -> int:
+        """The bytes of the stored file that were read so far."""
+
+    def read(self, size: int) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+class PlainBytes(io.RawIOBase):
+    """The bytes of a file as they are."""
+
+    def __init__(self, location: Location) -> None:
+        self.position = 0
+        self._file = open_file(location)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.position += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+class GzipBytes:
+    """The bytes in a gzipped file."""
+
+    def __init__(self, location: Location) -> None:
+        self._name = location.name
+        self._file = PlainBytes(location)
+        self._unzipped = gzip.GzipFile(fileobj=io.BufferedReader(self._file, BLOCK_BYTES))
+
+    @property
+    def position(self) -> int:
+        return self._file.position
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._unzipped.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise self._broken() from error
+        if not data and not self.position:
+            raise self._broken()
+        return data
+
+    def _broken(self) -> CrmInputError:
+        return CrmInputError(
+            f"{self._name} is cut short or damaged: its gzip data does not end. Write it again."
+        )
+
+    def close(self) -> None:
+        self._unzipped.close()
+        self._file.close()
+
+
+def whole_lines(stream: ByteStream) -> Iterator[bytes]:
+    """Cut a stream into blocks that end where a line ends; a mark of UTF-8 at its start is left out.
+
+    A line longer than :data:`MAX_LINE_BYTES` is cut short, so that memory stays flat whatever the file is.
+    """
+    blocks = _blocks_of_lines(stream)
+    yield next(blocks, b"").removeprefix(_UTF8_MARK)
+    yield from blocks
+
+
+def _blocks_of_lines(stream: ByteStream) -> Iterator[bytes]:
+    kept: list[bytes] = []
+    length = 0
+    while chunk := stream.read(BLOCK_BYTES):
+        end = chunk.rfind(b"\n") + 1
+        if end:
+            start = chunk.find(b"\n") if length >= MAX_LINE_BYTES else 0
+            yield b"".join((*kept, chunk[start:end]))
+            kept = [chunk[end:]]
+            length = len(kept[0])
+        elif length < MAX_LINE_BYTES:
+            kept.append(chunk)
+            length += len(chunk)
+    if rest := b"".join(kept):
+        yield rest

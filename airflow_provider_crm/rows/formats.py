@@ -1,0 +1,254 @@
+"""How a file becomes rows, by its suffix: one small reader per format.
+
+Knows no CRM, and nothing of folders, patterns or other sources. What cannot be read is a row with a number and a
+reason, never the end of the job.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from types import NoneType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import msgspec
+
+from airflow_provider_crm.exceptions import CrmInputError, redact
+from airflow_provider_crm.rows.csv_files import CsvFile
+from airflow_provider_crm.rows.files import (
+    ByteStream,
+    GzipBytes,
+    Location,
+    PlainBytes,
+    open_file,
+    whole_lines,
+)
+from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
+
+if TYPE_CHECKING:
+    import pyarrow
+    import pyarrow.parquet
+
+#: How many rows of a JSON-lines file are looked at to tell its columns.
+SAMPLE_ROWS = 1_000
+#: How many rows of a Parquet file are in memory at a time.
+BATCH_ROWS = 5_000
+
+#: The columns of a rejects file. A line with exactly these is a rejected row: its data is the row.
+REJECT_KEYS = frozenset(("row", "key", "stage", "reason", "data"))
+_REJECT_KEYS_WITHOUT_DATA = REJECT_KEYS - {"data"}
+_REJECT_STAGES = ("read", "validate", "crm")
+_UNREADABLE_DATA = ({"unparsed"}, {"cells"})
+
+
+class RowFile(Protocol):
+    """A file of rows."""
+
+    #: For people: "CSV".
+    format_name: ClassVar[str]
+    #: Whether the file itself names its columns; otherwise they are those of its first rows.
+    has_header: ClassVar[bool]
+    location: Location
+    #: In bytes.
+    size: int
+
+    def columns(self) -> list[str]:
+        """Give the names of the columns.
+
+        :raises CrmInputError: the header is missing or ambiguous, or the file is not of this format.
+        """
+
+    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+        """Read the file from its start.
+
+        :param first_number: the number of its first row.
+        """
+
+    def fraction_read(self) -> float:
+        """Give how far the reading is, from 0 to 1."""
+
+
+class JsonLinesFile:
+    """One JSON object per line, in UTF-8; a blank line is no row, and an empty file has none.
+
+    A line of a rejects file stands for the row that it holds, so that a repaired rejects file is a source.
+    """
+
+    format_name: ClassVar[str] = "JSONL"
+    has_header: ClassVar[bool] = False
+
+    def __init__(self, location: Location, open_bytes: Callable[[Location], ByteStream] = PlainBytes) -> None:
+        self.location = location
+        self.size = location.size()
+        self._open_bytes = open_bytes
+        self._columns: list[str] | None = None
+        self._position = 0
+
+    def columns(self) -> list[str]:
+        if self._columns is None:
+            with closing(self.rows(1)) as rows:
+                sample = itertools.islice(rows, SAMPLE_ROWS)
+                self._columns = list(
+                    dict.fromkeys(key for row in sample if isinstance(row, Row) for key in row.data)
+                )
+        return self._columns
+
+    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+        with closing(self._open_bytes(self.location)) as stream:
+            decode = msgspec.json.Decoder(dict[str, Any]).decode
+            number = first_number
+            for line_number, line in enumerate(self._lines(stream), start=1):
+                if not line or line.isspace():
+                    continue
+                try:
+                    data = decode(line)
+                except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+                    reason = f"{self.location.name}, line {line_number}: no JSON object ({error})"
+                    yield UnreadableRow(number, reason, {"unparsed": _start_of(line)})
+                else:
+                    is_reject = 4 <= len(data) <= 5 and _is_reject(data)
+                    yield _unwrap(number, data) if is_reject else Row(number, data)
+                number += 1
+
+    def _lines(self, stream: ByteStream) -> Iterator[bytes]:
+        for block in whole_lines(stream):
+            self._position = stream.position
+            lines = block.split(b"\n")
+            if not lines[-1]:
+                lines.pop()
+            yield from lines
+
+    def fraction_read(self) -> float:
+        return min(1.0, self._position / max(1, self.size))
+
+
+def _start_of(line: bytes) -> str:
+    return line[:MAX_UNPARSED].decode(errors="backslashreplace")[:MAX_UNPARSED]
+
+
+def _is_reject(data: dict[str, Any]) -> bool:
+    """Tell a line of a rejects file from a row that happens to have a column named ``reason``."""
+    keys = data.keys()
+    return (
+        keys in (REJECT_KEYS, _REJECT_KEYS_WITHOUT_DATA)
+        and isinstance(data["row"], int)
+        and data["stage"] in _REJECT_STAGES
+        and isinstance(data.get("data"), (dict, NoneType))
+    )
+
+
+def _unwrap(number: int, reject: dict[str, Any]) -> Row | UnreadableRow:
+    data = reject.get("data")
+    if data is None:
+        return UnreadableRow(
+            number, "a line of a rejects file that was written without the row's data", reject
+        )
+    if reject["stage"] == "read" and data.keys() in _UNREADABLE_DATA:
+        return UnreadableRow(number, str(reject["reason"]), data)
+    return Row(number, data)
+
+
+class ParquetFile:
+    """Apache Parquet. A decimal, a date or a list stays one; needs the extra ``parquet``."""
+
+    format_name: ClassVar[str] = "Parquet"
+    has_header: ClassVar[bool] = True
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        self.size = location.size()
+        self._fraction = 0.0
+
+    def columns(self) -> list[str]:
+        with self._open() as parquet:
+            return check_column_names(parquet.schema_arrow.names, self.location.name)
+
+    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+        with self._open() as parquet:
+            check_column_names(parquet.schema_arrow.names, self.location.name)
+            number = first_number
+            for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
+                yield from self._rows_of(batch, number)
+                number += batch.num_rows
+                self._fraction = (number - first_number) / parquet.metadata.num_rows
+
+    def _rows_of(self, batch: pyarrow.RecordBatch, first_number: int) -> Iterator[Row | UnreadableRow]:
+        names = batch.schema.names
+        columns = [_in_microseconds(column) for column in batch.columns]
+        try:
+            cells = [column.to_pylist() for column in columns]
+        except (ValueError, OverflowError):  # such as a date after the year 9999: find the rows it is in
+            for index in range(batch.num_rows):
+                yield self._row_of(names, columns, index, first_number + index)
+        else:
+            for number, values in enumerate(zip(*cells, strict=True), start=first_number):
+                yield Row(number, dict(zip(names, values, strict=False)))
+
+    def _row_of(
+        self, names: Sequence[str], columns: Sequence[pyarrow.Array], index: int, number: int
+    ) -> Row | UnreadableRow:
+        cells: list[Any] = []
+        faults: list[str] = []
+        for name, column in zip(names, columns, strict=True):
+            try:
+                cells.append(column[index].as_py())
+            except (ValueError, OverflowError) as error:
+                cells.append(None)
+                faults.append(f"{name}: {error}")
+        if not faults:
+            return Row(number, dict(zip(names, cells, strict=True)))
+        return UnreadableRow(number, f"{self.location.name}, {'; '.join(faults)}", {"cells": cells})
+
+    def fraction_read(self) -> float:
+        return self._fraction
+
+    @contextmanager
+    def _open(self) -> Iterator[pyarrow.parquet.ParquetFile]:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise CrmInputError(
+                "Parquet needs pyarrow: install it with pip install 'airflow-provider-crm[parquet]'."
+            ) from error
+        name = self.location.name
+        with closing(open_file(self.location)) as file:
+            try:
+                with pyarrow.parquet.ParquetFile(file) as parquet:
+                    yield parquet
+            except pyarrow.ArrowException as error:
+                raise CrmInputError(f"{name} cannot be read as Parquet: {redact(error)}") from error
+            except OSError as error:
+                if error.errno is not None:  # the store's own failure; Arrow's have no number
+                    raise
+                raise CrmInputError(f"{name} is damaged: {redact(error)}") from error
+
+
+def _in_microseconds(column: pyarrow.Array) -> pyarrow.Array:
+    """Round nanoseconds down: Python's own dates have none, and pyarrow would need pandas to hold them."""
+    import pyarrow
+
+    if getattr(column.type, "unit", None) != "ns":
+        return column
+    if pyarrow.types.is_timestamp(column.type):
+        return column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
+    if pyarrow.types.is_time(column.type):
+        return column.cast(pyarrow.time64("us"), safe=False)
+    return column.cast(pyarrow.duration("us"), safe=False)
+
+
+#: The reader of each suffix.
+FORMATS: dict[str, Callable[[Location], RowFile]] = {
+    ".csv": CsvFile,
+    ".csv.gz": partial(CsvFile, open_bytes=GzipBytes),
+    ".jsonl": JsonLinesFile,
+    ".jsonl.gz": partial(JsonLinesFile, open_bytes=GzipBytes),
+    ".parquet": ParquetFile,
+}
+
+
+def format_of(name: str) -> Callable[[Location], RowFile] | None:
+    """Give the reader for a file of this name, or None when its suffix is not known."""
+    return next((reader for suffix, reader in FORMATS.items() if name.lower().endswith(suffix)), None)

@@ -1,0 +1,251 @@
+"""A file of JSON lines that grows while a task runs, survives its death, and is taken up again by its retry.
+
+Knows neither what the lines say (rejects, results) nor who writes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_provider_crm.exceptions import CrmError, CrmInputError
+from airflow_provider_crm.rows.files import LocalLocation, StoredLocation, locate
+from airflow_provider_crm.rows.jsonlines import encode_line
+
+# Lines wait in memory until there are so many bytes of them: whole lines only ever reach the file.
+_BUFFER_BYTES = 1 << 16
+
+
+class JournalLostError(CrmError):
+    """The journal to go on with is gone, or is not the one that was left."""
+
+
+class Journal:
+    """Records appended to a file as lines of JSON.
+
+    Only whole lines ever reach the file. ``kill -9`` loses what came after the last :meth:`flush`, the loss of the
+    machine what came after the last :meth:`sync`.
+
+    :param path: a local path, or the URI of an object store. An object cannot grow: its lines are gathered in a
+        local temporary file, and uploaded whole by :meth:`sync` and :meth:`close`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = str(path)
+        #: How many seconds the last sync took that had something to do.
+        self.sync_cost = 0.0
+        self._home: _Home | None = None
+        self._buffer = bytearray()
+        self._size = 0
+        self._synced = True
+
+    def open(self, resume_at: int | None = None) -> None:
+        """Make the file now, so that a path that cannot be written to is found before anything else is done.
+
+        :param resume_at: a size that :meth:`sync` returned: the file keeps its first so many bytes and goes on from
+            there. By default it starts empty.
+        :raises CrmInputError: the path cannot be written to.
+        :raises JournalLostError: the file is gone, shorter, or has no end of a line there.
+        """
+        location = locate(self.path)
+        home = _LocalHome(location) if isinstance(location, LocalLocation) else _StoredHome(location)
+        try:
+            if resume_at is None:
+                home.begin()
+            else:
+                home.resume()
+                _cut(home.fileno(), resume_at, self.path)
+        except BaseException:
+            home.release()
+            raise
+        self._home = home
+        self._size = resume_at or 0
+        # What follows the place to go on from is gone here, but not yet in the store.
+        self._synced = resume_at is None
+        self._buffer.clear()
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a line. Values that JSON has no form for become text.
+
+        :raises ValueError: the journal is not open.
+        """
+        if self._home is None:
+            raise ValueError("The journal is not open.")
+        self._buffer += encode_line(record)
+        if len(self._buffer) >= _BUFFER_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand all lines to the operating system, where they survive the death of this process."""
+        if self._home is None or not self._buffer:
+            return
+        fd = self._home.fileno()
+        try:
+            _write_all(fd, self._buffer)
+        except OSError:
+            _cut_back(fd, self._size)
+            raise
+        self._size += len(self._buffer)
+        self._buffer.clear()
+        self._synced = False
+
+    def sync(self) -> int:
+        """Make all lines last: on the disk, or in the store, which takes the whole file if it has changed.
+
+        :return: the size of the file in bytes, at which a later :meth:`open` can go on.
+        """
+        self.flush()
+        if self._home is not None and not self._synced:
+            started = time.monotonic()
+            self._home.sync()
+            self.sync_cost = time.monotonic() - started
+            self._synced = True
+        return self._size
+
+    def close(self) -> None:
+        """Sync, and let go of the file. Once closed it stays so."""
+        home = self._home
+        if home is None:
+            return
+        try:
+            self.sync()
+        finally:
+            self._home = None
+            self._buffer.clear()
+            home.release()
+
+
+class _Home(Protocol):
+    """Where the lines of a journal live, and the local file through which they get there."""
+
+    def begin(self) -> None:
+        """Make it, empty."""
+
+    def resume(self) -> None:
+        """Open what is there."""
+
+    def fileno(self) -> int: ...
+
+    def sync(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class _LocalHome:
+    """A file of this machine."""
+
+    def __init__(self, location: LocalLocation) -> None:
+        self._path = location.path
+        self._fd: int | None = None
+
+    def begin(self) -> None:
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
+        except OSError as error:
+            raise _not_writable(self._path, error) from error
+        self.sync()
+        _sync_folder(self._path.parent)
+
+    def resume(self) -> None:
+        try:
+            self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND)
+        except FileNotFoundError as error:
+            raise _lost(self._path) from error
+        except OSError as error:
+            raise _not_writable(self._path, error) from error
+
+    def fileno(self) -> int:
+        if self._fd is None:
+            raise ValueError("The journal is not open.")
+        return self._fd
+
+    def sync(self) -> None:
+        os.fsync(self.fileno())
+
+    def release(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+class _StoredHome:
+    """An object of a store, and the temporary file that it is uploaded from."""
+
+    def __init__(self, location: StoredLocation) -> None:
+        self._location = location
+        # Readable by this user only, and removed even when nobody closes the journal.
+        self._spool = tempfile.NamedTemporaryFile(prefix="crm-journal-", buffering=0)  # noqa: SIM115
+
+    def begin(self) -> None:
+        try:
+            self.sync()
+        except (
+            FileNotFoundError,
+            PermissionError,
+            IsADirectoryError,
+            NotADirectoryError,
+            ValueError,
+        ) as error:
+            raise _not_writable(self._location, error) from error
+
+    def resume(self) -> None:
+        try:
+            self._location.get(self._spool.name)
+        except FileNotFoundError as error:
+            raise _lost(self._location) from error
+
+    def fileno(self) -> int:
+        return self._spool.fileno()
+
+    def sync(self) -> None:
+        self._location.put(self._spool.name)
+
+    def release(self) -> None:
+        self._spool.close()
+
+
+def _write_all(fd: int, data: bytearray) -> None:
+    with memoryview(data) as rest:
+        written = 0
+        while written < len(rest):
+            written += os.write(fd, rest[written:])
+
+
+def _cut(fd: int, size: int, path: str) -> None:
+    """Keep the first bytes of a file, which must end with a line."""
+    if os.fstat(fd).st_size < size or (size > 0 and os.pread(fd, 1, size - 1) != b"\n"):
+        raise _lost(path)
+    _cut_back(fd, size)
+
+
+def _cut_back(fd: int, size: int) -> None:
+    os.ftruncate(fd, size)
+    os.lseek(fd, size, os.SEEK_SET)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file last; some network file systems cannot, and need not."""
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _not_writable(path: object, error: Exception) -> CrmInputError:
+    why = getattr(error, "strerror", None) or error
+    return CrmInputError(
+        f"{path} cannot be written to ({why}). The folder must exist, and this worker must be allowed to write there."
+    )
+
+
+def _lost(path: object) -> JournalLostError:
+    return JournalLostError(
+        f"{path} is not as the earlier attempt left it: it is gone or was changed, so its lines cannot be taken up."
+    )

@@ -1,0 +1,78 @@
+"""What a row of a source is, and what its columns may be called.
+
+Knows neither where rows come from nor what the columns mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_crm.exceptions import CrmInputError, redact
+
+#: How many characters of an unreadable row's text are kept.
+MAX_UNPARSED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as the source has it.
+
+    :param number: its number in the source, from 1, running on over several files.
+    :param data: its columns.
+    """
+
+    number: int
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """A row of the source that cannot be read.
+
+    :param number: its number in the source, from 1.
+    :param reason: why, and in which line of which file; may quote the row.
+    :param data: what is there: ``{"cells": [...]}`` or ``{"unparsed": "the raw text"}``.
+    """
+
+    number: int
+    reason: str
+    data: dict[str, Any]
+
+
+def check_column_names(names: Sequence[str], where: str) -> list[str]:
+    """Refuse columns that a row could not keep apart.
+
+    :param names: the names of the columns, in order.
+    :param where: whose columns these are, for the message.
+    :raises CrmInputError: a name is empty, or there twice.
+    """
+    if any(not name.strip() for name in names):
+        raise CrmInputError(f"{where} has a column without a name. Give every column a name.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CrmInputError(
+            f"{where} has several columns named {list_names(twice)}. Rename or leave out all but one."
+        )
+    return list(names)
+
+
+def require_columns(wanted: Collection[str], present: Collection[str], where: str) -> None:
+    """Refuse a source that lacks columns.
+
+    :param where: whose columns are present, for the message.
+    :raises CrmInputError: names the missing columns, and those that there are.
+    """
+    missing = [name for name in wanted if name not in present]
+    if missing:
+        raise CrmInputError(
+            f"{where} lacks the columns: {list_names(missing)}. "
+            f"It has: {list_names(list(present))}. Correct the source, or the names that the task expects."
+        )
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Write column names for a message; where a file lacks its header they are people's data, so they are redacted."""
+    shown = ", ".join(redact(name, limit=60) for name in names[:50])
+    return f"{shown} and {len(names) - 50} more" if len(names) > 50 else shown

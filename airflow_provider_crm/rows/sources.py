@@ -1,0 +1,274 @@
+"""How rows enter a task: a list, files or a SQL query becomes one stream of numbered rows.
+
+Knows no CRM, and not what the columns mean. Memory does not grow with the rows.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from airflow_provider_crm._compat import ObjectStoragePath
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.files import Location, locate
+from airflow_provider_crm.rows.formats import FORMATS, REJECT_KEYS, RowFile, format_of
+from airflow_provider_crm.rows.jsonlines import encode_line
+from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns
+from airflow_provider_crm.rows.sql import QuerySource, SqlSource
+
+__all__ = ["Row", "Source", "SqlSource", "UnreadableRow", "open_source", "split_source"]
+
+_SUFFIXES = " ".join(FORMATS)
+_PATTERN_SIGNS = re.compile(r"[*?\[]")
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Numbered rows from somewhere, that can be read again and again."""
+
+    @property
+    def description(self) -> str:
+        """What this is, for a log, such as ``2 CSV files``; holds no one's data."""
+
+    def columns(self) -> list[str] | None:
+        """Give the names of the columns as far as they are known: the header, the schema, the query's names, or the
+        keys of all rows of a list and of the first 1,000 rows of a JSON-lines file.
+
+        :return: the names in order, or None when nothing tells them.
+        :raises CrmInputError: the source cannot be read, or its column names are ambiguous.
+        """
+
+    def require(self, columns: Collection[str]) -> None:
+        """Make sure that the source has these columns, before anything is written.
+
+        Every CSV and Parquet file must have them all; for JSON lines and lists, where rows may differ, it is enough
+        that one row of :meth:`columns` has each. Where there are no rows there is nothing to check.
+
+        :raises CrmInputError: names the missing columns, and those that there are.
+        """
+
+    def __iter__(self) -> Iterator[Row | UnreadableRow]:
+        """Read from the first row, anew with each call.
+
+        :raises CrmInputError: a file is gone, cut short or damaged as a whole.
+        """
+
+    def fraction_read(self) -> float | None:
+        """Give how far the latest iteration is, from 0 to 1, or None when nobody knows."""
+
+
+def open_source(source: Any) -> Source:
+    """Open what a task was given as its rows.
+
+    :param source: one of
+
+        - a list of dicts, or another sequence of them, such as Airflow's lazy XComs;
+        - a path or URI of a file ``.csv``, ``.jsonl``, ``.parquet``, ``.csv.gz`` or ``.jsonl.gz``; a folder or a
+          pattern with ``*``, ``?`` or ``[`` stands for all such files in it, in the order of their paths (hidden
+          files, whose names begin with a dot, are left out);
+        - a :class:`SqlSource`;
+        - an open source, which is given back.
+
+    :return: the source. Files are found at once, and opened when they are read.
+    :raises CrmInputError: it is none of these, or there is no such file; says what to change.
+    """
+    if isinstance(source, SqlSource):
+        return QuerySource(source)
+    if isinstance(source, (str, os.PathLike, ObjectStoragePath)):
+        return FileSource(find_files(source))
+    if isinstance(source, Source):
+        return source
+    if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
+        return ListSource(source)
+    raise CrmInputError(
+        f"A source cannot be a {type(source).__name__}: give a list of dicts, a path, or a SqlSource."
+    )
+
+
+class ListSource:
+    """The dicts of a list or another sequence."""
+
+    def __init__(self, items: Sequence[Any]) -> None:
+        self._items = items
+        self._columns: list[str] | None = None
+        self._position = 0
+
+    @property
+    def description(self) -> str:
+        count = len(self._items)
+        return f"a list of {count:,} {'row' if count == 1 else 'rows'}"
+
+    def columns(self) -> list[str] | None:
+        if self._columns is None:
+            rows = (row for row in self if isinstance(row, Row))
+            self._columns = list(dict.fromkeys(key for row in rows for key in row.data))
+        return self._columns or None
+
+    def require(self, columns: Collection[str]) -> None:
+        present = self.columns()
+        if present is not None:
+            require_columns(columns, present, "The list")
+
+    def __iter__(self) -> Iterator[Row | UnreadableRow]:
+        for number, item in enumerate(self._items, start=1):
+            self._position = number
+            if isinstance(item, Mapping) and all(isinstance(key, str) for key in item):
+                yield Row(number, dict(item))
+            else:
+                reason = f"a row must be a dict with texts as keys, this is a {type(item).__name__}"
+                yield UnreadableRow(number, reason, {"unparsed": repr(item)[:MAX_UNPARSED]})
+
+    def fraction_read(self) -> float:
+        return self._position / max(1, len(self._items))
+
+
+class FileSource:
+    """The rows of one or more files, one file after the other."""
+
+    def __init__(self, files: Sequence[RowFile]) -> None:
+        self.files = files
+        self._reading: RowFile | None = None
+        self._bytes_before = 0
+
+    @property
+    def description(self) -> str:
+        formats = sorted({file.format_name for file in self.files})
+        files = "file" if len(self.files) == 1 else "files"
+        return f"{len(self.files):,} {' and '.join(formats)} {files}"
+
+    def columns(self) -> list[str] | None:
+        return list(dict.fromkeys(name for file in self.files for name in file.columns())) or None
+
+    def require(self, columns: Collection[str]) -> None:
+        for file in self.files:
+            if file.has_header:
+                require_columns(columns, file.columns(), file.location.name)
+        sampled = [file for file in self.files if not file.has_header]
+        seen = dict.fromkeys(name for file in sampled for name in file.columns())
+        if seen:
+            where = f"The {len(sampled)} JSONL files" if len(sampled) > 1 else sampled[0].location.name
+            require_columns(columns, seen, where)
+
+    def __iter__(self) -> Iterator[Row | UnreadableRow]:
+        number = 0
+        self._bytes_before = 0
+        for file in self.files:
+            self._reading = file
+            for row in file.rows(number + 1):
+                number = row.number
+                yield row
+            self._reading = None
+            self._bytes_before += file.size
+
+    def fraction_read(self) -> float:
+        reading = self._reading.fraction_read() * self._reading.size if self._reading else 0.0
+        return (self._bytes_before + reading) / max(1, sum(file.size for file in self.files))
+
+
+def find_files(path: str | os.PathLike[str] | ObjectStoragePath) -> list[RowFile]:
+    """Find the files that a path, a pattern or a folder stands for.
+
+    :return: their readers, in the order of their paths.
+    :raises CrmInputError: there are none, or the file's suffix is not known.
+    """
+    text = str(path)
+    _check_path(text)
+    location = locate(path)
+    if location.is_file():
+        reader = format_of(location.name)
+        if reader is None:
+            raise CrmInputError(
+                f"{location.name} is of no known format: its name must end in one of {_SUFFIXES}."
+            )
+        return [reader(location)]
+    found = _members(location, text)
+    readers = [
+        (file, format_of(file.name)) for file in sorted(found, key=str) if not file.name.startswith(".")
+    ]
+    files = [reader(file) for file, reader in readers if reader is not None]
+    if not files:
+        raise CrmInputError(f"{text} has no file whose name ends in one of {_SUFFIXES}.")
+    return files
+
+
+def _members(location: Location, text: str) -> list[Location]:
+    if location.is_folder():
+        return location.files()
+    if _PATTERN_SIGNS.search(text):
+        return location.matches()
+    raise CrmInputError(
+        f"There is no file or folder {text}. Check the path, and that this worker can reach it."
+    )
+
+
+def _check_path(text: str) -> None:
+    if not text.strip():
+        raise CrmInputError("The source is an empty text: it must be the path of a file.")
+    if text.lstrip().startswith(("[{", "[]", "{'", '{"')):
+        raise CrmInputError(
+            "The source is the text of a list, not a list: hand over the task's output itself (source=task.output), "
+            "or set render_template_as_native_obj=True on the DAG."
+        )
+
+
+def split_source(source: Any, rows_per_shard: int, folder: str, prefix: str = "shard") -> list[str]:
+    """Cut a large source into JSON-lines files, one per mapped task.
+
+    The shards are ``{prefix}-000000.jsonl`` and so on. A later call with the same folder and prefix overwrites them,
+    and removes those that it does not need. An empty source gives one empty shard, so that a mapped task runs and
+    reports (or refuses) its zero rows. An unreadable row becomes a line of a rejects file, and is as unreadable in
+    its shard. Rows count anew in each shard. JSON has no decimals or dates: they become text.
+
+    :param source: as for :func:`open_source`; not the folder that the shards go to.
+    :param rows_per_shard: at most so many rows go into a shard. Airflow maps over at most ``[core] max_map_length``
+        shards (1,024 unless configured).
+    :param folder: a path or URI; created when absent.
+    :return: the paths of the shards, in order, for ``expand(source=...)``.
+    :raises CrmInputError: the source or a parameter cannot be used.
+    """
+    if isinstance(rows_per_shard, bool) or not isinstance(rows_per_shard, int) or rows_per_shard < 1:
+        raise CrmInputError(f"rows_per_shard must be a whole number from 1, not {rows_per_shard!r}.")
+    target = locate(folder)
+    opened = open_source(source)
+    shard_name = re.compile(re.escape(prefix) + r"-\d{6,}\.jsonl")
+    _check_apart(opened, target, shard_name)
+    target.create_folder()
+    shards: list[Location] = []
+    rows = iter(opened)
+    first = next(rows, None)
+    while first is not None or not shards:
+        shard = target.child(f"{prefix}-{len(shards):06d}.jsonl")
+        head = () if first is None else (first,)
+        with shard.create() as file:
+            for row in itertools.chain(head, itertools.islice(rows, rows_per_shard - 1)):
+                file.write(_shard_line(row))
+        shards.append(shard)
+        first = next(rows, None)
+    kept = {shard.name for shard in shards}
+    for stale in target.files():
+        if shard_name.fullmatch(stale.name) and stale.name not in kept:
+            stale.remove()
+    return [str(shard) for shard in shards]
+
+
+def _check_apart(source: Source, target: Location, shard_name: re.Pattern[str]) -> None:
+    """Refuse to read shards as the source of themselves, as a second run over a folder would."""
+    for file in source.files if isinstance(source, FileSource) else ():
+        name = file.location.name
+        if shard_name.fullmatch(name) and target.child(name).same_as(file.location):
+            raise CrmInputError(f"{name} is a shard in the very folder to split into: choose another folder.")
+
+
+def _shard_line(row: Row | UnreadableRow) -> bytes:
+    if isinstance(row, UnreadableRow):
+        return encode_line(
+            {"row": row.number, "key": None, "stage": "read", "reason": row.reason, "data": row.data}
+        )
+    if row.data.keys() == REJECT_KEYS:  # such a line would be unwrapped when it is read, so wrap it once more
+        return encode_line(
+            {"row": row.number, "key": None, "stage": "validate", "reason": "", "data": row.data}
+        )
+    return encode_line(row.data)

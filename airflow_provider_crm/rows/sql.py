@@ -1,0 +1,164 @@
+"""A SQL query as a source of rows, and the engine behind any Airflow connection to a SQL database.
+
+Knows no CRM. SQLAlchemy is imported where it is used: a DAG that only names a query does not load it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_crm._compat import AirflowException, AirflowNotFoundException, BaseHook
+from airflow_provider_crm.exceptions import CrmError, CrmInputError, redact
+from airflow_provider_crm.rows.row import Row, UnreadableRow, check_column_names, require_columns
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Connection, CursorResult, Engine
+
+#: How many rows are fetched at a time.
+FETCH_ROWS = 5_000
+
+# What SQLite and MySQL say of a query that is wrong; they file it under the errors that may pass.
+_WRONG_QUERY = ("no such", "syntax", "unknown column", "doesn't exist")
+
+
+def engine_for(conn_id: str) -> Engine:
+    """Give a SQLAlchemy engine for an Airflow connection to a SQL database.
+
+    :param conn_id: a connection of any type whose hook offers an engine; for SQLite, of type ``sqlite`` with the
+        path of the file in ``host``.
+    :raises CrmInputError: there is no such connection, or it is none to a SQL database.
+    """
+    try:
+        connection = BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        raise CrmInputError(
+            f"There is no connection {conn_id!r}. Make one to your SQL database: in the UI under Admin, Connections; "
+            f"with `airflow connections add`; or in the environment as AIRFLOW_CONN_{conn_id.upper()}."
+        ) from error
+    if connection.conn_type == "sqlite":
+        return _sqlite_engine(connection)
+    try:
+        hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+        engine: Engine = hook.get_sqlalchemy_engine()
+    except (AirflowException, ImportError, AttributeError) as error:
+        raise CrmInputError(
+            f"The connection {conn_id!r} of type {connection.conn_type!r} gives no SQL engine: it must be one to a SQL "
+            f"database, and the Airflow provider for its type must be installed ({type(error).__name__})."
+        ) from error
+    return engine
+
+
+def _sqlite_engine(connection: Any) -> Engine:
+    """Open the file directly: this needs no provider, and no path is mangled as part of a URI."""
+    from sqlalchemy import create_engine
+    from sqlalchemy.engine import URL
+
+    # In a connection given as a URI, as in sqlite:////tmp/my.db, the path is what Airflow calls the schema.
+    path = connection.host or (connection.schema and "/" + connection.schema.lstrip("/"))
+    if not path:
+        raise CrmInputError(f"The connection {connection.conn_id!r} names no file: put its path in the host.")
+    return create_engine(URL.create("sqlite", database=path))
+
+
+@dataclass
+class SqlSource:
+    """The rows that a SQL query gives, streamed by a server-side cursor where the database has them.
+
+    :param conn_id: the Airflow connection to the database (templated).
+    :param sql: the query (templated). Without an ``ORDER BY`` a retry may meet the rows in another order.
+    :param parameters: values for the placeholders of the database's driver (templated): a dict or a list.
+    """
+
+    conn_id: str
+    sql: str
+    parameters: Any = None
+
+    # Airflow sets the rendered values on the object itself, so it cannot be frozen.
+    template_fields = ("conn_id", "sql", "parameters")
+
+
+class QuerySource:
+    """The rows of a :class:`SqlSource`; satisfies :class:`~airflow_provider_crm.rows.sources.Source`."""
+
+    def __init__(self, source: SqlSource) -> None:
+        self._source = source
+        self._pending: _Cursor | None = None
+        self._columns: list[str] | None = None
+
+    @property
+    def description(self) -> str:
+        return f"a SQL query on {self._source.conn_id}"
+
+    def columns(self) -> list[str]:
+        if self._columns is None:
+            # The rows are read from this very answer, so that the query runs once only.
+            self._pending = _Cursor(self._source)
+            self._columns = self._pending.columns
+        return self._columns
+
+    def require(self, columns: Collection[str]) -> None:
+        require_columns(columns, self.columns(), f"The query on {self._source.conn_id}")
+
+    def __iter__(self) -> Generator[Row | UnreadableRow]:
+        cursor, self._pending = self._pending or _Cursor(self._source), None
+        with closing(cursor):
+            self._columns = columns = cursor.columns
+            for number, values in enumerate(cursor.values(), start=1):
+                yield Row(number, dict(zip(columns, values, strict=False)))
+
+    def fraction_read(self) -> None:
+        return None
+
+
+class _Cursor:
+    """One execution of a query."""
+
+    def __init__(self, source: SqlSource) -> None:
+        self._name = f"The query on {source.conn_id}"
+        with ExitStack() as cleanup:
+            engine = engine_for(source.conn_id)
+            cleanup.callback(engine.dispose)
+            with _said_plainly(self._name):
+                connection = cleanup.enter_context(engine.connect())
+                self._result = _execute(connection, source)
+            if not self._result.returns_rows:
+                raise CrmInputError(f"{self._name} gives no rows: a source must be a SELECT.")
+            self.columns = check_column_names(list(self._result.keys()), self._name)
+            self.close = cleanup.pop_all().close
+
+    def values(self) -> Iterator[Sequence[Any]]:
+        with _said_plainly(self._name):
+            for rows in self._result.partitions(FETCH_ROWS):
+                yield from rows
+
+
+def _execute(connection: Connection, source: SqlSource) -> CursorResult[Any]:
+    parameters = source.parameters or None
+    if isinstance(parameters, list):
+        parameters = tuple(parameters)  # a list would mean many executions
+    # Without parameters the query goes to the driver untouched, so that LIKE 'a%' needs no doubled sign.
+    streaming = connection.execution_options(
+        stream_results=True, no_parameters=True, max_row_buffer=FETCH_ROWS
+    )
+    return streaming.exec_driver_sql(source.sql, parameters)
+
+
+@contextmanager
+def _said_plainly(name: str) -> Iterator[None]:
+    """Turn a database's error into ours, without the query and its parameters, which may be people's data."""
+    from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+
+    try:
+        yield
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        message = f"{name} failed: {type(cause).__name__}: {redact(cause)}"
+        wrong = isinstance(error, ProgrammingError) or any(
+            words in str(cause).lower() for words in _WRONG_QUERY
+        )
+        if wrong or not isinstance(error, DBAPIError):
+            raise CrmInputError(f"{message}. Correct the query.") from None
+        raise CrmError(message) from None
