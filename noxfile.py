@@ -59,7 +59,9 @@ def _install_of_the_day(session: nox.Session, airflow: str, day: str) -> None:
 
 
 def _test(session: nox.Session, airflow: str) -> None:
-    session.run("python", "-m", "pytest", *session.posargs, env={"EXPECTED_AIRFLOW": airflow})
+    check = f"from importlib.metadata import version as v; assert v('apache-airflow') == '{airflow}'"
+    session.run("python", "-c", check)
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
