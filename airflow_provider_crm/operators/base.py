@@ -28,7 +28,6 @@ class CrmBulkOperator(BaseOperator):
 
     :param source: a list of dicts, a path or URI (``.csv``, ``.jsonl``, ``.parquet``, also ``.gz``; a glob or a
         folder reads all), or a :class:`~airflow_provider_crm.rows.sources.SqlSource`. (templated)
-    :param field_map: column to the CRM's field; without it the columns are the CRM's own field names. (templated)
     :param rejects_path: path or URI of a JSON-lines file that takes the rejected rows. (templated)
     :param reject_data: whether the rows themselves are written there too.
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
@@ -41,20 +40,17 @@ class CrmBulkOperator(BaseOperator):
 
     template_fields: Sequence[str] = (
         "source",
-        "field_map",
         "rejects_path",
         "results_path",
         "max_rejects",
         "min_rows",
     )
-    template_fields_renderers = {"field_map": "json"}
     ui_color = "#e8f0fe"
 
     def __init__(
         self,
         *,
         source: Any,
-        field_map: Mapping[str, str | int] | None = None,
         rejects_path: str | None = None,
         reject_data: bool = True,
         results_path: str | None = None,
@@ -67,7 +63,6 @@ class CrmBulkOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
-        self.field_map = field_map
         self.rejects_path = rejects_path
         self.reject_data = reject_data
         self.results_path = results_path
@@ -91,6 +86,13 @@ class CrmBulkOperator(BaseOperator):
         """Give what makes this task another one, besides its rows: a retry with another value starts afresh."""
         raise NotImplementedError
 
+    def _check_source(self, source: Source) -> None:
+        """Refuse a source whose size is not what was expected, before anything is sent.
+
+        :raises CrmInputError: it is not.
+        """
+        check_min_rows(source, _whole("min_rows", self.min_rows))
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Process the source.
 
@@ -106,7 +108,7 @@ class CrmBulkOperator(BaseOperator):
         with closing(self._hook()) as hook:
             self._stop = hook.close
             destination = self._destination(hook, source)
-            check_min_rows(source, _whole("min_rows", self.min_rows))
+            self._check_source(source)
             engine: BulkEngine[Any] = BulkEngine(
                 DryRun(destination) if self.only_plan else destination,
                 source,
@@ -146,7 +148,6 @@ class CrmBulkOperator(BaseOperator):
             return None
         parameters = fingerprint(
             type(self).__name__,
-            self.field_map,
             self.rejects_path,
             self.reject_data,
             self.results_path,
@@ -154,6 +155,46 @@ class CrmBulkOperator(BaseOperator):
             *self._parameters(),
         )
         return Checkpoint(store, parameters)
+
+
+class CrmMappedOperator(CrmBulkOperator):
+    """A bulk operator whose columns are mapped to the CRM's fields.
+
+    :param field_map: column to the CRM's field; without it the columns are the CRM's own field names. (templated)
+    """
+
+    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "field_map")
+    template_fields_renderers = {"field_map": "json"}
+
+    def __init__(self, *, field_map: Mapping[str, str | int] | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.field_map = field_map
+
+
+class CrmDeleteOperator(CrmBulkOperator):
+    """A bulk operator that erases people.
+
+    :param require_confirmation_count: refuse to start when the source has another number of rows than this one,
+        which somebody announced. (templated)
+    """
+
+    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "require_confirmation_count")
+
+    def __init__(self, *, require_confirmation_count: int | str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.require_confirmation_count = require_confirmation_count
+
+    def _check_source(self, source: Source) -> None:
+        super()._check_source(source)
+        announced = _whole("require_confirmation_count", self.require_confirmation_count)
+        if announced is None:
+            return
+        found = sum(1 for _ in source)
+        if found != announced:
+            raise CrmInputError(
+                f"The source has {found} rows, {announced} were announced: nothing was deleted. "
+                f"Check the source, or `require_confirmation_count`"
+            )
 
 
 def _whole(name: str, value: int | str | None) -> int | None:

@@ -7,12 +7,12 @@ from typing import Any
 
 from airflow_provider_crm.destinations.mindbaz import KEY_FIELDS, MODES, UpsertSubscribers, read_fields
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
-from airflow_provider_crm.operators.base import CrmBulkOperator, one_of
+from airflow_provider_crm.operators.base import CrmMappedOperator, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 
 
-class MindbazUpsertSubscribersOperator(CrmBulkOperator):
+class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     """Create and update Mindbaz subscribers in bulk, with the end of every row accounted for.
 
     Look-up by the match key, then creates and updates together in calls of up to 5000. A subscriber who is
@@ -27,11 +27,11 @@ class MindbazUpsertSubscribersOperator(CrmBulkOperator):
     :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one.
 
     Columns, or the values of ``field_map``, are field ids (``14``), or names as in the site's list of fields.
-    See :class:`~airflow_provider_crm.operators.base.CrmBulkOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.CrmMappedOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmBulkOperator.template_fields,
+        *CrmMappedOperator.template_fields,
         "mindbaz_conn_id",
         "match_by",
         "mode",
@@ -75,4 +75,11 @@ class MindbazUpsertSubscribersOperator(CrmBulkOperator):
         )
 
     def _parameters(self) -> tuple[Any, ...]:
-        return (self.mindbaz_conn_id, self.match_by, self.mode, self.batch_size, self.allow_resubscribe)
+        return (
+            self.mindbaz_conn_id,
+            self.field_map,
+            self.match_by,
+            self.mode,
+            self.batch_size,
+            self.allow_resubscribe,
+        )
