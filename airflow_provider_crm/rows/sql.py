@@ -123,6 +123,7 @@ class _Cursor:
             cleanup.callback(engine.dispose)
             with _said_plainly(self._name):
                 connection = cleanup.enter_context(engine.connect())
+                connection.begin()  # never committed: a source only reads
                 self._result = _execute(connection, source)
             if not self._result.returns_rows:
                 raise CrmInputError(f"{self._name} gives no rows: a source must be a SELECT.")
