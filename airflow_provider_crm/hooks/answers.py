@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -28,6 +29,8 @@ def read_json(body: bytes, type_: type[T]) -> T:
         return msgspec.json.decode(body, type=type_)
     except msgspec.ValidationError as error:
         problem = f"its JSON has another shape than documented ({error})"
+    except RecursionError:
+        problem = "JSON that is nested without end"
     except (msgspec.DecodeError, UnicodeDecodeError):
         start = body[:200].lstrip().lower()
         problem = "HTML in place of JSON" if start.startswith(b"<") else "no JSON, or JSON that is cut short"
@@ -41,26 +44,40 @@ def vendor_errors(body: bytes) -> tuple[str, ...]:
     """
     try:
         answer = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         text = html.unescape(_TAGS.sub(" ", body[:4000].decode(errors="replace")))
         return tuple(filter(None, [" ".join(text.split())[:500]]))
+    if isinstance(answer, dict):
+        return said_in(answer) or tuple(_of_fields(answer))
     return tuple(_messages(answer))
 
 
-def _messages(answer: Any) -> list[str]:
-    if isinstance(answer, str):
-        return [answer] if answer.strip() else []
-    if isinstance(answer, list):
-        return [message for part in answer for message in _messages(part)]
-    if isinstance(answer, dict):
-        for word in _WORDS:
-            if messages := _messages(answer.get(word)):
-                return messages
-        # ASP.NET's validation problems: {"email": ["is required"]}
-        return [
-            f"{name}: {message}"
-            for name, part in answer.items()
-            if isinstance(part, list)
-            for message in _messages(part)
-        ]
+def said_in(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """Find the messages that stand under a name that is made for them, such as ``error`` or ``message``.
+
+    :return: each message, in clear; empty where the answer has no such name.
+    """
+    for word in _WORDS:
+        if messages := _messages(answer.get(word)):
+            return tuple(messages)
+    return ()
+
+
+def _messages(part: Any) -> list[str]:
+    if isinstance(part, str):
+        return [part] if part.strip() else []
+    if isinstance(part, list):
+        return [message for item in part for message in _messages(item)]
+    if isinstance(part, dict):
+        return list(said_in(part)) or _of_fields(part)
     return []
+
+
+def _of_fields(problems: Mapping[str, Any]) -> list[str]:
+    # ASP.NET's validation problems: {"email": ["is required"]}
+    return [
+        f"{name}: {message}"
+        for name, part in problems.items()
+        if isinstance(part, list)
+        for message in _messages(part)
+    ]

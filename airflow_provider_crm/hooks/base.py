@@ -269,8 +269,13 @@ class CrmHook(BaseHook, Generic[E]):
         self._check(call, response, body)
         try:
             return read(body)
+        except CrmRequestError as error:
+            error.call, error.status = call.name, response.status_code
+            raise
         except UnreadableError as error:
             problem = str(error)
+        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            problem = "another shape than documented"  # in words of ours: theirs may quote the answer
         raise _UnreadableAttemptError(
             f"{call.name} was answered {response.status_code} with {problem}",
             call=call.name,

@@ -1,0 +1,580 @@
+"""SPREAD's API: one method a call. Knows the vendor's paths and envelope, not what a task wants with them.
+
+Facts: the vendor's pages "Customers", "API - Customer Consentement", "Cagnotte" and "Consentement"
+(help.spreadfamily.fr, "API"). Where they are silent or contradict each other, the methods say what was chosen.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from airflow_provider_crm.exceptions import (
+    CrmConnectionError,
+    CrmInputError,
+    CrmNotFoundError,
+    CrmRequestError,
+    CrmUnreadableAnswerError,
+    redact,
+)
+from airflow_provider_crm.hooks.answers import UnreadableError, read_json, said_in
+from airflow_provider_crm.hooks.auth import BasicAuth, CrmAuth
+from airflow_provider_crm.hooks.base import Call, CrmHook, encode_json, iterate
+from airflow_provider_crm.hooks.lookups import Lookups
+from airflow_provider_crm.hooks.paging import offset_pages
+from airflow_provider_crm.hooks.settings import Extras
+from airflow_provider_crm.schemas.spread import (
+    ANSWER_FILTERS,
+    CUSTOMER_CONSENT_FILTERS,
+    CUSTOMER_FILTERS,
+    LOYALTY_FILTERS,
+    ConsentStatus,
+    Row,
+    decode,
+    is_nothing,
+    plain_customer,
+    plain_row,
+    query_of,
+    record_of,
+    rows_of,
+    wire_consent,
+    wire_credit,
+    wire_customer,
+)
+
+T = TypeVar("T")
+
+#: What a page holds at most.
+MAX_PAGE = 5000
+#: A page of a search that is expected to find one customer.
+SEARCH_PAGE = 25
+
+
+class SpreadExtras(Extras, kw_only=True, frozen=True):
+    """What a SPREAD connection may carry besides the extras of every CRM."""
+
+    write_api: Literal["v2", "v1"] = "v2"
+    """The API version that creates and updates customers."""
+
+
+class SpreadHook(CrmHook[SpreadExtras]):
+    """Calls SPREAD.
+
+    Lists are read page by page until one is empty: what the CRM says about their length and the next page is not
+    reliable. Their filters are the vendor's in snake_case; dates are datetimes (one with a zone is converted to
+    the vendor's local time) or text that is sent as it is; a filter that is None is not sent.
+
+    :param spread_conn_id: connection with the public key as login and the private key as password.
+    :param concurrency: calls in flight at once; the connection's extra and then 8 otherwise.
+    """
+
+    conn_name_attr = "spread_conn_id"
+    default_conn_name = "spread_default"
+    conn_type = "spread"
+    hook_name = "SPREAD"
+    default_url = "https://social-sb.com/api/v2"
+    extras_type = SpreadExtras
+
+    def __init__(self, spread_conn_id: str = default_conn_name, *, concurrency: int | None = None) -> None:
+        super().__init__(spread_conn_id, concurrency=concurrency)
+        self._lookups = Lookups()
+
+    # Customers
+
+    def get_customer(self, customer_id: str | int) -> Row | None:
+        """Read one customer, with ``custom_fields`` and ``status``.
+
+        :param customer_id: SPREAD's id.
+        :return: the vendor's fields, see :func:`~airflow_provider_crm.schemas.spread.plain_customer`; None when there
+            is no such customer.
+        """
+        call = Call("GET", "/customers/{id}", values={"id": customer_id})
+        try:
+            return self.request(call, _or_nothing(lambda body: _customer(_under(body, "customer"))))
+        except CrmNotFoundError:
+            return None
+
+    def find_customer(self, *, email: str | None = None, external_id: str | int | None = None) -> Row | None:
+        """Find the one customer with this e-mail (in any case) or this external id.
+
+        :return: the customer as lists show it, without ``custom_fields``; None when there is none.
+        :raises CrmRequestError: several customers have it.
+        :raises CrmUnreadableAnswerError: the CRM gives other customers than those asked for.
+        """
+        if (email is None) == (external_id is None):
+            raise CrmInputError("Exactly one of `email` and `external_id` is required")
+        if email is not None:
+            asked = str(email).strip()
+            filters: dict[str, Any] = {"email": asked.lower(), "case_insensitive": True}
+        else:
+            asked = str(external_id).strip()
+            filters = {"external_id": asked}
+        field = "email" if external_id is None else "externalId"
+        call = self._page("/customers", query_of(filters, CUSTOMER_FILTERS), 0, _sizes(SEARCH_PAGE))
+        try:
+            rows = self.request(call, _or_nothing(_read_customers)) or []
+        except CrmNotFoundError:
+            return None
+        return _the_one(rows, field, asked, any_case=external_id is None)
+
+    def iter_customers(
+        self, *, page_size: int = MAX_PAGE, ids: str | Iterable[str | int] | None = None, **filters: Any
+    ) -> Iterator[Row]:
+        """Read customers.
+
+        :param page_size: customers a call, at most 5000.
+        :param ids: any number of SPREAD ids, as a list or a text with commas; in as many calls as they need.
+        :param filters: ``created_after``, ``created_before``, ``modified_after``, ``modified_before``, ``email``,
+            ``last_name``, ``first_name``, ``zipcode``, ``city``, ``country`` (two letters), ``phone_number``,
+            ``mobile_phone_number``, ``case_insensitive``, ``show_custom_fields``, ``external_id``.
+        :return: the vendor's fields, see :func:`~airflow_provider_crm.schemas.spread.plain_customer`.
+        :raises CrmInputError: an unknown filter, or a page size out of bounds.
+        """
+        query = query_of(filters, CUSTOMER_FILTERS)
+        sizes = _sizes(page_size)
+        if ids is None:
+            return iterate(self._pages("/customers", query, sizes, _read_customers))
+        return self._customers_by_id(_ids(ids), query, sizes)
+
+    def create_customer(self, customer: Mapping[str, Any]) -> Row:
+        """Create a customer. What becomes of an e-mail that exists is not documented: look first.
+
+        :param customer: the vendor's fields, ``email`` among them; see
+            :func:`~airflow_provider_crm.schemas.spread.wire_customer`.
+        :return: the customer as the CRM holds it now.
+        :raises CrmOutcomeUnknownError: it may have been created.
+        """
+        return self._write_customer("POST", "/customers", {}, customer, repeatable=False)
+
+    def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
+        """Update the given fields of a customer; ``tags`` are added to those that are there.
+
+        :param customer_id: SPREAD's id.
+        :param customer: the fields to change, and always ``email``, the current one: the vendor requires it.
+        :return: the customer as the CRM holds it now.
+        """
+        path = "/customers/{id}"
+        return self._write_customer("PUT", path, {"id": customer_id}, customer, repeatable=True)
+
+    def update_customer_email(self, old_email: str, new_email: str) -> Row:
+        """Change a customer's e-mail.
+
+        :return: the customer as the CRM holds it now.
+        :raises CrmOutcomeUnknownError: it may have been changed; the old one may be unknown to the CRM by now.
+        """
+        emails = {"old_email": str(old_email or "").strip(), "new_email": str(new_email or "").strip()}
+        if not all(emails.values()):
+            raise CrmInputError("Both the old and the new e-mail are required")
+        body = encode_json({"customer": emails})
+        call = Call("PUT", "/customers/email/update", body=body, repeatable=False)
+        return self.request(call, _read_customer)
+
+    def delete_customer(self, customer_id: str | int) -> None:
+        """Delete a customer.
+
+        :param customer_id: SPREAD's id.
+        :raises CrmNotFoundError: there is no such customer.
+        """
+        try:
+            self.request(Call("DELETE", "/customers/{id}", values={"id": customer_id}), _read_deleted)
+        except CrmNotFoundError as error:
+            if not error.after_unknown:
+                raise
+
+    # Consents
+
+    def iter_customer_consents(
+        self, customer_id: str | int, *, page_size: int = MAX_PAGE, **filters: Any
+    ) -> Iterator[Row]:
+        """Read the history of one customer's answers: several to one consent are possible, the latest holds.
+
+        :param customer_id: SPREAD's id.
+        :param page_size: answers a call, at most 5000.
+        :param filters: ``created_after``, ``created_before``, ``consent_id``, ``consent_tech_name``,
+            ``customer_consent_status`` (or ``status``), ``customer_consent_source`` (or ``source``).
+        :return: ``consentId``, ``consentTechName``, ``trackId``, ``customerConsentCreatedAt`` (local time),
+            ``customerConsentStatus``, ``customerConsentSource``, ``customerConsentSourceId``.
+        :raises CrmInputError: an unknown filter, or a page size out of bounds.
+        """
+        query = query_of(filters, CUSTOMER_CONSENT_FILTERS)
+        pages = self._pages(
+            "/customers-consents/{id}",
+            query,
+            _sizes(page_size, documented="maxResult"),
+            lambda body: rows_of(_inside(_under(body, "customer"), "consents")),
+            values={"id": customer_id},
+        )
+        return iterate(pages)
+
+    def iter_consents(
+        self,
+        *,
+        consent_id: str | int | None = None,
+        consent_tech_name: str | None = None,
+        track_id: str | int | None = None,
+        page_size: int = MAX_PAGE,
+        **filters: Any,
+    ) -> Iterator[Row]:
+        """Read everyone's answers to one consent, or the one answer that a track id names.
+
+        :param consent_id: exactly one of these three is required.
+        :param consent_tech_name: the consent's technical name, which several consents may share.
+        :param track_id: of one answer; the CRM takes no other filter beside it.
+        :param page_size: answers a call, at most 5000.
+        :param filters: ``created_after``, ``created_before``, ``customer_consent_status`` (or ``status``),
+            ``customer_consent_source`` (or ``source``).
+        :return: ``id`` (the customer's), ``trackId``, ``customerConsentCreatedAt`` (local time),
+            ``customerConsentStatus``, ``customerConsentSource``, ``customerConsentSourceId``; and, added here
+            because the CRM says them once for the whole page, ``consentId`` and ``consentTechName``.
+        :raises CrmInputError: an unknown filter, or a page size out of bounds.
+        """
+        names = {"consent_id": "consentId", "consent_tech_name": "consentTechName", "track_id": "trackId"}
+        given = {"consent_id": consent_id, "consent_tech_name": consent_tech_name, "track_id": track_id}
+        which = query_of(given, names)
+        if len(which) != 1:
+            raise CrmInputError("Exactly one of `consent_id`, `consent_tech_name` and `track_id` is required")
+        query = query_of(filters, ANSWER_FILTERS)
+        sizes = _sizes(page_size, documented="maxResult")
+        if track_id is None:
+            read = _answers_reader(None if consent_id is None else str(consent_id).strip())
+            return iterate(self._pages("/customers-consents", which + query, sizes, read))
+        if query:
+            raise CrmInputError("SPREAD takes no other filter beside `track_id`")
+        call = Call("GET", "/customers-consents", query=which)
+        return self._rows(call, _answers_reader(None))
+
+    def create_consent(
+        self,
+        customer_id: str | int,
+        *,
+        status: ConsentStatus,
+        created_at: dt.date | str,
+        consent_id: str | int | None = None,
+        consent_tech_name: str | None = None,
+        ip: str | None = None,
+        channel_id: str | int | None = None,
+    ) -> Row:
+        """Record a customer's answer to a consent.
+
+        :param customer_id: SPREAD's id.
+        :param status: ``accepted``, ``refused``, or ``unknown``, which the CRM takes only after another answer.
+        :param created_at: when the customer answered; text is ``YYYY-MM-DD HH:MM:SS``, in local time.
+        :param consent_id: this or ``consent_tech_name`` is required.
+        :param consent_tech_name: the consent's technical name.
+        :param ip: address that the customer answered from.
+        :param channel_id: the one channel it holds for; all of the consent's otherwise.
+        :return: ``{"id", "techName", "customer": {"id", "trackId", ...}}``.
+        :raises CrmOutcomeUnknownError: it may have been recorded.
+        """
+        consent = wire_consent(
+            status=status,
+            created_at=created_at,
+            consent_id=consent_id,
+            consent_tech_name=consent_tech_name,
+            ip=ip,
+            channel_id=channel_id,
+        )
+        call = Call(
+            "POST",
+            "/customers-consents/{id}",
+            values={"id": customer_id},
+            body=encode_json({"consent": consent}),
+            repeatable=False,
+        )
+        return self.request(call, _read_new_consent)
+
+    def get_consent(self, consent_id: str | int) -> Row | None:
+        """Read the definition of a consent.
+
+        :return: ``id``, ``consentType``, ``consentName``, ``consentTechName``, ``createdAt``, ``updatedAt``; None when
+            there is no such consent.
+        """
+        call = Call("GET", "/consents/{id}", values={"id": consent_id})
+        try:
+            return self.request(call, _or_nothing(lambda body: record_of(_under(body, "consent"))))
+        except CrmNotFoundError:
+            return None
+
+    def iter_consent_definitions(self) -> Iterator[Row]:
+        """Read the definitions of all consents, as in :meth:`get_consent`.
+
+        Whether this list comes in pages is not documented: it ends where nothing new comes.
+        """
+        known: set[Any] = set()
+        start = 0
+        sizes = _sizes(MAX_PAGE, documented="maxResult")
+        while rows := self.request(
+            self._page("/consents", [], start, sizes), lambda body: rows_of(_under(body, "consents"))
+        ):
+            new = [row for row in rows if row.get("id") not in known]
+            if not new:
+                return
+            yield from new
+            known.update(row.get("id") for row in new)
+            start += len(rows)
+
+    # Loyalty
+
+    def iter_loyalty_lines(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Row]:
+        """Read the movements of the loyalty pots; a negative amount is spending.
+
+        :param page_size: lines a call, at most 5000.
+        :param filters: ``created_after``, ``created_before``, ``modified_after``, ``modified_before``,
+            ``customer_id``, ``cagnotte_id``, ``campaign_id``, ``min_amount``, ``max_amount``, ``amount``.
+        :return: ``cagnotteId``, ``cagnotteLineId``, ``customerId``, ``campaignId``, ``cagnotteLineDate``,
+            ``cagnotteLineValidationDate`` (local times), ``amount`` (text), ``code``.
+        :raises CrmInputError: an unknown filter, or a page size out of bounds.
+        """
+        query = query_of(filters, LOYALTY_FILTERS)
+        sizes = _sizes(page_size, documented="maxResult")
+        return iterate(
+            self._pages("/cagnottes", query, sizes, lambda body: rows_of(_under(body, "cagnottes")))
+        )
+
+    def credit_loyalty(
+        self,
+        *,
+        amount: Decimal | int | str,
+        email: str | None = None,
+        customer_id: str | int | None = None,
+    ) -> dict[str, Row]:
+        """Add points to a customer's loyalty pot.
+
+        The CRM has no means to recognise a repeated credit, so that it is sent again only when it certainly did not
+        arrive, or was refused for being one too many (429).
+
+        :param amount: sent as it is, without rounding.
+        :param email: exactly one of this and ``customer_id`` is required.
+        :param customer_id: SPREAD's id.
+        :return: ``{"customer": {"id", "cagnotteAmount"}, "cagnotte": the line}``, amounts as text.
+        :raises CrmOutcomeUnknownError: the points may have been added; :meth:`iter_loyalty_lines` can tell.
+        """
+        body = encode_json(wire_credit(amount=amount, email=email, customer_id=customer_id))
+        return self.request(Call("POST", "/cagnottes", body=body, repeatable=False), _read_credit)
+
+    # What the calls share
+
+    def _write_customer(
+        self,
+        method: str,
+        path: str,
+        values: Mapping[str, object],
+        customer: Mapping[str, Any],
+        *,
+        repeatable: bool,
+    ) -> Row:
+        """Create or update a customer through the API version that the connection names."""
+        if self.settings.extras.write_api != "v2":
+            raise CrmConnectionError(
+                f"Connection {self.conn_id!r}: the extra `write_api` names v1, which is not available yet"
+            )
+        body = encode_json({"customer": wire_customer(customer)})
+        return self.request(
+            Call(method, path, values=values, body=body, repeatable=repeatable), _read_customer
+        )
+
+    def _customers_by_id(
+        self, ids: list[str], query: list[tuple[str, str]], sizes: list[tuple[str, str]]
+    ) -> Iterator[Row]:
+        def fetch(group: Sequence[str]) -> list[Row]:
+            found: dict[Any, Row] = {}
+            asked = [*query, ("ids", ",".join(group))]
+            for page in self._pages("/customers", asked, sizes, _read_customers):
+                found.update((row.get("id"), row) for row in page)
+                if len(found) > len(group):
+                    raise CrmUnreadableAnswerError(
+                        "GET /customers gives more customers than ids: it ignores the filter `ids`",
+                        call="GET /customers",
+                    )
+                if len(found) == len(group):
+                    break
+            return list(found.values())
+
+        for group in self._lookups.cut(ids):
+            yield from self._lookups.read(group, fetch)
+
+    def _pages(
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        sizes: Sequence[tuple[str, str]],
+        read: Callable[[bytes], list[Row]],
+        values: Mapping[str, object] | None = None,
+    ) -> Iterator[Sequence[Row]]:
+        def fetch(start: int) -> list[Row]:
+            return self.request(self._page(path, query, start, sizes, values), read)
+
+        return offset_pages(fetch, call=f"GET {path}")
+
+    def _rows(self, call: Call, read: Callable[[bytes], list[Row]]) -> Iterator[Row]:
+        yield from self.request(call, read)
+
+    @staticmethod
+    def _page(
+        path: str,
+        query: Sequence[tuple[str, str]],
+        start: int,
+        sizes: Sequence[tuple[str, str]],
+        values: Mapping[str, object] | None = None,
+    ) -> Call:
+        # Never the answer's own `nextPageUrl`: it is plain http, and may lack filters or name another resource.
+        return Call("GET", path, values=values or {}, query=[*query, ("startAt", str(start)), *sizes])
+
+    def _auth(self) -> CrmAuth:
+        settings = self.settings
+        if not settings.login or not settings.password:
+            raise CrmConnectionError(
+                f"Connection {self.conn_id!r} lacks the public key (its login) or the private key (its password)"
+            )
+        return BasicAuth(settings.login, settings.password)
+
+    def _probe(self) -> str:
+        self.request(self._page("/customers", [], 0, _sizes(1)), _read_customers)
+        return "Connected to SPREAD"
+
+
+# Parameters
+
+
+def _sizes(page_size: int, *, documented: str = "maxResults") -> list[tuple[str, str]]:
+    """Write the page size in both of the vendor's spellings, the one documented for the list first."""
+    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE:
+        raise CrmInputError(f"`page_size` has to be a number from 1 to {MAX_PAGE}")
+    other = "maxResult" if documented == "maxResults" else "maxResults"
+    return [(documented, str(page_size)), (other, str(page_size))]
+
+
+def _ids(ids: str | Iterable[str | int]) -> list[str]:
+    parts = [ids] if isinstance(ids, (str, int)) else ids
+    texts = (text.strip() for part in parts for text in str(part).split(","))
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+# Answers
+
+
+def _under(body: bytes, key: str) -> Any:
+    """Take what stands under an answer's root key.
+
+    :raises CrmRequestError: the answer carries the vendor's words about an error instead, despite its status.
+    """
+    answer = read_json(body, dict[str, msgspec.Raw])
+    if key in answer:
+        return decode(answer[key])
+    raise _refusal(body) or UnreadableError(f"JSON that lacks `{key}`")
+
+
+def _refusal(body: bytes) -> CrmRequestError | None:
+    """Find the vendor's words about an error in an answer whose status promises success."""
+    answer = read_json(body, object)
+    if not isinstance(answer, dict):
+        return None
+    # `response` is where the vendor confirms what was done.
+    errors = said_in({name: part for name, part in answer.items() if name != "response"})
+    if not errors:
+        return None
+    said = "; ".join(errors)
+    return CrmRequestError(f"SPREAD refused the call: {redact(said)}", reason=said, errors=errors)
+
+
+def _or_nothing(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
+    """Accept an answer that is nothing at all, as PHP may print it where a record was not found."""
+
+    def read_or_nothing(body: bytes) -> T | None:
+        return None if body.strip() in (b"null", b"false", b"[]", b"{}", b'""') else read(body)
+
+    return read_or_nothing
+
+
+def _inside(record: Any, key: str) -> Any:
+    """Take the rows of an envelope that holds them in a record."""
+    if is_nothing(record):
+        return None
+    if not isinstance(record, dict) or key not in record:
+        raise UnreadableError(f"JSON that lacks `{key}`")
+    return record[key]
+
+
+def _customer(value: Any) -> Row | None:
+    row = record_of(value)
+    return None if row is None else plain_customer(row)
+
+
+def _read_customers(body: bytes) -> list[Row]:
+    return [plain_customer(row) for row in rows_of(_under(body, "customers"))]
+
+
+def _read_customer(body: bytes) -> Row:
+    """Read the customer that a write gives back: none would mean that nothing was written."""
+    customer = _customer(_under(body, "customer"))
+    if customer is None:
+        raise _refusal(body) or UnreadableError("no customer")
+    return customer
+
+
+def _read_new_consent(body: bytes) -> Row:
+    consent = record_of(_under(body, "consent"))
+    if consent is None:
+        raise _refusal(body) or UnreadableError("no consent")
+    if isinstance(customer := consent.get("customer"), dict):
+        plain_row(customer)
+    return consent
+
+
+def _read_credit(body: bytes) -> dict[str, Row]:
+    line = record_of(_under(body, "cagnotte"))
+    customer = record_of(_under(body, "customer"))
+    if line is None or customer is None:
+        raise UnreadableError("no loyalty line")
+    return {"customer": customer, "cagnotte": line}
+
+
+def _read_deleted(body: bytes) -> None:
+    """Accept any answer that carries no error; the documented one is ``{"response": "Customer deleted."}``."""
+    if not body.strip():
+        return
+    if refusal := _refusal(body):
+        raise refusal
+    if read_json(body, object) is False:
+        raise UnreadableError("`false`")
+
+
+def _answers_reader(asked: str | None) -> Callable[[bytes], list[Row]]:
+    """Read the answers to one consent, each with the consent's id and name from around them."""
+
+    def read(body: bytes) -> list[Row]:
+        consent = record_of(_under(body, "consent"))
+        rows = rows_of(_inside(consent, "customers"))
+        if not rows or consent is None:
+            return []
+        if asked is not None and consent.get("id") not in (None, asked):
+            raise UnreadableError("the answers to another consent")
+        about = {"consentId": consent.get("id") or asked, "consentTechName": consent.get("consentTechName")}
+        return [{**row, **about} for row in rows]
+
+    return read
+
+
+def _the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
+    """Choose the customer that was asked for; a server may overlook the filter, or compare loosely."""
+
+    def matching(same: Callable[[str], bool]) -> list[Row]:
+        found = [row for row in rows if same(str(row.get(field) or "").strip())]
+        return list({row.get("id"): row for row in found}.values())
+
+    found = matching(lambda text: text == asked)
+    if not found and any_case:
+        found = matching(lambda text: text.lower() == asked.lower())
+    if len(found) > 1:
+        said = f"{len(found)} customers have this {field}; which one is meant is unknown"
+        raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")
+    if not found and len(rows) >= SEARCH_PAGE:
+        raise CrmUnreadableAnswerError(
+            f"GET /customers gives other customers than asked for: it ignores the filter `{field}`",
+            call="GET /customers",
+        )
+    return found[0] if found else None
