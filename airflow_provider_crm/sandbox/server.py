@@ -22,6 +22,7 @@ from airflow_provider_crm.sandbox.connections import as_json, as_uri, variable
 from airflow_provider_crm.sandbox.control import Control
 from airflow_provider_crm.sandbox.faults import ActiveFault, Fault, describe, make_fault
 from airflow_provider_crm.sandbox.mindbaz import Mindbaz
+from airflow_provider_crm.sandbox.spread import Spread
 
 if TYPE_CHECKING:
     from airflow_provider_crm.sandbox.remote import RemoteSandbox
@@ -42,6 +43,7 @@ class Sandbox:
     :param seed: so many made-up people in each stand-in.
     :param switches: by system and name, such as ``{"mindbaz": {"existing_email": "update"}}``.
     :param host: the address to listen on; the sandbox has no protection and is meant for loopback.
+    :ivar spread: the stand-in for SPREAD, with its ``customers``, ``consents``, ``loyalty`` and ``switches``.
     :ivar mindbaz: the stand-in for Mindbaz, with its ``subscribers`` and ``switches``.
     """
 
@@ -53,8 +55,9 @@ class Sandbox:
         switches: Mapping[str, Mapping[str, Any]] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
+        self.spread = Spread()
         self.mindbaz = Mindbaz()
-        self.app = SandboxApp([self.mindbaz])
+        self.app = SandboxApp([self.spread, self.mindbaz])
         self._control = Control(self.app)
         self._control.set_switches({name: dict(values) for name, values in (switches or {}).items()})
         for system in self.app.systems.values():
