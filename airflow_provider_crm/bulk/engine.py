@@ -35,6 +35,7 @@ class DryRun(Generic[R]):
     def __init__(self, destination: Destination[R]) -> None:
         self.batch_size = destination.batch_size
         self.key = destination.key
+        self.lanes = destination.lanes
         self.record = destination.record
         self.plan = destination.plan
 
@@ -45,6 +46,7 @@ class DryRun(Generic[R]):
 @dataclass(frozen=True, slots=True)
 class _Work:
     batch: Batch
+    lanes: frozenset[str]
     digest: str
     future: Future[list[Ended]]
 
@@ -97,8 +99,9 @@ class BulkEngine(Generic[R]):
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
                     if batch.number <= done:
                         continue
-                    self._make_room(pending, batch)
-                    pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
+                    lanes = frozenset(lane for key in batch.rows for lane in self._destination.lanes(key))
+                    self._make_room(pending, lanes)
+                    pending.append(_Work(batch, lanes, digest, pool.submit(self._process, batch)))
             while pending:
                 self._finish(pending.popleft())
         except BaseException:
@@ -114,12 +117,12 @@ class BulkEngine(Generic[R]):
     def _batches(self) -> Generator[Batch, None, None]:
         return batches(self._source, self._destination.key, size=self._destination.batch_size)
 
-    def _make_room(self, pending: deque[_Work], batch: Batch) -> None:
-        """Wait until the batch may be sent: not too many before it, and none of its people among them."""
+    def _make_room(self, pending: deque[_Work], lanes: frozenset[str]) -> None:
+        """Wait until a batch may be sent: not too many before it, and none of its people among them."""
         while len(pending) >= 3 * self._workers:
             self._finish(pending.popleft())
         last = max(
-            (at for at, work in enumerate(pending) if not batch.rows.keys().isdisjoint(work.batch.rows)),
+            (at for at, work in enumerate(pending) if not lanes.isdisjoint(work.lanes)),
             default=-1,
         )
         for _ in range(last + 1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
@@ -51,7 +51,7 @@ def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outc
 class Item(Generic[R]):
     """One valid row on its way into the CRM.
 
-    :param key: what identifies the person; two items of one key are never in flight together.
+    :param key: what the row is about, mostly a person.
     :param record: the row in the destination's terms.
     :param maybe_applied: an earlier call that held it may have been applied by the CRM.
     :param refusal: why the CRM refused it, as long as it has not been looked up again.
@@ -95,10 +95,13 @@ class Destination(Protocol[R]):
     """Rows a call takes at most."""
 
     def key(self, data: Mapping[str, Any]) -> str:
-        """Tell who a row is about.
+        """Tell what a row is about: of several rows of one key, the last one counts.
 
         :raises ValueError: it does not say; the row is rejected.
         """
+
+    def lanes(self, key: str) -> Collection[str]:
+        """Tell what a row of this key must not meet in flight: mostly the key itself."""
 
     def record(self, data: Mapping[str, Any]) -> R:
         """Check a row and put it into the CRM's terms, without any call.

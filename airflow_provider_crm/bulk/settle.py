@@ -6,6 +6,7 @@ Knows no CRM: it is handed a destination. The rule behind it: nothing is sent ag
 from __future__ import annotations
 
 import random
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +18,10 @@ from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestEr
 #: Seconds between two looks at a call whose outcome is unknown.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+
+#: A place in a list of the body, as in ``data[3].email``; and what may be a key.
+_PLACE = re.compile(r"\[(\d{1,6})\]")
+_WORD = re.compile(r"[^\s\"'<>(),;:\[\]{}]+")
 
 UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
 
@@ -69,9 +74,9 @@ class Settler(Generic[R]):
                 continue
             except CrmTooLargeError as error:
                 self._remember(len(doing))
-                left = self._isolate(doing, error.reason, ended)
+                left = self._isolate(doing, error, ended)
             except CrmRequestError as error:
-                left = self._isolate(doing, error.reason, ended)
+                left = self._isolate(doing, error, ended)
             else:
                 left = self._sort(steps, answers, ended)
             unknown = 0
@@ -103,27 +108,47 @@ class Settler(Generic[R]):
         unsaid = [item for item in left if not item.refusal]
         _mark_applied(unsaid)
         if left and len(unsaid) == len(steps):
-            return self._isolate(left, UNCONFIRMED, ended)
+            return self._isolate(left, CrmRequestError(UNCONFIRMED), ended)
         return [left] if left else []
 
     def _isolate(
-        self, items: Sequence[Item[R]], reason: str, ended: list[tuple[Item[R], Outcome]]
+        self, items: Sequence[Item[R]], error: CrmRequestError, ended: list[tuple[Item[R], Outcome]]
     ) -> list[Sequence[Item[R]]]:
-        """Halve what was refused as a whole, until the row at fault stands alone."""
-        if len(items) > 1:
-            _mark_applied(items)  # those before the one at fault may have been
-            middle = len(items) // 2
-            return [items[:middle], items[middle:]]
-        outcome = items[0].refuse(reason)
-        if outcome is None:
-            return [items]
-        ended.append((items[0], outcome))
-        return []
+        """Cut what was refused as a whole, until the row at fault stands alone."""
+        if len(items) == 1:
+            outcome = items[0].refuse(error.reason)
+            if outcome is None:
+                return [items]
+            ended.append((items[0], outcome))
+            return []
+        _mark_applied(items)  # those before the one at fault may have been
+        named = named_rows([item.key for item in items], error.errors)
+        if named:
+            rest = [item for place, item in enumerate(items) if place not in named]
+            return [rest, *([items[place]] for place in sorted(named))]
+        middle = len(items) // 2
+        return [items[:middle], items[middle:]]
 
     def _remember(self, too_large: int) -> None:
         if too_large > 1:  # otherwise it is the row that is large
             with self._lock:
                 self._largest = min(self._largest, too_large // 2)
+
+
+def named_rows(keys: Sequence[str], errors: Sequence[str]) -> frozenset[int]:
+    """Find the rows that the CRM's error messages name, by their key or by their place in the call.
+
+    It is a hint only: a row that is named is sent alone, and rejected when it is refused again.
+
+    :return: their places; empty when none is named, or so many that the messages cannot mean single rows.
+    """
+    text = "\n".join(errors).lower()
+    named = {int(place) for place in _PLACE.findall(text) if int(place) < len(keys)}
+    words = {word.rstrip(".") for word in _WORD.findall(text)}
+    named |= {place for place, key in enumerate(keys) if key.lower() in words}
+    return (
+        frozenset(named) if len(named) <= max(1, len(keys) // 4) and len(named) < len(keys) else frozenset()
+    )
 
 
 def _pause(tries: int) -> float:

@@ -133,6 +133,9 @@ class UpsertSubscribers:
     def key(self, data: Mapping[str, Any]) -> str:
         return key_text(data.get(self._key_column), self._match_by)
 
+    def lanes(self, key: str) -> tuple[str, ...]:
+        return (key,)
+
     def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
         fields: dict[int, Any] = {}
         for field, value in self._mapping.fields(data):
