@@ -63,18 +63,18 @@ class SandboxApp:
             record = self.calls.begin(call)
             plan = self.faults.plan(call)
             record.faults = plan.kinds
-        status: int | None = None
+        answer = html_answer(500, "The sandbox has a bug")
         try:
             if plan.wait_before:
                 await asyncio.sleep(plan.wait_before)
             answer = plan.instead or self._handle(system, call, plan, epoch)
             if plan.wait_after:
                 await asyncio.sleep(plan.wait_after)
-            status = answer.status
-            await self._deliver(answer, scope, receive, send)
         finally:
+            # Before the answer goes out: whoever has the answer must find it in the log.
             with self.lock:
-                self.calls.end(record, call, status)
+                self.calls.end(record, call, answer.status)
+        await self._deliver(answer, scope, receive, send)
 
     def _handle(self, system: System | None, call: Call, plan: Plan, epoch: int) -> Answer:
         if system is None:

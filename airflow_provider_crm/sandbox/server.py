@@ -20,6 +20,7 @@ from airflow_provider_crm.sandbox.app import SandboxApp
 from airflow_provider_crm.sandbox.calls import CallLog
 from airflow_provider_crm.sandbox.connections import as_json, as_uri, variable
 from airflow_provider_crm.sandbox.control import Control
+from airflow_provider_crm.sandbox.expertsender import ExpertSender
 from airflow_provider_crm.sandbox.faults import ActiveFault, Fault, describe, make_fault
 from airflow_provider_crm.sandbox.mindbaz import Mindbaz
 from airflow_provider_crm.sandbox.spread import Spread
@@ -45,6 +46,7 @@ class Sandbox:
     :param host: the address to listen on; the sandbox has no protection and is meant for loopback.
     :ivar spread: the stand-in for SPREAD, with its ``customers``, ``consents``, ``loyalty`` and ``switches``.
     :ivar mindbaz: the stand-in for Mindbaz, with its ``subscribers`` and ``switches``.
+    :ivar expertsender: the stand-in for ExpertSender CDP, with its ``customers``, ``mailbox`` and ``switches``.
     """
 
     def __init__(
@@ -57,7 +59,8 @@ class Sandbox:
     ) -> None:
         self.spread = Spread()
         self.mindbaz = Mindbaz()
-        self.app = SandboxApp([self.spread, self.mindbaz])
+        self.expertsender = ExpertSender()
+        self.app = SandboxApp([self.spread, self.mindbaz, self.expertsender])
         self._control = Control(self.app)
         self._control.set_switches({name: dict(values) for name, values in (switches or {}).items()})
         for system in self.app.systems.values():

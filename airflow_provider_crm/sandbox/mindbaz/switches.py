@@ -1,4 +1,4 @@
-"""What Mindbaz does not document, each point as a switch with a default. Documented behaviour is not switchable."""
+"""What Mindbaz does not document, each point as a switch with a default; what it documents is not here."""
 
 from __future__ import annotations
 
