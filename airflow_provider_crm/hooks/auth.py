@@ -25,6 +25,10 @@ class CrmAuth(requests.auth.AuthBase):
         """
         return False
 
+    def secrets(self) -> tuple[str, ...]:
+        """Name what must not be shown when the other side quotes it."""
+        return ()
+
 
 class NoAuth(CrmAuth):
     """For calls that carry their credentials in the body."""
@@ -37,11 +41,15 @@ class BasicAuth(CrmAuth):
     """HTTP Basic, sent with the first request already."""
 
     def __init__(self, user: str, password: str) -> None:
-        self._header = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+        self._secrets = (password, b64encode(f"{user}:{password}".encode()).decode())
+        self._header = f"Basic {self._secrets[1]}"
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         request.headers["Authorization"] = self._header
         return request
+
+    def secrets(self) -> tuple[str, ...]:
+        return self._secrets
 
 
 class ApiKeyAuth(CrmAuth):
@@ -54,6 +62,9 @@ class ApiKeyAuth(CrmAuth):
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         request.headers[self._name] = self._key
         return request
+
+    def secrets(self) -> tuple[str, ...]:
+        return (self._key,)
 
 
 class PasswordGrantAuth(CrmAuth):
@@ -101,6 +112,9 @@ class PasswordGrantAuth(CrmAuth):
             if refused.headers.get("Authorization") == f"Bearer {self._token}":
                 self._get_token()
         return True
+
+    def secrets(self) -> tuple[str, ...]:
+        return self._password_form["password"], self._token, self._refresh_token
 
     def _get_token(self) -> None:
         if self._refresh_token:

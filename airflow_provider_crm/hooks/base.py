@@ -5,11 +5,12 @@ Knows HTTP, authentication, retries, limits and redirects; knows neither a vendo
 
 from __future__ import annotations
 
+import math
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import quote, urlencode, urljoin
 
@@ -19,7 +20,7 @@ import requests.adapters
 import urllib3.exceptions
 
 from airflow_provider_crm import __version__
-from airflow_provider_crm._compat import BaseHook
+from airflow_provider_crm._compat import AirflowNotFoundException, BaseHook
 from airflow_provider_crm.exceptions import (
     CrmAuthenticationError,
     CrmConnectionError,
@@ -83,14 +84,18 @@ class Call:
 
     def url_below(self, base_url: str) -> str:
         """Build the URL, every value percent-encoded."""
-        url = self.url or base_url + self.path.format_map(
-            {name: _path_segment(name, value) for name, value in self.values.items()}
-        )
-        return f"{url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else url
+        try:
+            url = self.url or base_url + self.path.format_map(
+                {name: _path_segment(name, value) for name, value in self.values.items()}
+            )
+            return f"{url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else url
+        except UnicodeError:
+            pass  # its message quotes the value
+        raise CrmInputError(f"{self.name}: a value holds characters that a URL cannot carry")
 
 
 def _path_segment(name: str, value: object) -> str:
-    text = str(value).strip()
+    text = "" if value is None else str(value).strip()
     # An empty segment or dots would lead to another resource than the one that is meant.
     if text in ("", ".", ".."):
         raise CrmInputError(f"{name} is empty or cannot stand in a path")
@@ -138,28 +143,41 @@ class CrmHook(BaseHook, Generic[E]):
         self._concurrency = concurrency
         self._closing = threading.Event()
         self._local = threading.local()
-        self._making = threading.Lock()
+        self._making = threading.RLock()
+        self._settings: Settings[E] | None = None
         self._made: _Shared | None = None
 
-    @classmethod
-    def get_connection_form_widgets(cls) -> dict[str, Any]:
-        """Give Airflow < 3.2 the form; later versions read it from the provider's metadata."""
-        return connection_form_widgets(cls.conn_type)
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "conn_type" in cls.__dict__:
+            # Airflow < 3.2 asks the class for its form, and overlooks inherited methods; later versions read
+            # it from the provider's metadata.
+            form = {
+                "get_connection_form_widgets": lambda hook: connection_form_widgets(hook.conn_type),
+                "get_ui_field_behaviour": lambda hook: ui_field_behaviour(hook.conn_type),
+            }
+            for name, function in form.items():
+                setattr(cls, name, classmethod(function))
 
-    @classmethod
-    def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """Give Airflow < 3.2 the form's labels; later versions read them from the provider's metadata."""
-        return ui_field_behaviour(cls.conn_type)
-
-    @cached_property
+    @property
     def settings(self) -> Settings[E]:
         """The connection, checked.
 
         :raises CrmConnectionError: it does not exist, or something in it cannot be used.
         """
-        return read_settings(
-            self.get_connection(self.conn_id), default_url=self.default_url, extras_type=self.extras_type
-        )
+        with self._making:
+            if self._settings is None:
+                self._settings = self._read_settings()
+        return self._settings
+
+    def _read_settings(self) -> Settings[E]:
+        try:
+            connection = self.get_connection(self.conn_id)
+        except AirflowNotFoundException:
+            pass
+        else:
+            return read_settings(connection, default_url=self.default_url, extras_type=self.extras_type)
+        raise CrmConnectionError(f"Connection {self.conn_id!r} is not defined")
 
     @property
     def concurrency(self) -> int:
@@ -224,6 +242,8 @@ class CrmHook(BaseHook, Generic[E]):
 
         def attempt() -> T:
             if failures:
+                if self._closing.is_set():
+                    raise failures[-1]
                 self.counters.repeated()
             try:
                 return self._attempt(call, read)
@@ -271,6 +291,8 @@ class CrmHook(BaseHook, Generic[E]):
             return read(body)
         except CrmRequestError as error:
             error.call, error.status = call.name, response.status_code
+            error.reason, error.errors = self._hide(error.reason), tuple(map(self._hide, error.errors))
+            error.args = tuple(map(self._hide, error.args))
             raise
         except UnreadableError as error:
             problem = str(error)
@@ -285,18 +307,17 @@ class CrmHook(BaseHook, Generic[E]):
 
     def _prepare(self, call: Call, auth: CrmAuth) -> requests.PreparedRequest:
         headers = {"Accept": "application/json", "Content-Type": call.content_type}
+        url = call.url_below(self.settings.base_url)
         try:
-            return self._session.prepare_request(
-                requests.Request(
-                    call.method,
-                    call.url_below(self.settings.base_url),
-                    headers=headers,
-                    data=call.body,
-                    auth=auth,
-                )
+            request = self._session.prepare_request(
+                requests.Request(call.method, url, headers=headers, data=call.body, auth=auth)
             )
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
             pass  # its message quotes the credentials
+        else:
+            # The HTTP library would refuse such a header too, quoting it.
+            if all(str(value).isascii() and str(value).isprintable() for value in request.headers.values()):
+                return request
         raise CrmConnectionError(
             f"Connection {self.conn_id!r}: the host or the credentials hold characters that HTTP cannot carry"
         )
@@ -308,8 +329,8 @@ class CrmHook(BaseHook, Generic[E]):
             location = response.headers.get("Location")
             if response.status_code not in (301, 302, 303, 307, 308) or not location:
                 return response, body
-            if response.status_code == 303 and not call.repeatable:
-                # "See other" is an answer to a call that was carried out.
+            if response.status_code == 303 and call.method != "GET":
+                # "See other" is an answer to a call that was carried out; what is there is to be read only.
                 raise AttemptError(f"{call.name} was answered 303", call=call.name, maybe_applied=True)
             request = request.copy()
             request.url = _redirect_target(call, str(request.url), location)
@@ -317,7 +338,7 @@ class CrmHook(BaseHook, Generic[E]):
 
     def _send(self, call: Call, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
         timeouts = (min(CONNECT_TIMEOUT, self.settings.extras.timeout), self.settings.extras.timeout)
-        with self._shared.throttle.slot(), no_urls_in_logs():
+        with self._shared.throttle.slot(patience=self.retry_budget), no_urls_in_logs():
             self.counters.sent()
             try:
                 response = self._session.send(
@@ -348,7 +369,7 @@ class CrmHook(BaseHook, Generic[E]):
         status = response.status_code
         if 200 <= status < 300:
             return
-        errors = vendor_errors(body)
+        errors = tuple(map(self._hide, vendor_errors(body)))
         said = "; ".join(errors) or response.reason or "no reason given"
         message = f"{call.name} was answered {status}: {redact(said)}"
         if status == 429 or status == 408 or status >= 500:
@@ -365,10 +386,15 @@ class CrmHook(BaseHook, Generic[E]):
                 call=call.name,
                 status=status,
             )
-        kind = {404: CrmNotFoundError, 413: CrmTooLargeError, 414: CrmTooLargeError, 431: CrmTooLargeError}
-        raise kind.get(status, CrmRequestError)(
-            message, reason=said, errors=errors, call=call.name, status=status
-        )
+        kind = _REFUSALS.get(status, CrmRequestError)
+        raise kind(message, reason=said, errors=errors, call=call.name, status=status)
+
+    def _hide(self, text: str) -> str:
+        """Take the credentials out of the CRM's words, which may quote them."""
+        for secret in self._shared.auth.secrets():
+            if len(secret) > 3:
+                text = text.replace(secret, "<secret>")
+        return text
 
     # What all threads share
 
@@ -382,6 +408,10 @@ class CrmHook(BaseHook, Generic[E]):
     def _make(self) -> _Shared:
         extras = self.settings.extras
         concurrency = self.concurrency
+        if isinstance(extras.verify, str) and not os.path.exists(extras.verify):
+            raise CrmConnectionError(
+                f"Connection {self.conn_id!r}: the extra `verify` names a file that is not on this machine"
+            )
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=concurrency)
         pacer = EvenPacer(extras.requests_per_minute) if extras.requests_per_minute else Unpaced()
         return _Shared(
@@ -423,9 +453,23 @@ class _UnreadableAttemptError(AttemptError):
     """The answer came and could not be read."""
 
 
+_REFUSALS: Mapping[int, type[CrmRequestError]] = {
+    404: CrmNotFoundError,
+    410: CrmNotFoundError,
+    413: CrmTooLargeError,
+    414: CrmTooLargeError,
+    431: CrmTooLargeError,
+}
+
+
 def _redirect_target(call: Call, url: str, location: str) -> str:
-    target = urljoin(url, location)
-    (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target)
+    try:
+        target = urljoin(url, location)
+        (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target)
+    except ValueError:
+        target = ""  # its message may quote the address
+    if not target:
+        raise CrmRedirectError(f"{call.name} is redirected to something that is no address", call=call.name)
     upgraded = (scheme, port, to_scheme, to_port) == ("http", 80, "https", 443)
     if host != to_host or ((scheme, port) != (to_scheme, to_port) and not upgraded):
         raise CrmRedirectError(
@@ -451,8 +495,30 @@ def _failure(call: Call, error: Exception) -> CrmError:
 
 
 def encode_json(value: object) -> bytes:
-    """Encode a request's body."""
-    return msgspec.json.encode(value)
+    """Encode a request's body.
+
+    :raises CrmInputError: a value that JSON cannot express, among them NaN, which would silently become ``null``.
+    """
+    try:
+        body = msgspec.json.encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # Its type names the value's type only; an encoding error would quote the value.
+        problem = (
+            str(error) if isinstance(error, TypeError) else "it holds characters or numbers out of bounds"
+        )
+    else:
+        if b"null" not in body or not _holds_nan(value):
+            return body
+        problem = "it holds a number that is none (NaN or infinite)"
+    raise CrmInputError(f"A value cannot be sent as JSON: {problem}")
+
+
+def _holds_nan(value: object) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    if isinstance(value, Mapping):
+        return any(map(_holds_nan, value.values()))
+    return isinstance(value, (list, tuple, set, frozenset)) and any(map(_holds_nan, value))
 
 
 def iterate(pages: Iterable[Sequence[T]]) -> Iterator[T]:

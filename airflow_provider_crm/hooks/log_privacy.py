@@ -1,4 +1,4 @@
-"""Keeps URLs, which may hold people's addresses, out of the debug log of the HTTP library while a call is made."""
+"""Keeps URLs, which may hold people's addresses, out of the log of the HTTP library while a call is made."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ _thread = threading.local()
 
 class _HideUrls(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        # At debug level urllib3 logs the path and query of each request.
-        return record.levelno > logging.DEBUG or not getattr(_thread, "calling", False)
+        # urllib3 logs the path and query of each request when debugging, and as a warning where an answer's
+        # headers are malformed.
+        return not getattr(_thread, "calling", False)
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(_HideUrls())
+for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
+    logging.getLogger(_name).addFilter(_HideUrls())
 
 
 @contextmanager
 def no_urls_in_logs() -> Iterator[None]:
-    """Drop the HTTP library's debug lines of this thread meanwhile; other users of the library keep theirs."""
+    """Drop the HTTP library's lines of this thread meanwhile; other users of the library keep theirs."""
     _thread.calling = True
     try:
         yield

@@ -18,14 +18,16 @@ def offset_pages(fetch: Callable[[int], Sequence[T]], *, call: str) -> Iterator[
     :param fetch: the rows from a 0-based offset on.
     :param call: the call's name, for the error.
     :return: the pages, each with at least one row.
-    :raises CrmUnreadableAnswerError: the server gives the same page again, so that it would never end.
+    :raises CrmUnreadableAnswerError: the server begins the page before again, so that it would never end.
     """
     start = 0
     previous: Sequence[T] = ()
     while rows := fetch(start):
-        if len(rows) == len(previous) and rows[0] == previous[0] and rows[-1] == previous[-1]:
+        # New rows that push the others on, at the front of a list that is being read, bring back the end of the
+        # previous page, but hardly its first row.
+        if previous and previous[0] in rows:
             raise CrmUnreadableAnswerError(
-                f"{call} gives the same {len(rows)} rows from offset {start} as before: it ignores the offset",
+                f"{call} gives rows from offset {start} that it gave before: it ignores the offset",
                 call=call,
             )
         yield rows

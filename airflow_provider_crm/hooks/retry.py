@@ -7,8 +7,10 @@ not reach the CRM, or was refused for being too many, always may.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Protocol
 
@@ -23,6 +25,8 @@ log = logging.getLogger(__name__)
 #: Seconds: first wait at most this long, then twice as long at most, and so on.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+#: Seconds: a server that asks for more is taken to mean this.
+LONGEST_ASKED = 86400.0
 
 
 class Headers(Protocol):
@@ -102,20 +106,19 @@ def never_sent(error: Exception) -> bool:
 
 
 def seconds_asked(headers: Headers) -> float | None:
-    """Read how long the CRM asks to wait, from ``Retry-After`` or an exhausted ``X-RateLimit-Reset``.
+    """Read how long the CRM asks to wait, from ``Retry-After`` or the reset of an exhausted quota.
 
-    :return: seconds, never negative; None when it does not say.
+    :return: seconds, from 0 to a day; None when it does not say.
     """
     given = (headers.get("Retry-After") or "").strip()
-    if given:
-        try:
-            return max(float(given), 0.0)
-        except ValueError:
-            pass
-        try:
-            return max(parsedate_to_datetime(given).timestamp() - _server_time(headers), 0.0)
-        except (TypeError, ValueError):
-            pass
+    seconds = _seconds(given)
+    if seconds is None and given:
+        with suppress(TypeError, ValueError, OverflowError):
+            seconds = parsedate_to_datetime(given).timestamp() - _server_time(headers)
+    if seconds is not None:
+        return min(max(seconds, 0.0), LONGEST_ASKED)
+    if _seconds(headers.get("X-RateLimit-Remaining")):
+        return None
     return reset_in(headers)
 
 
@@ -124,16 +127,23 @@ def reset_in(headers: Headers) -> float | None:
 
     The vendor documents limits per minute, so that a longer wait can only be a clock that is off.
     """
-    try:
-        stamp = float(headers.get("X-RateLimit-Reset") or "")
-    except ValueError:
+    stamp = _seconds(headers.get("X-RateLimit-Reset"))
+    if stamp is None:
         return None
     return min(max(stamp - _server_time(headers), 0.0), 60.0)
+
+
+def _seconds(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _server_time(headers: Headers) -> float:
     # The server's own clock where it shows it: ours may be hours away from it.
     try:
         return parsedate_to_datetime(headers.get("Date") or "").timestamp()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return time.time()

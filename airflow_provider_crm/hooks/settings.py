@@ -14,6 +14,9 @@ import msgspec
 from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.exceptions import CrmConnectionError
 
+#: Above any number that makes sense, and below those that the system's timers refuse.
+_FAR = 1e6
+
 
 class Extras(msgspec.Struct, kw_only=True, frozen=True):
     """The extras every CRM connection may carry; a vendor adds its own in a subclass."""
@@ -41,8 +44,8 @@ class Extras(msgspec.Struct, kw_only=True, frozen=True):
             ("max_retries", -1),
         ):
             value = getattr(self, name)
-            if value is not None and not value > low:
-                raise ValueError(f"`{name}` must be greater than {low}")
+            if value is not None and not low < value < _FAR:
+                raise ValueError(f"`{name}` must be greater than {low} and less than {_FAR:.0e}")
 
 
 E = TypeVar("E", bound=Extras)
@@ -123,7 +126,7 @@ def _base_url(connection: Connection, default_url: str, *, allow_http: bool) -> 
     if not host:
         return default_url
     if "://" in host:
-        return check_url(host, allow_http=allow_http, what=what)
+        return check_url(_with_port(host, connection.port), allow_http=allow_http, what=what)
     # A bare host name means the vendor's path on another host, as in a connection written as a URI.
     default: SplitResult = urlsplit(default_url)
     name, slash, path = host.partition("/")
@@ -132,6 +135,14 @@ def _base_url(connection: Connection, default_url: str, *, allow_http: bool) -> 
     schemes = ("http", "https")
     scheme = connection.schema if connection.schema in schemes else default.scheme
     return check_url(f"{scheme}://{name}{slash}{path or default.path}", allow_http=allow_http, what=what)
+
+
+def _with_port(url: str, port: int | None) -> str:
+    """Put the connection's port into a URL that names none."""
+    scheme, _, rest = url.partition("://")
+    name, slash, path = rest.partition("/")
+    has_port = ":" in name.rpartition("]")[2]
+    return url if has_port or not port else f"{scheme}://{name}:{port}{slash}{path}"
 
 
 def _read_extras(connection: Connection, extras_type: type[E]) -> E:

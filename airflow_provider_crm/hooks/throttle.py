@@ -5,13 +5,14 @@ Knows time and threads only, no HTTP and no vendor. One :class:`Throttle` is sha
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from airflow_provider_crm.exceptions import CrmError
+from airflow_provider_crm.exceptions import CrmError, CrmRateLimitError
 
 
 class Pacer(Protocol):
@@ -85,14 +86,21 @@ class Throttle:
         self._quota: _Quota | None = None
 
     @contextmanager
-    def slot(self) -> Iterator[None]:
+    def slot(self, *, patience: float = math.inf) -> Iterator[None]:
         """Wait until one more call may leave, and count it as in flight meanwhile.
 
+        :param patience: seconds that a pause may last at most for the call to wait until its end.
+        :raises CrmRateLimitError: the CRM asked for a longer pause.
         :raises CrmError: the task ended while the call was waiting.
         """
         with self._slots:
             self._wait(self._pacer.reserve())
             while (delay := self._admit()) > 0:
+                if delay > patience:
+                    raise CrmRateLimitError(
+                        f"The CRM asked for a pause of {delay:.0f} s: too long to wait; a later run may pass",
+                        retry_after=delay,
+                    )
                 self._wait(delay)
             try:
                 yield
