@@ -225,7 +225,7 @@ def _registering_protocol(transports: dict[Any, asyncio.Transport]) -> type[asyn
     class RegisteringProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         def connection_made(self, transport: asyncio.Transport) -> None:
             super().connection_made(transport)
-            self._peer = transport.get_extra_info("peername")
+            self._peer = tuple(transport.get_extra_info("peername")[:2])
             transports[self._peer] = transport
 
         def connection_lost(self, error: Exception | None) -> None:

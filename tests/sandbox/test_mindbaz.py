@@ -170,6 +170,19 @@ def test_values_are_read_by_type_and_come_back_normalised(mindbaz):
     assert values[20] == "1990-02-03T00:00:00+01:00"
 
 
+def test_texts_that_look_like_something_else_stay_texts(mindbaz, crm_sandbox):
+    mindbaz("POST", "/Subscribers", json=[new("a@example.fr", f14="Null", f15="True", f18="01000")])
+    subscriber = crm_sandbox.mindbaz.by_email("a@example.fr")
+    assert (subscriber[14], subscriber[15], subscriber[18]) == ("Null", "True", "01000")
+
+
+@pytest.mark.parametrize(
+    "body", ['{"fields": []}', '[{"id": 1}]', '[{"fields": [{"idField": 1}]}]', "not json"]
+)
+def test_a_body_of_another_shape_is_refused_whole(mindbaz, body):
+    assert mindbaz("POST", "/Subscribers", data=body).status_code == 400
+
+
 @pytest.mark.parametrize("headers", [{}, {"X-API-KEY": "wrong"}, {"Authorization": "Bearer wrong"}])
 def test_wrong_credentials_are_refused(crm_sandbox, headers):
     assert requests.get(f"{crm_sandbox.url}/mindbaz/api/3/fields/quota", headers=headers).status_code == 401

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -135,11 +136,13 @@ class FieldTable:
             LIST_TYPE: self._list,
             BOOLEAN_TYPE: self._boolean,
         }
-        self.readers: dict[int, tuple[Field, Callable[[Field, Value], Value]]] = {
+        self.readers: dict[int, tuple[Field, Callable[[Field, Any], Value]]] = {
             field.id: (field, readers[field.field_type]) for field in FIELDS
         }
 
-    def _text(self, field: Field, value: Value) -> Value:
+    def _text(self, field: Field, value: Any) -> Value:
+        if isinstance(value, dict | list):
+            raise BadValueError(f"Field {field.id}: not a text")
         text = value if isinstance(value, str) else str(value)
         if len(text) > field.length:
             if self._switches.long_text == "abort":
@@ -147,27 +150,29 @@ class FieldTable:
             return text[: field.length]
         return text
 
-    def _integer(self, field: Field, value: Value) -> Value:
-        if isinstance(value, bool | float | None):
+    def _integer(self, field: Field, value: Any) -> Value:
+        if type(value) is int:
+            return value
+        if not isinstance(value, str):
             raise BadValueError(f"Field {field.id}: not an integer")
         try:
             return int(value)
         except ValueError:
             raise BadValueError(f"Field {field.id}: not an integer") from None
 
-    def _list(self, field: Field, value: Value) -> Value:
+    def _list(self, field: Field, value: Any) -> Value:
         key = self._integer(field, value)
         if key not in self._keys[field.id]:
             raise BadValueError(f"Field {field.id}: {key} is not in its list")
         return key
 
-    def _boolean(self, field: Field, value: Value) -> Value:
+    def _boolean(self, field: Field, value: Any) -> Value:
         truth = {"1": True, "true": True, "0": False, "false": False}.get(str(value).lower())
         if truth is None:
             raise BadValueError(f"Field {field.id}: not a boolean")
         return truth if self._switches.boolean_as == "bool" else int(truth)
 
-    def _date(self, field: Field, value: Value) -> Value:
+    def _date(self, field: Field, value: Any) -> Value:
         date = read_date(value, self._switches.zone) if isinstance(value, str) else None
         if date is None:
             raise BadValueError(f"Field {field.id}: not a date")

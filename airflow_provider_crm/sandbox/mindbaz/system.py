@@ -45,7 +45,7 @@ class FieldData(msgspec.Struct, rename="camel", gc=False):
     """One field of a subscriber, in and out."""
 
     id_field: int
-    value: Value = None
+    value: Any  # not a union: a lenient decoder would turn the name "Null" into nothing
 
 
 class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
@@ -272,14 +272,15 @@ class Mindbaz(System):
 
     def _read(self, item: SubscriberData, table: FieldTable) -> dict[int, Value]:
         values: dict[int, Value] = {}
+        readers = table.readers  # this loop runs tens of thousands of times per call
         for entry in item.fields:
             key, value = entry.id_field, entry.value
-            known = table.readers.get(key)
-            if known is None:
+            if key not in readers:
                 if self.switches.unknown_field == "abort":
                     raise BadValueError(f"Field {key} does not exist")
             elif value is not None and value != "":
-                values[key] = known[1](known[0], value)
+                field, read = readers[key]
+                values[key] = read(field, value)
             elif self.switches.empty_value == "clear":
                 values[key] = None
             elif self.switches.empty_value == "abort":
@@ -298,12 +299,12 @@ class Mindbaz(System):
                 return self._rejected(item)
             return self._update(existing, item, values)
         values[EMAIL] = email.lower() if self.switches.email_case == "lower" else email
-        values = {key: value for key, value in values.items() if value is not None}
+        if None in values.values():
+            values = {key: value for key, value in values.items() if value is not None}
         values = self._with_defaults(values, now)
         subscriber_id = self.subscribers.insert(values)
-        shown = [FieldData(ID, subscriber_id)]
-        shown += [FieldData(key, values[key]) for key in sorted(values)]
-        return SubscriberOut(subscriber_id, shown)
+        values[ID] = subscriber_id
+        return SubscriberOut(subscriber_id, [FieldData(key, values[key]) for key in sorted(values)])
 
     def _update(self, subscriber_id: int, item: SubscriberData, values: dict[int, Value]) -> SubscriberOut:
         if EMAIL in values:

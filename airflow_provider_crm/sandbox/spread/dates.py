@@ -9,7 +9,6 @@ from zoneinfo import ZoneInfo
 
 from airflow_provider_crm.sandbox.spread.switches import SpreadSwitches
 
-WITH_OFFSET = "%Y-%m-%dT%H:%M:%S+0000"
 WITHOUT_ZONE = "%Y-%m-%d %H:%M:%S"
 
 _SPACE_ONLY = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d)?").fullmatch
@@ -35,11 +34,11 @@ class Clock:
 
     def with_offset(self, moment: datetime) -> str:
         """``2018-04-10T14:15:48+0000``, as customers have it."""
-        return moment.astimezone(UTC).strftime(WITH_OFFSET)
+        return moment.astimezone(UTC).isoformat()[:19] + "+0000"
 
     def without_zone(self, moment: datetime) -> str:
         """``2019-08-29 13:36:52``, as consents and loyalty lines have it."""
-        return moment.astimezone(self.zone).strftime(WITHOUT_ZONE)
+        return moment.astimezone(self.zone).isoformat(" ")[:19]
 
     def read_filter(self, text: str) -> datetime | None:
         """Understand a date of a filter; None when it is not one."""
