@@ -1,0 +1,86 @@
+"""Hooks on connections made up for a test, and a clock that nobody has to wait for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import tenacity
+
+from airflow_provider_crm._compat import Connection
+from airflow_provider_crm.hooks import auth, throttle
+from airflow_provider_crm.hooks.base import CrmHook
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.hooks.spread import SpreadHook
+
+MakeHook = Callable[..., Any]
+
+
+class Clock:
+    """Stands in for the module ``time``: waiting costs nothing and is written down."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.waits: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wait(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture(autouse=True)
+def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Let waits pass at once; tests marked ``real_time`` wait."""
+    clock = Clock()
+    if "real_time" not in request.fixturenames:
+        monkeypatch.setattr(tenacity, "sleep_using_event", lambda event: clock.wait)
+        monkeypatch.setattr(throttle, "time", clock)
+        monkeypatch.setattr(auth, "time", clock)
+        monkeypatch.setattr(
+            throttle.Throttle, "_wait", lambda self, seconds: clock.wait(seconds) if seconds > 0 else None
+        )
+    return clock
+
+
+@pytest.fixture
+def real_time() -> None:
+    """Ask for it to have waits that last."""
+
+
+@pytest.fixture
+def make(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
+    """Make a hook of a class on a connection with the given parts; ``extra`` is a dict or text."""
+
+    def make(hook_class: type[CrmHook[Any]], concurrency: int | None = None, **parts: Any) -> CrmHook[Any]:
+        if isinstance(parts.get("extra"), dict):
+            parts["extra"] = json.dumps(parts["extra"])
+
+        def get_connection(conn_id: str) -> Connection:
+            return Connection(conn_id=conn_id, conn_type=hook_class.conn_type, **parts)
+
+        hook = hook_class(concurrency=concurrency)  # type: ignore[call-arg]
+        monkeypatch.setattr(hook, "get_connection", get_connection)
+        return hook
+
+    return make
+
+
+@pytest.fixture
+def spread(make: MakeHook) -> SpreadHook:
+    return make(SpreadHook, login="public-key", password="private-key")  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def mindbaz(make: MakeHook) -> MindbazHook:
+    return make(MindbazHook, password="api-key", extra={"site_id": 3})  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def expertsender(make: MakeHook) -> ExpertSenderHook:
+    return make(ExpertSenderHook, password="api-key")  # type: ignore[no-any-return]
