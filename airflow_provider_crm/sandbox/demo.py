@@ -211,10 +211,10 @@ def _keep(held: list[dict[str, Any]], path: Path) -> None:
 
 
 def _fields(subscriber: Mapping[str, Any]) -> Iterator[tuple[int, Any]]:
-    for field in subscriber["fields"]:
+    for number, value in subscriber["fields"].items():
         # The stand-in gives its own ids, and works the domain out by itself.
-        if field["idField"] not in (0, 37):
-            yield field["idField"], field["value"]
+        if number not in ("0", "37"):
+            yield int(number), value
 
 
 def _check(
