@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ def _add_serve_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
     try:
+        from airflow_provider_crm.sandbox.connections import variable
         from airflow_provider_crm.sandbox.faults import parse_fault
         from airflow_provider_crm.sandbox.server import Sandbox
     except ImportError as error:
@@ -80,10 +82,10 @@ def _serve(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> in
     print(f"Sandbox listening on {url}")
     print("\nConnections as JSON:")
     for name, text in sandbox.environ().items():
-        print(f"export {name}='{text}'")
+        print(f"export {name}={shlex.quote(text)}")
     print("\nThe same as URIs:")
     for conn_id, uri in sandbox.uris().items():
-        print(f"export AIRFLOW_CONN_{conn_id.upper()}='{uri}'")
+        print(f"export {variable(conn_id)}={shlex.quote(uri)}")
     print(f"\nState: {url}/_sandbox/state   Stop: Ctrl-C", flush=True)
     if arguments.exit_with_parent:
         threading.Thread(target=_exit_with_parent, daemon=True).start()

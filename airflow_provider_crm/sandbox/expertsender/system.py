@@ -246,12 +246,12 @@ class ExpertSender(System):
         return mode, identifier, body["data"]
 
     def _identifier(self, match_by: Any) -> str:
-        spellings = {name: name for name in MATCHES}
+        spellings, match_by = {name: name for name in MATCHES}, str(match_by)
         if self.switches.match_by_case == "visitorId":
             del spellings["VisitorId"]
             spellings["visitorId"] = "VisitorId"
         elif self.switches.match_by_case == "any":
-            spellings, match_by = {name.lower(): name for name in MATCHES}, str(match_by).lower()
+            spellings, match_by = {name.lower(): name for name in MATCHES}, match_by.lower()
         if match_by not in spellings:
             raise RowError("matchBy", f"must be one of {', '.join(spellings.values())}")
         name = spellings[match_by]

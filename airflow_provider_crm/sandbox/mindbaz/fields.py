@@ -151,14 +151,15 @@ class FieldTable:
         return text
 
     def _integer(self, field: Field, value: Any) -> Value:
-        if type(value) is int:
-            return value
-        if not isinstance(value, str):
+        if not isinstance(value, int | str) or isinstance(value, bool):
             raise BadValueError(f"Field {field.id}: not an integer")
         try:
-            return int(value)
+            number = int(value)
         except ValueError:
             raise BadValueError(f"Field {field.id}: not an integer") from None
+        if abs(number) >= 1 << 63:
+            raise BadValueError(f"Field {field.id}: the number is too large")
+        return number
 
     def _list(self, field: Field, value: Any) -> Value:
         key = self._integer(field, value)
