@@ -11,8 +11,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any, ClassVar, Generic, TypeVar
-from urllib.parse import quote, urlencode, urljoin
+from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 import requests
@@ -430,10 +431,11 @@ class CrmHook(BaseHook, Generic[E]):
         """One session a thread, all of them on one pool of connections."""
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
-            session = requests.Session()
+            session = _Session()
             session.mount("https://", self._shared.adapter)
             session.mount("http://", self._shared.adapter)
             session.headers["User-Agent"] = f"airflow-provider-crm/{__version__}"
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             self._local.session = session
         return session
 
@@ -447,6 +449,13 @@ class _Shared:
     pool: ThreadPoolExecutor
     adapter: requests.adapters.HTTPAdapter
     environment: Mapping[str, Any]
+
+
+class _Session(requests.Session):
+    """Leaves redirects to the hook: requests prepares the next request even where told not to follow."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        yield from ()
 
 
 class _UnreadableAttemptError(AttemptError):
@@ -463,12 +472,14 @@ _REFUSALS: Mapping[int, type[CrmRequestError]] = {
 
 
 def _redirect_target(call: Call, url: str, location: str) -> str:
+    target: SplitResult | None
     try:
-        target = urljoin(url, location)
-        (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target)
+        target = urlsplit(urljoin(url, location))
+        (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target.geturl())
     except ValueError:
-        target = ""  # its message may quote the address
-    if not target:
+        target = None  # its message may quote the address
+    # Not all libraries agree on which host such an address names.
+    if target is None or "@" in target.netloc or "\\" in target.netloc:
         raise CrmRedirectError(f"{call.name} is redirected to something that is no address", call=call.name)
     upgraded = (scheme, port, to_scheme, to_port) == ("http", 80, "https", 443)
     if host != to_host or ((scheme, port) != (to_scheme, to_port) and not upgraded):
@@ -477,7 +488,9 @@ def _redirect_target(call: Call, url: str, location: str) -> str:
             f"nothing was sent there. Put the right base URL into the connection",
             call=call.name,
         )
-    return target
+    return urlunsplit(
+        (to_scheme, urlsplit(url).netloc if not upgraded else host, target.path, target.query, "")
+    )
 
 
 def _failure(call: Call, error: Exception) -> CrmError:

@@ -101,7 +101,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
     def find_customer(self, *, email: str | None = None, external_id: str | int | None = None) -> Row | None:
         """Find the one customer with this e-mail (in any case) or this external id.
 
-        :return: the customer as lists show it, without ``custom_fields``; None when there is none.
+        :return: the customer with ``custom_fields``; None when there is none.
         :raises CrmRequestError: several customers have it.
         :raises CrmUnreadableAnswerError: the CRM gives other customers than those asked for.
         """
@@ -113,6 +113,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         else:
             asked = str(external_id).strip()
             filters = {"external_id": asked}
+        filters["show_custom_fields"] = True
         field = "email" if external_id is None else "externalId"
         call = self._page("/customers", query_of(filters, CUSTOMER_FILTERS), 0, _sizes(SEARCH_PAGE))
         try:

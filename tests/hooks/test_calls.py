@@ -77,9 +77,7 @@ def test_the_sent_url_is_the_encoded_one(spread: Any, requests_mock: Any) -> Non
 
 
 def test_json_of_common_values() -> None:
-    body = encode_json(
-        {"a": None, "b": Decimal("1.50"), "c": dt.date(2024, 2, 29), "d": [True, 1.5], 7: "é"}
-    )
+    body = encode_json({"a": None, "b": Decimal("1.50"), "c": dt.date(2024, 2, 29), "d": [True, 1.5], 7: "é"})
     assert json.loads(body) == {"a": None, "b": "1.50", "c": "2024-02-29", "d": [True, 1.5], "7": "é"}
 
 

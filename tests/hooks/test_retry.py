@@ -157,7 +157,7 @@ def test_a_refusal_is_final(
 
 def test_a_server_that_stays_down(hook: Any, requests_mock: Any, clock: Any) -> None:
     requests_mock.get(URL, status_code=503, text="<h1>Down &amp; out</h1>")
-    with pytest.raises(CrmTransientError, match="503: Down & out. Given up after 4 tries") as caught:
+    with pytest.raises(CrmTransientError, match=r"503: Down & out\. Given up after 4 tries") as caught:
         hook.request(GET, read)
     assert not isinstance(caught.value, (CrmUnreadableAnswerError, CrmRateLimitError))
     assert caught.value.status == 503
