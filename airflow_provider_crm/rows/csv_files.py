@@ -18,6 +18,8 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import ByteStream, Location, PlainBytes, whole_lines
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
 
+#: Within how many lines the header must end for its delimiter to be told; names may hold line ends.
+_HEADER_LINES = 50
 _QUOTED = re.compile(r'"[^"]*"')
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
@@ -113,8 +115,8 @@ class _CsvLines:
         return csv.reader(lines, delimiter=self._delimiter(), strict=True)
 
     def _delimiter(self) -> str:
-        header = _QUOTED.sub("", next((line for line in self._first if line.strip()), ""))
-        return max(",;\t", key=header.count)
+        start = _QUOTED.sub("", "".join(self._first[:_HEADER_LINES])).lstrip("\r\n")
+        return max(",;\t", key=start.partition("\n")[0].count)
 
     def _decode(self, stream: ByteStream) -> Iterator[list[str]]:
         count = 0
@@ -156,7 +158,7 @@ def _is_blank(cells: Sequence[str]) -> bool:
 def _fault(cells: Sequence[str], width: int) -> str:
     if _has_surrogate(cells):
         return "the row is not in UTF-8"
-    return f"the row has {len(cells)} cells, the header has {width}"
+    return f"the row has {len(cells)} {'cell' if len(cells) == 1 else 'cells'}, the header has {width}"
 
 
 def _explain(error: csv.Error, lines: int) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
-from airflow_provider_crm._compat import ObjectStoragePath
+from airflow_provider_crm._compat import AirflowNotFoundException, ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
 
 #: What one read asks for.
@@ -122,9 +122,10 @@ class StoredLocation:
         self._conn_id = getattr(path, "conn_id", None) or path.storage_options.get("conn_id")
         try:
             self._fs: Any = path.fs
-        except (ValueError, ImportError) as error:
+        except (ValueError, ImportError, AirflowNotFoundException) as error:
             raise CrmInputError(
-                f"{path.protocol}:// cannot be opened ({error}): install the Airflow provider that serves it."
+                f"{path.protocol}:// cannot be opened ({error}). Install the Airflow provider that serves it, "
+                f"and check the connection that the URI names."
             ) from error
         self._text = text or self._uri()
 
@@ -203,9 +204,10 @@ def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | 
     if scheme[1].lower() in ("file", "local"):
         return LocalLocation(Path(text[scheme.end() :]))
     try:
-        return StoredLocation(ObjectStoragePath(text), text)
-    except ValueError as error:
-        raise CrmInputError(f"{scheme[0]} cannot be opened: {error}") from error
+        stored = ObjectStoragePath(text)
+    except ValueError as error:  # Airflow 3.3 knows schemes that no file system has
+        raise CrmInputError(f"{scheme[0]} cannot be opened: {error}.") from error
+    return StoredLocation(stored, text)
 
 
 def open_file(location: Location) -> BinaryIO:

@@ -35,10 +35,12 @@ if TYPE_CHECKING:
 SAMPLE_ROWS = 1_000
 #: How many rows of a Parquet file are in memory at a time.
 BATCH_ROWS = 5_000
+#: How much of each of its columns is: a row group may be of any size.
+COLUMN_BYTES = 1 << 22
 
 #: The columns of a rejects file. A line with exactly these is a rejected row: its data is the row.
-REJECT_KEYS = frozenset(("row", "key", "stage", "reason", "data"))
-_REJECT_KEYS_WITHOUT_DATA = REJECT_KEYS - {"data"}
+_REJECT_KEYS = frozenset(("row", "key", "stage", "reason", "data"))
+_REJECT_KEYS_WITHOUT_DATA = _REJECT_KEYS - {"data"}
 _REJECT_STAGES = ("read", "validate", "crm")
 _UNREADABLE_DATA = ({"unparsed"}, {"cells"})
 
@@ -108,8 +110,7 @@ class JsonLinesFile:
                     reason = f"{self.location.name}, line {line_number}: no JSON object ({error})"
                     yield UnreadableRow(number, reason, {"unparsed": _start_of(line)})
                 else:
-                    is_reject = 4 <= len(data) <= 5 and _is_reject(data)
-                    yield _unwrap(number, data) if is_reject else Row(number, data)
+                    yield _unwrap(number, data, line) if is_reject(data) else Row(number, data)
                 number += 1
 
     def _lines(self, stream: ByteStream) -> Iterator[bytes]:
@@ -128,23 +129,22 @@ def _start_of(line: bytes) -> str:
     return line[:MAX_UNPARSED].decode(errors="backslashreplace")[:MAX_UNPARSED]
 
 
-def _is_reject(data: dict[str, Any]) -> bool:
+def is_reject(data: dict[str, Any]) -> bool:
     """Tell a line of a rejects file from a row that happens to have a column named ``reason``."""
-    keys = data.keys()
     return (
-        keys in (REJECT_KEYS, _REJECT_KEYS_WITHOUT_DATA)
+        4 <= len(data) <= 5
+        and data.keys() in (_REJECT_KEYS, _REJECT_KEYS_WITHOUT_DATA)
         and isinstance(data["row"], int)
         and data["stage"] in _REJECT_STAGES
         and isinstance(data.get("data"), (dict, NoneType))
     )
 
 
-def _unwrap(number: int, reject: dict[str, Any]) -> Row | UnreadableRow:
+def _unwrap(number: int, reject: dict[str, Any], line: bytes) -> Row | UnreadableRow:
     data = reject.get("data")
     if data is None:
-        return UnreadableRow(
-            number, "a line of a rejects file that was written without the row's data", reject
-        )
+        reason = "a line of a rejects file that was written without the row's data"
+        return UnreadableRow(number, reason, {"unparsed": _start_of(line)})
     if reject["stage"] == "read" and data.keys() in _UNREADABLE_DATA:
         return UnreadableRow(number, str(reject["reason"]), data)
     return Row(number, data)
@@ -216,7 +216,7 @@ class ParquetFile:
         name = self.location.name
         with closing(open_file(self.location)) as file:
             try:
-                with pyarrow.parquet.ParquetFile(file) as parquet:
+                with pyarrow.parquet.ParquetFile(file, buffer_size=COLUMN_BYTES, pre_buffer=False) as parquet:
                     yield parquet
             except pyarrow.ArrowException as error:
                 raise CrmInputError(f"{name} cannot be read as Parquet: {redact(error)}") from error

@@ -36,7 +36,7 @@ class Journal:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = str(path)
+        self._path = path
         #: How many seconds the last sync took that had something to do.
         self.sync_cost = 0.0
         self._home: _Home | None = None
@@ -47,19 +47,22 @@ class Journal:
     def open(self, resume_at: int | None = None) -> None:
         """Make the file now, so that a path that cannot be written to is found before anything else is done.
 
+        A journal that is open is closed first.
+
         :param resume_at: a size that :meth:`sync` returned: the file keeps its first so many bytes and goes on from
             there. By default it starts empty.
         :raises CrmInputError: the path cannot be written to.
         :raises JournalLostError: the file is gone, shorter, or has no end of a line there.
         """
-        location = locate(self.path)
+        self.close()
+        location = locate(self._path)
         home = _LocalHome(location) if isinstance(location, LocalLocation) else _StoredHome(location)
         try:
             if resume_at is None:
                 home.begin()
             else:
                 home.resume()
-                _cut(home.fileno(), resume_at, self.path)
+                _cut(home.fileno(), resume_at, location)
         except BaseException:
             home.release()
             raise
@@ -216,7 +219,7 @@ def _write_all(fd: int, data: bytearray) -> None:
             written += os.write(fd, rest[written:])
 
 
-def _cut(fd: int, size: int, path: str) -> None:
+def _cut(fd: int, size: int, path: object) -> None:
     """Keep the first bytes of a file, which must end with a line."""
     if os.fstat(fd).st_size < size or (size > 0 and os.pread(fd, 1, size - 1) != b"\n"):
         raise _lost(path)

@@ -67,12 +67,17 @@ def require_columns(wanted: Collection[str], present: Collection[str], where: st
     missing = [name for name in wanted if name not in present]
     if missing:
         raise CrmInputError(
-            f"{where} lacks the columns: {list_names(missing)}. "
-            f"It has: {list_names(list(present))}. Correct the source, or the names that the task expects."
+            f"Missing columns in {where}: {list_names(missing)}. Columns there: {list_names(list(present))}. "
+            f"Correct the source, or the names that the task expects."
         )
 
 
 def list_names(names: Sequence[str]) -> str:
     """Write column names for a message; where a file lacks its header they are people's data, so they are redacted."""
-    shown = ", ".join(redact(name, limit=60) for name in names[:50])
+    shown = ", ".join(map(_show_name, names[:50]))
     return f"{shown} and {len(names) - 50} more" if len(names) > 50 else shown
+
+
+def _show_name(name: str) -> str:
+    shown = redact(name, limit=60)
+    return shown if name == name.strip() else f"{shown} (with spaces around it)"

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import Location, locate
-from airflow_provider_crm.rows.formats import FORMATS, REJECT_KEYS, RowFile, format_of
+from airflow_provider_crm.rows.formats import FORMATS, RowFile, format_of, is_reject
 from airflow_provider_crm.rows.jsonlines import encode_line
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns
 from airflow_provider_crm.rows.sql import QuerySource, SqlSource
@@ -110,7 +110,7 @@ class ListSource:
     def require(self, columns: Collection[str]) -> None:
         present = self.columns()
         if present is not None:
-            require_columns(columns, present, "The list")
+            require_columns(columns, present, "the list")
 
     def __iter__(self) -> Iterator[Row | UnreadableRow]:
         for number, item in enumerate(self._items, start=1):
@@ -137,7 +137,8 @@ class FileSource:
     def description(self) -> str:
         formats = sorted({file.format_name for file in self.files})
         files = "file" if len(self.files) == 1 else "files"
-        return f"{len(self.files):,} {' and '.join(formats)} {files}"
+        listed = " and ".join([", ".join(formats[:-1]), formats[-1]] if formats[1:] else formats)
+        return f"{len(self.files):,} {listed} {files}"
 
     def columns(self) -> list[str] | None:
         return list(dict.fromkeys(name for file in self.files for name in file.columns())) or None
@@ -149,7 +150,7 @@ class FileSource:
         sampled = [file for file in self.files if not file.has_header]
         seen = dict.fromkeys(name for file in sampled for name in file.columns())
         if seen:
-            where = f"The {len(sampled)} JSONL files" if len(sampled) > 1 else sampled[0].location.name
+            where = f"the {len(sampled)} JSONL files" if len(sampled) > 1 else sampled[0].location.name
             require_columns(columns, seen, where)
 
     def __iter__(self) -> Iterator[Row | UnreadableRow]:
@@ -177,14 +178,12 @@ def find_files(path: str | os.PathLike[str] | ObjectStoragePath) -> list[RowFile
     text = str(path)
     _check_path(text)
     location = locate(path)
-    if location.is_file():
-        reader = format_of(location.name)
-        if reader is None:
-            raise CrmInputError(
-                f"{location.name} is of no known format: its name must end in one of {_SUFFIXES}."
-            )
-        return [reader(location)]
-    found = _members(location, text)
+    try:
+        if location.is_file():
+            return [_reader(location)]
+        found = _members(location, text)
+    except PermissionError as error:
+        raise CrmInputError(f"This worker is not allowed to look at {text}.") from error
     readers = [
         (file, format_of(file.name)) for file in sorted(found, key=str) if not file.name.startswith(".")
     ]
@@ -192,6 +191,15 @@ def find_files(path: str | os.PathLike[str] | ObjectStoragePath) -> list[RowFile
     if not files:
         raise CrmInputError(f"{text} has no file whose name ends in one of {_SUFFIXES}.")
     return files
+
+
+def _reader(location: Location) -> RowFile:
+    reader = format_of(location.name)
+    if reader is None:
+        raise CrmInputError(
+            f"{location.name} is of no known format: its name must end in one of {_SUFFIXES}."
+        )
+    return reader(location)
 
 
 def _members(location: Location, text: str) -> list[Location]:
@@ -267,7 +275,7 @@ def _shard_line(row: Row | UnreadableRow) -> bytes:
         return encode_line(
             {"row": row.number, "key": None, "stage": "read", "reason": row.reason, "data": row.data}
         )
-    if row.data.keys() == REJECT_KEYS:  # such a line would be unwrapped when it is read, so wrap it once more
+    if is_reject(row.data):  # such a line would be unwrapped when it is read, so wrap it once more
         return encode_line(
             {"row": row.number, "key": None, "stage": "validate", "reason": "", "data": row.data}
         )

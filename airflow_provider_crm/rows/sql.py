@@ -100,7 +100,7 @@ class QuerySource:
         return self._columns
 
     def require(self, columns: Collection[str]) -> None:
-        require_columns(columns, self.columns(), f"The query on {self._source.conn_id}")
+        require_columns(columns, self.columns(), f"the query on {self._source.conn_id}")
 
     def __iter__(self) -> Generator[Row | UnreadableRow]:
         cursor, self._pending = self._pending or _Cursor(self._source), None
@@ -127,7 +127,7 @@ class _Cursor:
                 self._result = _execute(connection, source)
             if not self._result.returns_rows:
                 raise CrmInputError(f"{self._name} gives no rows: a source must be a SELECT.")
-            self.columns = check_column_names(list(self._result.keys()), self._name)
+            self.columns = check_column_names(list(map(str, self._result.keys())), self._name)
             self.close = cleanup.pop_all().close
 
     def values(self) -> Iterator[Sequence[Any]]:

@@ -1,0 +1,269 @@
+"""CSV as people really send it: other delimiters, line ends in cells, bytes that are no UTF-8, quotes left open."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.sources import Row, UnreadableRow, open_source
+
+
+def test_cells_are_texts_and_empty_ones_none(read: Any, write: Any) -> None:
+    path = write("a.csv", 'email,city,note\na@x.fr,Paris,""\nb@x.fr,," "\n')
+    assert read(path).all == [
+        Row(1, {"email": "a@x.fr", "city": "Paris", "note": None}),
+        Row(2, {"email": "b@x.fr", "city": None, "note": " "}),
+    ]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_header_tells_the_delimiter(read: Any, write: Any, delimiter: str) -> None:
+    path = write("a.csv", f'email{delimiter}"a,b;c\td;,"\nx{delimiter}"y,z;w"\n')
+    assert read(path).good == [{"email": "x", "a,b;c\td;,": "y,z;w"}]
+
+
+def test_one_column_needs_no_delimiter(read: Any, write: Any) -> None:
+    assert read(write("a.csv", 'email\na@x.fr\n\n""\nb@x.fr')).good == [
+        {"email": "a@x.fr"},
+        {"email": None},
+        {"email": "b@x.fr"},
+    ]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_line_ends(read: Any, write: Any, end: str) -> None:
+    path = write("a.csv", end.join(["a,b", "1,2", "", "   ", '"x\ny",4', ""]))
+    rows = read(path)
+    assert rows.good == [{"a": "1", "b": "2"}, {"a": "x\ny", "b": "4"}]
+    assert not rows.bad, "blank lines are no rows"
+
+
+def test_separators_that_only_python_takes_for_line_ends_stay_in_the_cell(read: Any, write: Any) -> None:
+    path = write("a.csv", "a,b\nx\x0b\x0c\x1c\x85\u2028y,z\n")
+    assert read(path).good == [{"a": "x\x0b\x0c\x1c\x85\u2028y", "b": "z"}]
+
+
+def test_utf8_mark(read: Any, write: Any) -> None:
+    assert read(write("a.csv", b'\xef\xbb\xbf"e mail",b\n1,2\n')).good == [{"e mail": "1", "b": "2"}]
+
+
+def test_too_many_or_too_few_cells(read: Any, write: Any) -> None:
+    rows = read(write("a.csv", "a,b\n1,2\n1,2,3\n\n1\n3,4\n"))
+    assert rows.good == [{"a": "1", "b": "2"}, {"a": "3", "b": "4"}]
+    assert rows.bad == [
+        UnreadableRow(2, "a.csv, line 3: the row has 3 cells, the header has 2", {"cells": ["1", "2", "3"]}),
+        UnreadableRow(3, "a.csv, line 5: the row has 1 cell, the header has 2", {"cells": ["1"]}),
+    ]
+
+
+def test_bytes_that_are_no_utf8_spoil_their_row_only(read: Any, write: Any) -> None:
+    rows = read(write("a.csv", b"a,b\n1,Zo\xc3\xa9\n2,Zo\xe9\n3,Zo\xc3\xa9\n"))
+    assert rows.good == [{"a": "1", "b": "Zoé"}, {"a": "3", "b": "Zoé"}]
+    assert rows.bad == [
+        UnreadableRow(2, "a.csv, line 3: the row is not in UTF-8", {"cells": ["2", "Zo\\xe9"]})
+    ]
+
+
+def test_an_open_quote_ends_at_the_next_one_and_says_what_it_swallowed(read: Any, write: Any) -> None:
+    rows = read(write("a.csv", 'a,b\n1,2\n2,"oops\n3,4\n4,"x"\n5,6\n'))
+    assert rows.good == [{"a": "1", "b": "2"}, {"a": "5", "b": "6"}]
+    (lost,) = rows.bad
+    assert lost.reason.startswith("a.csv, lines 3 to 5: ")
+    assert "3 lines were read as one row" in lost.reason
+    assert lost.data == {"unparsed": '2,"oops\n3,4\n4,"x"\n'}
+
+
+def test_an_open_quote_at_the_end(read: Any, write: Any) -> None:
+    rows = read(write("a.csv", 'a,b\n1,2\n2,"oops\n3,4'))
+    assert rows.good == [{"a": "1", "b": "2"}]
+    assert [row.data for row in rows.bad] == [{"unparsed": '2,"oops\n3,4'}]
+
+
+def test_an_open_quote_in_a_long_file_does_not_swallow_it_all(read: Any, write: Any) -> None:
+    lines = [f"{number},{'x' * 90}\n" for number in range(10_000)]
+    rows = read(write("a.csv", "a,b\n" + '0,"' + "".join(lines)))
+    assert 8_000 < len(rows.good) < 10_000
+    (lost,) = rows.bad
+    swallowed = int(lost.reason.split(" lines were read")[0].rsplit(" ", 1)[1])
+    assert swallowed + len(rows.good) == 10_000
+    assert len(lost.data["unparsed"]) == 10_000
+
+
+def test_a_huge_cell(read: Any, write: Any) -> None:
+    rows = read(write("a.csv", f"a,b\n1,{'x' * 200_000}\n2,3\n"))
+    assert rows.good == [{"a": "2", "b": "3"}]
+    assert rows.bad[0].data == {"unparsed": "1," + "x" * 9_998}
+
+
+def test_a_row_of_very_many_cells_is_kept_in_part(read: Any, write: Any) -> None:
+    (lost,) = read(write("a.csv", "a,b\n" + "1," * 30_000 + "\n")).bad
+    assert lost.data == {"unparsed": ("1," * 5_000)}
+
+
+def test_a_line_without_end_does_not_fill_the_memory(
+    read: Any, write: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_crm.rows.files.BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr("airflow_provider_crm.rows.files.MAX_LINE_BYTES", 1 << 13)
+    rows = read(write("a.csv", "a,b\n" + "1," * 30_000 + "\n3,4\n5,6"))
+    assert len(rows.bad) == 1
+    assert rows.good == [{"a": "3", "b": "4"}, {"a": "5", "b": "6"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "has no header"),
+        (b"\xef\xbb\xbf", "has no header"),
+        (b"\n\r\n  \n", "has no header"),
+        (b"a,b,a\n1,2,3\n", "several columns named a"),
+        (b"a,,c\n1,2,3\n", "a column without a name"),
+        (b"a,b,\n1,2,\n", "a column without a name"),
+        (b"pr\xe9nom,b\n1,2\n", "not in UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16"), "not in UTF-8"),
+        (b'a,"b\n1,2\n', "cannot be read as CSV"),
+        (b"a,b\r1,2\r", "cannot be read as CSV"),
+    ],
+)
+def test_a_header_that_names_no_columns(write: Any, content: bytes, said: str) -> None:
+    source = open_source(write("a.csv", content))
+    for use in (source.columns, lambda: source.require(["a"]), lambda: list(source)):
+        with pytest.raises(CrmInputError, match=said):
+            use()
+
+
+def test_require_names_what_is_missing_and_what_is_there(write: Any) -> None:
+    source = open_source(write("a.csv", "email,city\n"))
+    source.require(["city", "email"])
+    with pytest.raises(
+        CrmInputError, match=r"Missing columns in a\.csv: phone, zip\. Columns there: email, city\."
+    ):
+        source.require(["email", "phone", "zip"])
+
+
+def test_spaces_in_a_header_are_told(write: Any) -> None:
+    with pytest.raises(CrmInputError, match=r"city\. Columns there: email, city \(with spaces around it\)\."):
+        open_source(write("a.csv", "email, city\n")).require(["city"])
+
+
+def test_a_forgotten_header_does_not_bring_people_into_the_log(write: Any) -> None:
+    source = open_source(write("a.csv", "jean@example.com,+33 6 12 34 56 78\n"))
+    with pytest.raises(CrmInputError) as caught:
+        source.require(["email"])
+    assert "jean" not in str(caught.value)
+    assert "34 56" not in str(caught.value)
+
+
+def test_gzip(read: Any, write: Any) -> None:
+    assert read(write("A.CSV.GZ", gzip.compress(b"a,b\n1,2\n"))).good == [{"a": "1", "b": "2"}]
+
+
+@pytest.mark.parametrize("cut", [0, 1, 9, 15, -9, -8, -1])
+def test_a_gzip_cut_short_is_no_source(write: Any, cut: int) -> None:
+    whole = gzip.compress(b"a,b\n" + b"1,2\n" * 1000)
+    with pytest.raises(CrmInputError, match=r"a\.csv\.gz is cut short or damaged"):
+        list(open_source(write("a.csv.gz", whole[:cut])))
+
+
+def test_a_damaged_gzip(write: Any) -> None:
+    whole = bytearray(gzip.compress(b"a,b\n" + bytes(range(48, 58)) * 1000))
+    whole[20:30] = b"\xff" * 10
+    with pytest.raises(CrmInputError, match="cut short or damaged"):
+        list(open_source(write("a.csv.gz", bytes(whole))))
+
+
+def test_fraction_read_grows_to_one(write: Any) -> None:
+    source = open_source(write("a.csv", "a,b\n" + f"{'x' * 50},{'y' * 50}\n" * 20_000))
+    assert source.fraction_read() == 0
+    seen = [source.fraction_read() for row in source if row.number % 1000 == 0]
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 5
+    assert source.fraction_read() == 1
+
+
+_TEXT = st.text(max_size=12) | st.text(alphabet=',;\t"\r\n é', max_size=8)
+
+
+@st.composite
+def _tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
+    names = st.text(min_size=1, max_size=8).filter(str.strip)
+    header = draw(st.lists(names, min_size=1, max_size=5, unique=True))
+    row = st.lists(_TEXT, min_size=len(header), max_size=len(header))
+    return header, draw(st.lists(row, max_size=8))
+
+
+@given(
+    table=_tables(),
+    delimiter=st.sampled_from(",;\t"),
+    end=st.sampled_from(["\n", "\r\n"]),
+    mark=st.booleans(),
+)
+def test_what_a_csv_writer_writes_is_read_back(
+    read: Any, scratch: Path, table: tuple[list[str], list[list[str]]], delimiter: str, end: str, mark: bool
+) -> None:
+    header, rows = table
+    text = io.StringIO(newline="")
+    csv.writer(text, delimiter=delimiter, lineterminator=end, quoting=csv.QUOTE_ALL).writerows(
+        [header, *rows]
+    )
+    path = scratch / "written.csv"
+    path.write_bytes(text.getvalue().encode("utf-8-sig" if mark else "utf-8"))
+    expected = [dict(zip(header, [cell or None for cell in row], strict=True)) for row in rows]
+    assert read(path).all == [Row(number, data) for number, data in enumerate(expected, start=1)]
+
+
+@given(
+    rows=st.lists(st.tuples(_TEXT, _TEXT, _TEXT), min_size=1, max_size=6),
+    block=st.integers(1, 40),
+    data=st.data(),
+)
+def test_a_file_cut_anywhere_keeps_its_whole_rows(
+    read: Any, scratch: Path, rows: list[tuple[str, ...]], block: int, data: st.DataObject
+) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(rows)
+    body = text.getvalue().encode()
+    path = scratch / "cut.csv"
+    path.write_bytes(b"a,b,c\n" + body[: data.draw(st.integers(0, len(body)))])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_crm.rows.files.BLOCK_BYTES", block)
+        found = read(path).all
+    whole = [dict(zip("abc", [cell or None for cell in row], strict=True)) for row in rows]
+    assert [row.data for row in found[:-1]] == whole[: max(0, len(found) - 1)]
+    assert len(found) <= len(rows)
+
+
+@given(
+    body=st.binary(max_size=200) | st.text(alphabet='a,"\r\n', max_size=60).map(str.encode), gz=st.booleans()
+)
+def test_any_bytes_give_rows_or_an_input_error(read: Any, scratch: Path, body: bytes, gz: bool) -> None:
+    path = scratch / ("any.csv.gz" if gz else "any.csv")
+    content = b"a,b\n" + body
+    path.write_bytes(gzip.compress(content, 1) if gz else content)
+    rows = read(path)
+    assert all(list(row) == ["a", "b"] for row in rows.good)
+    for row in rows.bad:
+        for text in row.data.get("cells") or [row.data["unparsed"]]:
+            text.encode()
+    path.write_bytes(body)
+    with contextlib.suppress(CrmInputError):
+        read(path)
+
+
+@given(body=st.binary(max_size=200).map(lambda data: data.replace(b'"', b"'").replace(b"\r", b"")))
+def test_without_quotes_every_line_that_is_not_blank_is_one_row(
+    read: Any, scratch: Path, body: bytes
+) -> None:
+    path = scratch / "lines.csv"
+    path.write_bytes(b"a,b\n" + body)
+    lines = [line.decode(errors="surrogateescape") for line in body.split(b"\n")]
+    assert len(read(path).all) == sum(1 for line in lines if line.strip())
