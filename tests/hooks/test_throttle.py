@@ -1,0 +1,264 @@
+"""When calls leave: evenly, within the quota, after the pause, and never more at once than allowed."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_crm.exceptions import CrmError, CrmRateLimitError
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.hooks.throttle import EvenPacer, Throttle, Unpaced
+
+
+def throttle(concurrency: int = 1) -> Throttle:
+    return Throttle(concurrency, Unpaced(), threading.Event())
+
+
+def leave(throttle: Throttle) -> None:
+    with throttle.slot():
+        pass
+
+
+# Calls a minute
+
+
+@given(
+    per_minute=st.floats(0.5, 6000),
+    gaps=st.lists(st.floats(0, 5), min_size=1, max_size=50),
+)
+def test_calls_leave_at_even_distances(per_minute: float, gaps: list[float]) -> None:
+    now = 0.0
+    pacer = EvenPacer(per_minute, clock=lambda: now)
+    leaves = []
+    for gap in gaps:
+        now += gap
+        leaves.append(now + pacer.reserve())
+    distances = [later - earlier for earlier, later in zip(leaves, leaves[1:], strict=False)]
+    assert all(distance >= 60 / per_minute - 1e-9 for distance in distances)
+
+
+def test_an_idle_time_earns_no_burst() -> None:
+    now = 0.0
+    pacer = EvenPacer(60, clock=lambda: now)
+    pacer.reserve()
+    now = 100.0
+    assert [pacer.reserve() for _ in range(3)] == [0, 1, 2]
+
+
+def test_threads_share_the_pace() -> None:
+    pacer = EvenPacer(60, clock=lambda: 0.0)
+    with ThreadPoolExecutor(8) as pool:
+        places = list(pool.map(lambda _: pacer.reserve(), range(200)))
+    assert sorted(places) == pytest.approx(range(200))
+
+
+@pytest.mark.usefixtures("real_time")
+def test_a_hook_keeps_the_pace_of_its_connection(make: Any, requests_mock: Any) -> None:
+    left: list[float] = []
+
+    def answer(request: Any, context: Any) -> dict[str, Any]:
+        left.append(time.monotonic())
+        return {"status": 0, "data": []}
+
+    requests_mock.get("https://api.ecdp.app/customerconsents", json=answer)
+    hook = make(ExpertSenderHook, password="key", extra={"requests_per_minute": 1200})
+    hook.side_by_side(lambda _: hook.list_consents(), range(6))
+    assert left[-1] - left[0] >= 0.24
+    assert min(later - earlier for earlier, later in zip(left, left[1:], strict=False)) > 0.02
+
+
+# Calls at once
+
+
+@pytest.mark.usefixtures("real_time")
+def test_no_more_calls_at_once_than_allowed(make: Any, requests_mock: Any) -> None:
+    lock = threading.Lock()
+    now, most = 0, 0
+    shared = throttle(3)
+
+    def call(_: int) -> None:
+        nonlocal now, most
+        with shared.slot():
+            with lock:
+                now += 1
+                most = max(most, now)
+            time.sleep(0.002)
+            with lock:
+                now -= 1
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(call, range(48)))
+    assert (now, most) == (0, 3)
+
+
+def test_a_failed_call_gives_its_place_back() -> None:
+    shared = throttle(1)
+    for _ in range(3):
+        with pytest.raises(KeyError), shared.slot():
+            raise KeyError
+    leave(shared)
+
+
+def test_a_call_that_was_not_admitted_gives_its_place_back(clock: Any) -> None:
+    shared = throttle(1)
+    shared.pause(100)
+    for _ in range(3):
+        with pytest.raises(CrmRateLimitError), shared.slot(patience=10):
+            pass
+    clock.now += 100
+    leave(shared)
+    assert clock.waits == []
+
+
+# Pauses
+
+
+def test_a_pause_is_waited_for_once(clock: Any) -> None:
+    shared = throttle(2)
+    shared.pause(5)
+    shared.pause(3)  # a shorter one does not end it
+    leave(shared)
+    leave(shared)
+    assert clock.waits == [5]
+
+
+def test_a_pause_that_grows_meanwhile(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = throttle()
+    shared.pause(5)
+
+    def wait(self: Throttle, seconds: float) -> None:
+        if seconds > 0:
+            clock.wait(seconds)
+            if len(clock.waits) == 1:
+                shared.pause(2)
+
+    monkeypatch.setattr(Throttle, "_wait", wait)
+    leave(shared)
+    assert clock.waits == [5, 2]
+
+
+@pytest.mark.usefixtures("real_time")
+def test_the_end_of_the_task_ends_the_waits() -> None:
+    closing = threading.Event()
+    shared = Throttle(2, Unpaced(), closing)
+    shared.pause(60)
+    threading.Timer(0.05, closing.set).start()
+    begin = time.monotonic()
+    with pytest.raises(CrmError, match="task ended"), shared.slot():
+        pass
+    assert time.monotonic() - begin < 5
+
+
+# Quotas that the CRM announces
+
+
+def test_a_quota_far_from_its_end_slows_nothing_down(clock: Any) -> None:
+    shared = throttle()
+    with shared.slot():
+        shared.announce(left=59, reset_in=60, limit=60)
+    for _ in range(20):
+        leave(shared)
+    assert clock.waits == []
+
+
+def test_the_second_half_of_a_quota_is_spread_over_its_window(clock: Any) -> None:
+    shared = throttle()
+    with shared.slot():
+        shared.announce(left=6, reset_in=60, limit=60)
+    begin = clock.now
+    leaves = []
+    for _ in range(7):
+        leave(shared)
+        leaves.append(clock.now - begin)
+    assert leaves == pytest.approx([0, 12, 24, 36, 48, 60, 60], abs=1e-6)
+
+
+def test_without_a_limit_a_quota_is_spread_at_once(clock: Any) -> None:
+    shared = throttle()
+    with shared.slot():
+        shared.announce(left=60, reset_in=60, limit=None)
+    leave(shared)
+    leave(shared)
+    assert sum(clock.waits) == pytest.approx(1, rel=0.1)
+
+
+def test_an_exhausted_quota_is_waited_out(clock: Any) -> None:
+    shared = throttle()
+    with shared.slot():
+        shared.announce(left=0, reset_in=42, limit=60)
+    leave(shared)
+    assert clock.waits == [pytest.approx(42)]
+
+
+def test_calls_in_flight_count_against_the_quota(clock: Any) -> None:
+    shared = throttle(4)
+    with shared.slot(), shared.slot(), shared.slot():
+        # Three in flight, one of which brings this answer: two more may not be in the count yet.
+        shared.announce(left=2, reset_in=30, limit=10)
+    leave(shared)
+    assert clock.waits == [pytest.approx(30)]
+
+
+def test_answers_out_of_order_do_not_raise_the_quota(clock: Any) -> None:
+    shared = throttle(4)
+    with shared.slot():
+        shared.announce(left=0, reset_in=30, limit=10)
+        shared.announce(left=5, reset_in=30, limit=10)
+    leave(shared)
+    assert clock.waits == [pytest.approx(30)]
+
+
+def test_another_user_of_the_key_lowers_the_quota(clock: Any) -> None:
+    shared = throttle()
+    with shared.slot():
+        shared.announce(left=50, reset_in=30, limit=60)
+        shared.announce(left=0, reset_in=30, limit=60)
+    leave(shared)
+    assert clock.waits == [pytest.approx(30)]
+
+
+def test_a_new_window_brings_a_new_quota(clock: Any) -> None:
+    shared = throttle()
+    with shared.slot():
+        shared.announce(left=0, reset_in=10, limit=60)
+        shared.announce(left=59, reset_in=60, limit=60)
+    leave(shared)
+    assert clock.waits == []
+
+
+@given(
+    concurrency=st.integers(1, 5),
+    answers=st.lists(
+        st.tuples(st.integers(-5, 20), st.floats(0, 60), st.none() | st.integers(0, 20)), max_size=30
+    ),
+)
+def test_no_announcement_blocks_for_longer_than_its_window(
+    concurrency: int, answers: list[tuple[int, float, int | None]]
+) -> None:
+    shared = throttle(concurrency)
+    waited = []
+    clock = type("Clock", (), {"monotonic": staticmethod(lambda: now)})
+    now = 0.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_crm.hooks.throttle.time", clock)
+
+        def wait(self: Throttle, seconds: float) -> None:
+            nonlocal now
+            if seconds > 0:
+                assert math.isfinite(seconds)
+                waited.append(seconds)
+                now += seconds + 1e-6
+
+        patch.setattr(Throttle, "_wait", wait)
+        for left, window, limit in answers:
+            waited.clear()
+            with shared.slot():
+                shared.announce(left=left, reset_in=window, limit=limit)
+            assert sum(waited) <= 60.1
