@@ -20,7 +20,7 @@ _INTEGRATIONS = [
 # Folder -> the CRMs that have a module in it.
 _MODULES = {
     "hooks": ["spread", "mindbaz", "expertsender"],
-    "operators": ["mindbaz"],
+    "operators": ["spread", "mindbaz", "expertsender"],
 }
 
 
