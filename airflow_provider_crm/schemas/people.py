@@ -1,0 +1,23 @@
+"""What several CRMs have in common about people: how an e-mail is written so that it can be compared. Knows no CRM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def normal_email(value: Any) -> str:
+    """Trim and lower-case an e-mail.
+
+    :raises ValueError: empty, or something that no server takes for an address.
+    """
+    email = str("" if value is None else value).strip().lower()
+    if not email:
+        raise ValueError("the e-mail is empty")
+    local, at, domain = email.partition("@")
+    if (
+        not (local and at and domain)
+        or "@" in domain
+        or any(sign.isspace() or sign in ",;" for sign in email)
+    ):
+        raise ValueError("this is not an e-mail address")
+    return email
