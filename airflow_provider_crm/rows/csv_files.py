@@ -50,7 +50,10 @@ class CsvFile:
     def _header(self, lines: _CsvLines, reader: Any) -> list[str]:
         name = self.location.name
         try:
-            names = next((cells for cells in reader if not _is_blank(cells)), None)
+            names = next(reader, None)
+            while names is not None and lines.is_blank(names, reader.line_num):
+                lines.record_start = reader.line_num
+                names = next(reader, None)
         except csv.Error as error:
             raise CrmInputError(f"The header of {name} cannot be read as CSV: {error}.") from error
         if names is None:
@@ -81,7 +84,7 @@ class CsvFile:
                         if "" in cells:
                             cells = [cell or None for cell in cells]
                         yield Row(number, dict(zip(header, cells, strict=False)))
-                    elif _is_blank(cells):
+                    elif lines.is_blank(cells, reader.line_num):
                         continue
                     else:
                         yield self._unreadable(number, _fault(cells, width), lines, reader.line_num, cells)
@@ -133,6 +136,10 @@ class _CsvLines:
             count += len(lines)
             yield lines
 
+    def is_blank(self, cells: Sequence[str], end: int) -> bool:
+        """Tell a blank line from a row of one quoted cell without text."""
+        return not cells or (len(cells) == 1 and not cells[0].strip() and not self.text(end).strip())
+
     def text(self, end: int) -> str:
         """Give the text of the record under way, at least as much of it as is worth keeping.
 
@@ -149,10 +156,6 @@ class _CsvLines:
 
 def _has_surrogate(cells: Sequence[str]) -> bool:
     return _SURROGATE.search("".join(cells)) is not None
-
-
-def _is_blank(cells: Sequence[str]) -> bool:
-    return not cells or (len(cells) == 1 and not cells[0].strip())
 
 
 def _fault(cells: Sequence[str], width: int) -> str:

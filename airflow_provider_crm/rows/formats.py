@@ -159,16 +159,20 @@ class ParquetFile:
     def __init__(self, location: Location) -> None:
         self.location = location
         self.size = location.size()
+        self._columns: list[str] | None = None
         self._fraction = 0.0
 
     def columns(self) -> list[str]:
-        with self._open() as parquet:
-            return check_column_names(parquet.schema_arrow.names, self.location.name)
+        if self._columns is None:
+            with self._open() as parquet:
+                self._columns = check_column_names(parquet.schema_arrow.names, self.location.name)
+        return self._columns
 
     def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
         with self._open() as parquet:
             check_column_names(parquet.schema_arrow.names, self.location.name)
             number = first_number
+            self._fraction = 0.0
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
                 yield from self._rows_of(batch, number)
                 number += batch.num_rows

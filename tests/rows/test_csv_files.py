@@ -47,6 +47,11 @@ def test_line_ends(read: Any, write: Any, end: str) -> None:
     assert not rows.bad, "blank lines are no rows"
 
 
+def test_a_quoted_nothing_is_no_blank_line(read: Any, write: Any) -> None:
+    rows = read(write("a.csv", 'a,b\n""\n" "\n \n1,2\n'))
+    assert [row.data for row in rows.all] == [{"cells": [""]}, {"cells": [" "]}, {"a": "1", "b": "2"}]
+
+
 def test_separators_that_only_python_takes_for_line_ends_stay_in_the_cell(read: Any, write: Any) -> None:
     path = write("a.csv", "a,b\nx\x0b\x0c\x1c\x85\u2028y,z\n")
     assert read(path).good == [{"a": "x\x0b\x0c\x1c\x85\u2028y", "b": "z"}]
@@ -126,6 +131,7 @@ def test_a_line_without_end_does_not_fill_the_memory(
         (b"\xef\xbb\xbf", "has no header"),
         (b"\n\r\n  \n", "has no header"),
         (b"a,b,a\n1,2,3\n", "several columns named a"),
+        (b'""\n1\n', "a column without a name"),
         (b"a,,c\n1,2,3\n", "a column without a name"),
         (b"a,b,\n1,2,\n", "a column without a name"),
         (b"pr\xe9nom,b\n1,2\n", "not in UTF-8"),
