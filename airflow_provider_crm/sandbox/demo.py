@@ -53,7 +53,10 @@ def run(args: argparse.Namespace) -> int:
     if args.fresh:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    expected = write_csv(folder / "subscribers.csv", args.rows)
+    earlier = (folder / "mindbaz.jsonl").exists()
+    expected = write_csv(
+        folder / "subscribers.csv", args.rows, origin="second import" if earlier else "import"
+    )
     _say(f"{args.rows:,} rows in {folder / 'subscribers.csv'}")
     with RemoteSandbox.spawn() as sandbox:
         known = _restore(sandbox, folder / "mindbaz.jsonl")
@@ -84,8 +87,11 @@ class Expected:
     last_names: Mapping[str, str]
 
 
-def write_csv(path: Path, rows: int) -> Expected:
-    """Write made-up subscribers, some of them twice, some without a real address."""
+def write_csv(path: Path, rows: int, *, origin: str) -> Expected:
+    """Write made-up subscribers, some of them twice, some without a real address.
+
+    :param origin: where they are said to come from: another one makes every row an update.
+    """
     bad = duplicates = 0
     last_names: dict[str, str] = {}
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -104,7 +110,7 @@ def write_csv(path: Path, rows: int) -> Expected:
                 last_names[earlier.email] = last_name
             else:
                 last_names[email] = last_name
-            writer.writerow((email, last_name, somebody.first_name, f"C{number:07d}", 0, "demo"))
+            writer.writerow((email, last_name, somebody.first_name, f"C{number:07d}", 0, origin))
     return Expected(rows, bad, duplicates, last_names)
 
 
