@@ -7,7 +7,7 @@ Facts: the vendor's pages "Customers", "API - Customer Consentement", "Cagnotte"
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
@@ -27,6 +27,7 @@ from airflow_provider_crm.hooks.base import Call, CrmHook, encode_json, iterate
 from airflow_provider_crm.hooks.lookups import Lookups
 from airflow_provider_crm.hooks.paging import offset_pages
 from airflow_provider_crm.hooks.settings import Extras
+from airflow_provider_crm.hooks.spread_v1 import NAMES, Accounts
 from airflow_provider_crm.schemas.spread import (
     ANSWER_FILTERS,
     CUSTOMER_CONSENT_FILTERS,
@@ -45,6 +46,7 @@ from airflow_provider_crm.schemas.spread import (
     wire_credit,
     wire_customer,
 )
+from airflow_provider_crm.schemas.spread_records import CUSTOMER_FIELDS
 
 T = TypeVar("T")
 
@@ -149,6 +151,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been created.
         """
+        if accounts := self._accounts:
+            return accounts.create(customer)
         return self._write_customer("POST", "/customers", {}, customer, repeatable=False)
 
     def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
@@ -158,6 +162,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param customer: the fields to change, and always ``email``, the current one: the vendor requires it.
         :return: the customer as the CRM holds it now.
         """
+        if accounts := self._accounts:
+            return accounts.update(customer_id, customer)
         path = "/customers/{id}"
         return self._write_customer("PUT", path, {"id": customer_id}, customer, repeatable=True)
 
@@ -359,6 +365,16 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     # What the calls share
 
+    @property
+    def writable_fields(self) -> Collection[str]:
+        """Give the fields of a customer that can be written through the API version that the connection names."""
+        return CUSTOMER_FIELDS if self._accounts is None else tuple(NAMES)
+
+    @property
+    def _accounts(self) -> Accounts | None:
+        """Give what creates and updates customers where the connection names version 1."""
+        return Accounts(self) if self.settings.extras.write_api == "v1" else None
+
     def _write_customer(
         self,
         method: str,
@@ -368,11 +384,6 @@ class SpreadHook(CrmHook[SpreadExtras]):
         *,
         repeatable: bool,
     ) -> Row:
-        """Create or update a customer through the API version that the connection names."""
-        if self.settings.extras.write_api != "v2":
-            raise CrmConnectionError(
-                f"Connection {self.conn_id!r}: the extra `write_api` names v1, which is not available yet"
-            )
         body = encode_json({"customer": wire_customer(customer)})
         return self.request(
             Call(method, path, values=values, body=body, repeatable=repeatable), _read_customer

@@ -1,0 +1,339 @@
+"""What may be written to SPREAD: a row's values checked and put into the vendor's form, before any call.
+
+Knows neither HTTP nor a source. Facts: the vendor's pages "Customers" and "API - Customer Consentement"
+(help.spreadfamily.fr). What reading gives is in :mod:`.spread`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, get_args
+
+import msgspec
+
+from airflow_provider_crm.schemas.people import normal_email
+from airflow_provider_crm.schemas.spread import (
+    ConsentStatus,
+    Row,
+    moment_text,
+    split_custom_field,
+    value_text,
+)
+
+#: Customer fields that hold one text each, without the e-mail.
+TEXTS = (
+    "lastName",
+    "firstName",
+    "country",
+    "city",
+    "address",
+    "address2",
+    "address3",
+    "zip",
+    "phone",
+    "mobile",
+    "lang",
+    "birthday",
+    "gender",
+    "externalId",
+    "company",
+    "fonction",
+)
+FLAGS = ("isFan", "isFollow", "isFanLinkedin", "isBuyer")
+#: Every customer field that can be written.
+CUSTOMER_FIELDS = ("email", *TEXTS, *FLAGS, "tags", "custom_fields")
+#: What a single custom field is called, followed by its id.
+CUSTOM_FIELD = "custom_fields."
+
+#: ISO 3166-1 alpha-2.
+_COUNTRIES = (
+    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY "
+    "BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK "
+    "FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR "
+    "IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK "
+    "ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM "
+    "PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF "
+    "TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
+)
+COUNTRIES = frozenset(_COUNTRIES.split())
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
+_ID = re.compile(r"\d{1,20}", re.ASCII)
+
+
+# Single values
+
+
+def is_blank(value: Any) -> bool:
+    """Tell whether a value says nothing: the empty cell of a table, whatever the table makes of it."""
+    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {})
+
+
+def text_of(value: Any) -> str:
+    """Write one value as trimmed text.
+
+    :raises ValueError: a value that is no text, number, flag or date, or that cannot be encoded.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # what a table with gaps makes of whole numbers
+    text = value_text(value).strip()
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("the text holds characters that cannot be sent") from None
+    return text
+
+
+def email_of(value: Any) -> str:
+    """Write an e-mail trimmed and in lower case.
+
+    :raises ValueError: empty, or no address.
+    """
+    return normal_email("" if is_blank(value) else text_of(value))
+
+
+def id_of(value: Any) -> str:
+    """Write one of the vendor's ids, which are numbers.
+
+    :raises ValueError: no number.
+    """
+    text = "" if isinstance(value, bool) else text_of(value)
+    if not _ID.fullmatch(text):
+        raise ValueError("an id of SPREAD is a number such as 123456")
+    return text
+
+
+def _country(value: Any) -> str:
+    text = text_of(value).upper()
+    if text not in COUNTRIES:
+        raise ValueError("allowed are the two letters of ISO 3166, such as FR or BE")
+    return text
+
+
+def _birthday(value: Any) -> str:
+    """Write a birthday as the page says, ``YYYY-mm-dd``; tables often add a midnight."""
+    if isinstance(value, dt.datetime):
+        return value.date().isoformat()
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    try:
+        return _moment(value).date().isoformat()
+    except ValueError:
+        raise ValueError("allowed is a date such as 1970-12-31") from None
+
+
+def _gender(value: Any) -> str:
+    text = text_of(value).lower()
+    if text not in ("male", "female"):
+        raise ValueError("allowed are male and female")
+    return text
+
+
+def _flag(value: Any) -> str:
+    text = text_of(value).lower()
+    flag = {"0": "0", "1": "1", "false": "0", "true": "1"}.get(text)
+    if flag is None:
+        raise ValueError("allowed are 0 and 1")
+    return flag
+
+
+def _tags(value: Any) -> list[str]:
+    parts = value.split("|") if isinstance(value, str) else value
+    if not isinstance(parts, (list, tuple, set, frozenset)):
+        raise ValueError("allowed is a list of texts, or a text such as a|b")
+    tags = [text_of(part) for part in parts]
+    if any("|" in tag for tag in tags):
+        raise ValueError("a tag cannot hold |")
+    return [tag for tag in dict.fromkeys(tags) if tag]
+
+
+def _custom_value(value: Any) -> str:
+    """Write a custom field's value; several choices become ``a|b``."""
+    if not isinstance(value, (list, tuple, set, frozenset)):
+        return text_of(value)
+    choices = [text_of(part) for part in value]
+    if any("|" in choice for choice in choices):
+        raise ValueError("a choice cannot hold |")
+    return "|".join(choices)
+
+
+def _custom_fields(value: Any) -> dict[str, Any]:
+    """Read a mapping of custom fields, which may be JSON text."""
+    try:
+        fields = msgspec.json.decode(value) if isinstance(value, str) else value
+    except msgspec.DecodeError:
+        fields = None
+    if not isinstance(fields, Mapping):
+        raise ValueError('allowed is a mapping of field id to value, also as JSON text such as {"1234": "1"}')
+    return {id_of(number): part for number, part in fields.items()}
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "email": email_of,
+    "country": _country,
+    "birthday": _birthday,
+    "gender": _gender,
+    "tags": _tags,
+    **dict.fromkeys(FLAGS, _flag),
+}
+
+
+# Customers
+
+
+def customer_field(name: str | int, writable: Collection[str] = CUSTOMER_FIELDS) -> str | None:
+    """Find a field that can be written by the name a user writes: the vendor's, or ``custom_fields.1234``.
+
+    :return: None when there is none.
+    """
+    text = str(name)
+    if text in writable:
+        return text
+    number = text.removeprefix(CUSTOM_FIELD)
+    return text if number != text and "custom_fields" in writable and _ID.fullmatch(number) else None
+
+
+def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> Row:
+    """Check a row's values and put them into the vendor's form.
+
+    :param fields: field, as :func:`customer_field` gives it, and value.
+    :param send_blanks: whether a blank value becomes None, which clears; otherwise it is left out. The e-mail, without
+        which nothing can be written, and tags, which can only be added, are always left out when they are blank.
+    :return: texts; ``tags`` as a list, ``custom_fields`` as a map of id to text.
+    :raises ValueError: names the field, and says what is allowed.
+    """
+    values: Row = {}
+    custom: dict[str, Any] = {}
+    check: Callable[[Any], Any]
+    for field, value in fields:
+        try:
+            if field == "custom_fields":
+                # A field that has a column of its own is taken from there.
+                custom = ({} if is_blank(value) else _custom_fields(value)) | custom
+            elif field.startswith(CUSTOM_FIELD):
+                custom[field.removeprefix(CUSTOM_FIELD)] = value
+            elif not is_blank(value):
+                check = _CHECKS.get(field, text_of)
+                values[field] = check(value)
+            elif send_blanks and field not in ("email", "tags"):
+                values[field] = None
+        except ValueError as error:
+            raise ValueError(f"{field}: {error}") from None
+    written = {
+        number: _checked_custom_value(number, value)
+        for number, value in custom.items()
+        if send_blanks or not is_blank(value)
+    }
+    return values | ({"custom_fields": written} if written else {})
+
+
+def _checked_custom_value(number: str, value: Any) -> str | None:
+    try:
+        return None if is_blank(value) else _custom_value(value)
+    except ValueError as error:
+        raise ValueError(f"{CUSTOM_FIELD}{number}: {error}") from None
+
+
+def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    """Name the fields in which a customer is not as wanted.
+
+    :param held: the customer as the CRM gives it, with ``custom_fields``.
+    :param wanted: values as :func:`customer_values` gives them; tags that the customer has besides do not count, since
+        writing only adds.
+    """
+    return [name for name, value in wanted.items() if not _holds(held, name, value)]
+
+
+def _holds(held: Mapping[str, Any], name: str, value: Any) -> bool:
+    if name == "tags":
+        return set(value or ()) <= {str(tag).strip() for tag in held.get("tags") or ()}
+    if name == "custom_fields":
+        present = {
+            number: split_custom_field(str(text or ""))[1] for number, text in _custom_of(held).items()
+        }
+        return all(_choices(present.get(number)) == _choices(part) for number, part in (value or {}).items())
+    return _comparable(name, held.get(name)) == _comparable(name, value)
+
+
+def _choices(value: Any) -> set[str]:
+    return {part.strip() for part in str("" if value is None else value).split("|")}
+
+
+def _comparable(name: str, value: Any) -> str:
+    text = "" if value is None else text_of(value)
+    if name in FLAGS:
+        return text or "0"
+    if name == "birthday":
+        return text[:10]
+    if name == "lang":
+        return re.split("[_-]", text.lower())[0]  # version 1 wants fr_FR, and version 2 shows fr
+    return text.casefold() if name in ("email", "country", "gender") else text
+
+
+def overlaid(held: Mapping[str, Any], wanted: Mapping[str, Any], writable: Collection[str]) -> Row:
+    """Lay wanted values over all that the CRM holds of a customer and that can be written.
+
+    Whether an update clears what it does not mention is not documented.
+    """
+    whole = {
+        name: value for name in writable if not is_blank(value := held.get(name)) and name != "custom_fields"
+    }
+    if "birthday" in whole:
+        whole["birthday"] = str(whole["birthday"])[:10]
+    whole |= wanted
+    if tags := [*(held.get("tags") or ()), *(wanted.get("tags") or ())]:
+        whole["tags"] = list(dict.fromkeys(tags))
+    if custom := _custom_values(held) | (wanted.get("custom_fields") or {}):
+        whole["custom_fields"] = custom
+    return whole
+
+
+def _custom_values(held: Mapping[str, Any]) -> dict[str, Any]:
+    # Shown is "Name:Value", written is the value. Of a text with several colons nobody can tell where the value
+    # begins, and the page says of custom fields only that they are added.
+    return {
+        number: split_custom_field(text)[1]
+        for number, text in _custom_of(held).items()
+        if isinstance(text, str) and text.count(":") == 1 and not text.endswith(":")
+    }
+
+
+def _custom_of(held: Mapping[str, Any]) -> Mapping[str, Any]:
+    return held.get("custom_fields") or {}
+
+
+# Consents
+
+
+def consent_status(value: Any) -> ConsentStatus:
+    """Check the answer to a consent.
+
+    :raises ValueError: one that cannot be written.
+    """
+    text = "" if is_blank(value) else text_of(value).lower()
+    for status in get_args(ConsentStatus):
+        if text == status:
+            return status  # type: ignore[no-any-return]
+    raise ValueError(f"allowed are {', '.join(get_args(ConsentStatus))}")
+
+
+def consent_moment(value: Any) -> str:
+    """Write the moment of an answer as ``2018-06-30 09:10:34``, in the vendor's local time.
+
+    :param value: a datetime, a date, or text in a form of ISO 8601; with a zone it is converted, a date alone is its
+        midnight.
+    :raises ValueError: none of these.
+    """
+    try:
+        return moment_text(value if isinstance(value, dt.date) else _moment("" if value is None else value))
+    except (ValueError, OverflowError):
+        raise ValueError("required is a moment such as 2018-06-30 09:10:34") from None
+
+
+def _moment(value: Any) -> dt.datetime:
+    text = text_of(value)
+    if not _DATE.match(text):
+        raise ValueError("no date")
+    return dt.datetime.fromisoformat(text)
