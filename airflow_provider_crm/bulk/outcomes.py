@@ -13,6 +13,9 @@ R = TypeVar("R")
 
 Stage = Literal["read", "validate", "crm"]
 
+#: How often a row is refused before nobody looks any more whether it may be sent in another way.
+MOST_REFUSALS = 3
+
 
 class Ending(enum.StrEnum):
     """The five ways in which a row ends; each row ends in exactly one."""
@@ -54,7 +57,11 @@ class Item(Generic[R]):
     :param key: what the row is about, mostly a person.
     :param record: the row in the destination's terms.
     :param maybe_applied: an earlier call that held it may have been applied by the CRM.
-    :param refusal: why the CRM refused it, as long as it has not been looked up again.
+    :param refusal: why the CRM refused this very row.
+    :param sent: the payload of the last call that held it.
+    :param refused: the payload that was refused.
+    :param refusals: how often the CRM refused this very row.
+    :param unsaid: a call that held it alone succeeded, and its answer did not speak of it.
     """
 
     row: Row
@@ -62,17 +69,21 @@ class Item(Generic[R]):
     record: R
     maybe_applied: bool = False
     refusal: str = ""
+    sent: Any = None
+    refused: Any = None
+    refusals: int = 0
+    unsaid: bool = False
 
     def refuse(self, reason: str) -> Outcome | None:
         """Note that the CRM refused this very row.
 
-        :return: the outcome when it was refused before; None when it has to be looked up first, since somebody
-            else may have written the same person meanwhile.
+        :return: None, since it has to be looked up first: somebody else may have written the same person, or the
+            call may have been applied after all. The outcome when that has happened again and again.
         """
-        if self.refusal:
-            return rejected("crm", reason)
         self.refusal = reason or "refused by the CRM without a reason"
-        return None
+        self.refused = self.sent
+        self.refusals += 1
+        return rejected("crm", self.refusal) if self.refusals >= MOST_REFUSALS else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,7 @@ class Step(Generic[R]):
     """What is to be done with an item.
 
     :param then: how the row ends once the CRM has applied it.
-    :param payload: what the destination sends for it.
+    :param payload: what the destination sends for it; equal ones are the same call.
     """
 
     item: Item[R]
@@ -113,10 +124,10 @@ class Destination(Protocol[R]):
         """Decide what to do with each item, with calls that read only.
 
         Called again after a call whose outcome is unknown (the items are then ``maybe_applied``) and after a
-        refusal (``refusal``): it must find out what was applied, and turn a refusal that still holds into an
-        outcome.
+        refusal (``refusal``): it must find out what was applied.
 
-        :return: one for each item, in their order.
+        :return: one for each item, in their order. A step with the very payload that was refused is not carried
+            out: its row is rejected.
         """
 
     def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | None]:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
-from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step
+from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, rejected
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestError, CrmTooLargeError
 
 #: Seconds between two looks at a call whose outcome is unknown.
@@ -57,12 +57,16 @@ class Settler(Generic[R]):
             if len(part) > self._largest:
                 parts.extendleft(reversed(list(_cut(part, self._largest))))
                 continue
-            doing = part
             try:
                 steps = self._plan(part, ended)
-                if not steps:
-                    continue
-                doing = [step.item for step in steps]
+            except CrmRequestError as error:  # one of the keys cannot be looked up
+                parts.extendleft(reversed(self._isolate(part, error, ended)))
+                continue
+            if not steps:
+                continue
+            doing = [step.item for step in steps]
+            refusals = [item.refusals for item in doing]
+            try:
                 answers = self._destination.apply(steps)
             except CrmOutcomeUnknownError as error:
                 unknown += 1
@@ -72,13 +76,12 @@ class Settler(Generic[R]):
                 self._sleep(max(_pause(unknown), error.retry_after or 0.0))
                 parts.appendleft(doing)
                 continue
-            except CrmTooLargeError as error:
-                self._remember(len(doing))
-                left = self._isolate(doing, error, ended)
             except CrmRequestError as error:
+                if isinstance(error, CrmTooLargeError):
+                    self._remember(len(doing))
                 left = self._isolate(doing, error, ended)
             else:
-                left = self._sort(steps, answers, ended)
+                left = self._sort(doing, answers, refusals, ended)
             unknown = 0
             parts.extendleft(reversed(left))
         return ended
@@ -86,30 +89,42 @@ class Settler(Generic[R]):
     def _plan(self, items: Sequence[Item[R]], ended: list[tuple[Item[R], Outcome]]) -> list[Step[R]]:
         steps = []
         for item, plan in zip(items, self._destination.plan(items), strict=True):
-            if isinstance(plan, Step):
-                steps.append(plan)
-            else:
+            if not isinstance(plan, Step):
                 ended.append((item, plan))
+            elif item.refusal and plan.payload == item.refused:
+                ended.append((item, rejected("crm", item.refusal)))
+            else:
+                item.sent = plan.payload
+                steps.append(plan)
         return steps
 
     def _sort(
         self,
-        steps: Sequence[Step[R]],
+        items: Sequence[Item[R]],
         answers: Sequence[Outcome | None],
+        refusals: Sequence[int],
         ended: list[tuple[Item[R], Outcome]],
     ) -> list[Sequence[Item[R]]]:
-        """Take note of the answers; what they leave open is planned again."""
+        """Take note of the answers; what they leave open is planned again.
+
+        :param refusals: how often each had been refused before this call.
+        """
         left: list[Item[R]] = []
-        for step, answer in zip(steps, answers, strict=True):
-            if answer is None:
-                left.append(step.item)
-            else:
-                ended.append((step.item, answer))
-        unsaid = [item for item in left if not item.refusal]
+        unsaid: list[Item[R]] = []
+        for item, answer, before in zip(items, answers, refusals, strict=True):
+            if answer is not None:
+                ended.append((item, answer))
+                continue
+            left.append(item)
+            if item.refusals == before:
+                unsaid.append(item)
         _mark_applied(unsaid)
-        if left and len(unsaid) == len(steps):
-            return self._isolate(left, CrmRequestError(UNCONFIRMED), ended)
-        return [left] if left else []
+        if len(unsaid) < len(items):
+            return [left] if left else []
+        if len(left) == 1 and not left[0].unsaid:
+            left[0].unsaid = True
+            return [left]
+        return self._isolate(left, CrmRequestError(UNCONFIRMED), ended)
 
     def _isolate(
         self, items: Sequence[Item[R]], error: CrmRequestError, ended: list[tuple[Item[R], Outcome]]
