@@ -5,21 +5,24 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step, rejected
 from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError, CrmRequestError
+from airflow_provider_crm.hooks.base import encode_json
 from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
-from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.mapping import FieldMapping, is_empty
 from airflow_provider_crm.schemas.mindbaz import (
     CLIENT_ID,
     EMAIL,
     ID,
+    LIST,
     MAX_SUBSCRIBERS,
     STATUS,
     SUBSCRIBED,
+    SYSTEM_FIELDS,
     Fields,
     FieldType,
     Subscriber,
@@ -38,13 +41,23 @@ def key_text(value: Any, match_by: str) -> str:
     :raises ValueError: it is empty, no address, or something that the look-up cannot express.
     """
     if match_by == "Email":
-        return normal_email(value)
-    text = str("" if value is None else value).strip()
+        return normal_email(None if is_empty(value) else value)
+    text = client_id_text(value)
     if not text:
         raise ValueError("the client id is empty")
     if "," in text:
         raise ValueError("the client id holds a comma, which Mindbaz' look-up cannot express")
     return text
+
+
+def client_id_text(value: Any) -> str:
+    """Write a client id as it is looked up and kept."""
+    return "" if is_empty(value) else str(_whole(value)).strip()
+
+
+def _whole(value: Any) -> Any:
+    """Undo what a data frame does to a whole number when other cells of its column are empty: ``123.0``."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def look_up(
@@ -129,6 +142,7 @@ class UpsertSubscribers:
         self._match_by = match_by
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
+        self._types: dict[int, FieldType] = {}
 
     def key(self, data: Mapping[str, Any]) -> str:
         return key_text(data.get(self._key_column), self._match_by)
@@ -139,66 +153,88 @@ class UpsertSubscribers:
     def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
         fields: dict[int, Any] = {}
         for field, value in self._mapping.fields(data):
+            self._types[field.id] = field
             try:
                 fields[field.id] = _value(field, value)
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
+        _check_json(fields)
         return SubscriberRecord(fields)
 
     def plan(self, items: Sequence[Item[SubscriberRecord]]) -> list[Outcome | Step[SubscriberRecord]]:
-        status = (STATUS,) if any(STATUS in item.record.fields for item in items) else ()
-        found = look_up(self._hook, [item.key for item in items], match_by=self._match_by, field_ids=status)
-        return [self._plan_one(item, found.get(item.key, ())) for item in items]
+        found = self._find([item.key for item in items], self._match_by, self._compared(items))
+        absent = [item for item in items if item.key not in found]
+        taken = self._taken(absent)
+        return [
+            self._plan_present(item, found[item.key])
+            if item.key in found
+            else self._plan_absent(item, taken.get(item.record.fields.get(EMAIL, "")))
+            for item in items
+        ]
 
-    def _plan_one(
-        self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
+    def _find(
+        self, keys: Sequence[str], match_by: str, field_ids: Collection[int]
+    ) -> dict[str, list[Subscriber]]:
+        return look_up(self._hook, keys, match_by=match_by, field_ids=sorted(field_ids))
+
+    def _compared(self, items: Sequence[Item[SubscriberRecord]]) -> set[int]:
+        """Name the fields to ask for: what is not compared is not needed."""
+        compared = [item for item in items if item.maybe_applied] if self._mode == "create" else items
+        return {number for item in compared for number in item.record.fields}
+
+    def _taken(self, absent: Sequence[Item[SubscriberRecord]]) -> dict[str, list[Subscriber]]:
+        """Find who already has the e-mails of those that were not found by another key."""
+        if self._match_by == "Email" or self._mode == "update":
+            return {}
+        emails = dict.fromkeys(email for item in absent if (email := item.record.fields.get(EMAIL)))
+        return self._find(list(emails), "Email", ()) if emails else {}
+
+    def _plan_absent(
+        self, item: Item[SubscriberRecord], email_owners: Sequence[Subscriber] | None
     ) -> Outcome | Step[SubscriberRecord]:
-        if not found:
-            return self._plan_absent(item)
-        if len(found) > 1:
-            return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
-        return self._plan_present(item, found[0])
-
-    def _plan_absent(self, item: Item[SubscriberRecord]) -> Outcome | Step[SubscriberRecord]:
-        if item.refusal:
-            return rejected("crm", item.refusal)
+        record = item.record
         if self._mode == "update":
             return Outcome(Ending.SKIPPED, "not in Mindbaz")
-        if not item.record.fields.get(EMAIL):
+        if not record.fields.get(EMAIL):
             return rejected("validate", "a subscriber cannot be created without an e-mail")
-        item.record.was_absent = True
-        return Step(item, Outcome(Ending.CREATED), {"fields": item.record.fields})
+        if email_owners:
+            owner = email_owners[0]["id"]
+            return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
+        record.was_absent = True
+        return Step(item, Outcome(Ending.CREATED), {"fields": _for_creation(record.fields)})
 
     def _plan_present(
-        self, item: Item[SubscriberRecord], subscriber: Subscriber
+        self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
     ) -> Outcome | Step[SubscriberRecord]:
-        number = subscriber["id"]
+        number = found[0]["id"]
+        held = found[0]["fields"]
+        changes = self._changes(item.record.fields, held)
         # Absent at first and here after a call that was not answered: that call has created it.
         ours = item.record.was_absent and item.maybe_applied
-        if self._mode == "create":
-            if ours:
-                return Outcome(Ending.CREATED, crm_id=number)
+        if self._mode == "create" and (changes or not ours):
             return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
-        fields = dict(item.record.fields)
-        del fields[KEY_FIELDS[self._match_by]]
-        if STATUS in fields:
-            held = subscriber["fields"].get(STATUS)
-            if _same_status(fields[STATUS], held):
-                # Not sent, so that an opt-out between look-up and call is not undone.
-                del fields[STATUS]
-            elif _is_resubscription(fields[STATUS], held) and not self._allow_resubscribe:
-                return rejected(
-                    "crm",
-                    f"the subscriber's status is {held}, not subscribed: see `allow_resubscribe`",
-                    number,
-                )
-        if not fields:
-            return Outcome(Ending.CREATED if ours else Ending.UNCHANGED, crm_id=number)
-        return Step(
-            item,
-            Outcome(Ending.CREATED if ours else Ending.UPDATED, crm_id=number),
-            {"id": number, "fields": fields},
-        )
+        if len(found) > 1:
+            return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
+        if not changes:
+            applied = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
+            return Outcome(Ending.CREATED if ours else applied, crm_id=number)
+        if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
+            reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
+            return rejected("crm", reason, number)
+        ending = Ending.CREATED if ours else Ending.UPDATED
+        return Step(item, Outcome(ending, crm_id=number), {"id": number, "fields": changes})
+
+    def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
+        """Tell what of a row the CRM does not hold yet.
+
+        The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
+        """
+        key_field = KEY_FIELDS[self._match_by]
+        return {
+            number: value
+            for number, value in wanted.items()
+            if number != key_field and not _same(self._types[number], value, held.get(number))
+        }
 
     def apply(self, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
         return send(self._hook, steps)
@@ -218,6 +254,7 @@ def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscri
     """Tell which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
     by_email = {email: answer for answer in answers if (email := _email_of(answer))}
+    updated = {step.payload.get("id") for step in steps}
     in_order = len(answers) == len(steps)
     outcomes: list[Outcome | None] = []
     for place, step in enumerate(steps):
@@ -226,18 +263,19 @@ def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscri
         answer = by_email.get(email) if number is None else by_id.get(number)
         if answer is None and in_order and not _email_of(answers[place]):
             at_place = answers[place]
-            if at_place["id"] < 0 or number is None:
+            if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
                 answer = at_place
-        outcomes.append(_outcome(step, answer, echoed=bool(answers)))
+        outcomes.append(None if answer is None else _outcome(step, answer))
     return outcomes
 
 
-def _outcome(step: Step[SubscriberRecord], answer: Subscriber | None, *, echoed: bool) -> Outcome | None:
-    if answer is None:
-        # An update is done when the call succeeded, unless the answer shows that it left some out.
-        return step.then if "id" in step.payload and not echoed else None
+def _outcome(step: Step[SubscriberRecord], answer: Subscriber) -> Outcome | None:
+    email = step.payload["fields"].get(EMAIL)
     if answer["id"] < 0:
-        return step.item.refuse("Mindbaz takes this e-mail address for invalid (it answered with id -1)")
+        what = "takes this e-mail address for invalid" if email else "does not take this subscriber"
+        return step.item.refuse(f"Mindbaz {what} (it answered with id -1)")
+    if email and _email_of(answer) not in ("", email):
+        return step.item.refuse("Mindbaz has kept another e-mail address than this one")
     return Outcome(step.then.ending, crm_id=answer["id"])
 
 
@@ -247,15 +285,49 @@ def _email_of(subscriber: Subscriber) -> str:
 
 def _value(field: FieldType, value: Any) -> Any:
     if value is None:
+        if field.id in (EMAIL, STATUS):
+            raise ValueError("this field cannot be emptied")
         return None
     if field.id == EMAIL:
-        return normal_email(value)
-    return field.convert(value)
+        return field.convert(normal_email(value))
+    if field.id == CLIENT_ID:
+        return field.convert(client_id_text(value))
+    if field.id == STATUS and field.type != LIST:
+        field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
+    return field.convert(_whole(value))
 
 
-def _same_status(wanted: Any, held: Any) -> bool:
-    return wanted is not None and held is not None and str(wanted) == str(held)
+def _same(field: FieldType, wanted: Any, held: Any) -> bool:
+    """Tell whether the CRM's value, written as ours are, is the one that is wanted."""
+    if wanted is None or is_empty(held):
+        return wanted is None and is_empty(held)
+    try:
+        return bool(_value(field, held) == wanted)
+    except ValueError:
+        return False
 
 
-def _is_resubscription(wanted: Any, held: Any) -> bool:
-    return str(wanted) == str(SUBSCRIBED) and held is not None
+def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:
+    """Leave out what a new subscriber has anyway.
+
+    Without status 0, a POST that meets somebody who came in between cannot put them back to subscribed.
+    """
+    return {
+        number: value
+        for number, value in fields.items()
+        if value is not None and (number, value) != (STATUS, SUBSCRIBED)
+    }
+
+
+def _check_json(fields: Mapping[int, Any]) -> None:
+    """Refuse what no call could carry, such as half a surrogate: one row would bring down its whole batch.
+
+    :raises ValueError: there is such a value.
+    """
+    try:
+        encode_json(list(fields.values()))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        pass
+    else:
+        return
+    raise ValueError("a value cannot be written as JSON")

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Mapping
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.sources import Source
 
 F = TypeVar("F")
+
+
+def is_empty(value: Any) -> bool:
+    """Tell whether a cell holds nothing: None, a text without any sign, or the NaN or NaT of a data frame."""
+    if isinstance(value, str):
+        return not value or value.isspace()
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return value is None or (isinstance(value, float | dt.datetime) and value != value)
 
 
 class FieldMapping(Generic[F]):
@@ -66,25 +77,29 @@ class FieldMapping(Generic[F]):
         )
 
     def fields(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
-        """Give a row's values by field.
+        """Give a row's values by field, None for an empty one that is to be sent.
 
         :raises ValueError: a column that is no field, in a row that has other columns than those checked.
         """
-        if self._explicit:
-            for column, field in self._columns.items():
-                value = data.get(column)
-                if value is not None or (self._send_nulls and column in data):
-                    yield field, value
-            return
-        for column, value in data.items():
-            found = self._columns.get(column)
-            if found is None:
-                try:
-                    found = self._columns[column] = self._field(column)
-                except CrmInputError as error:
-                    raise ValueError(str(error)) from None
-            if value is not None or self._send_nulls:
-                yield found, value
+        for column in self._columns if self._explicit else data:
+            value = data.get(column)
+            empty = is_empty(value)
+            if empty and not (self._send_nulls and column in data):
+                continue
+            field = self._columns.get(column)
+            yield self._late(column) if field is None else field, None if empty else value
+
+    def _late(self, column: str) -> F:
+        """Find the field of a column that the rows looked at before did not have."""
+        try:
+            field = self._field(column)
+        except CrmInputError as error:
+            raise ValueError(str(error)) from None
+        # Another thread may just have found the same column.
+        if any(other != column and known == field for other, known in list(self._columns.items())):
+            raise ValueError(f"column {column!r} goes into a field that another column already fills")
+        self._columns[column] = field
+        return field
 
     def _field(self, name: str | int) -> F:
         field = self._find(name)
