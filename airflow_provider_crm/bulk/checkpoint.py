@@ -8,11 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import msgspec
 
 from airflow_provider_crm.bulk.batches import Batch
+from airflow_provider_crm.rows.jsonlines import encode_line
 
 log = logging.getLogger(__name__)
 
@@ -79,10 +81,14 @@ class Checkpoint:
         :return: the fingerprint so far.
         """
         for row in batch.rows.values():
-            self._rows.update(_ENCODER.encode((row.number, row.data)))
+            self._pass_by(row.number, row.data)
         for ended in batch.ended:
-            self._rows.update(_ENCODER.encode((ended.number, ended.data)))
+            self._pass_by(ended.number, ended.data)
         return self._rows.hexdigest()
+
+    def _pass_by(self, number: int, data: Mapping[str, Any]) -> None:
+        self._rows.update(b"%d" % number)
+        self._rows.update(encode_line(data))
 
     def restart(self) -> None:
         """Forget the rows passed by."""
@@ -111,9 +117,6 @@ class Checkpoint:
             log.warning("The task's state could not be deleted: %s", error)
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=str)
-
-
 def fingerprint(*parts: Any) -> str:
     """Condense parameters into a short text, the same for equal ones."""
-    return hashlib.blake2b(_ENCODER.encode(parts), digest_size=16).hexdigest()
+    return hashlib.blake2b(encode_line({"parts": parts}), digest_size=16).hexdigest()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
@@ -88,8 +88,10 @@ class BulkEngine(Generic[R]):
     def run(self) -> None:
         """Process the whole source.
 
+        :raises CrmInputError: a file to write is one of the source, or cannot be written.
         :raises CrmTransientError: the CRM cannot be reached or does not answer; a retry goes on from here.
         """
+        self._report.check_apart(self._source)
         done = self._take_up()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crm-bulk")
         pending: deque[_Work] = deque()
@@ -147,6 +149,8 @@ class BulkEngine(Generic[R]):
 
     def _finish(self, work: _Work) -> None:
         """Report a batch; in the order of the source, so that what is done is always the first so many."""
+        while not wait((work.future,), timeout=1.0).done:
+            self._report.progress(self._source)
         rows = work.future.result()
         self._reported = None  # until the counts are again those of whole batches
         for row in rows:

@@ -9,13 +9,15 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_crm.bulk.batches import Ended
 from airflow_provider_crm.bulk.outcomes import Ending
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError, redact
+from airflow_provider_crm.rows.files import locate
 from airflow_provider_crm.rows.journal import Journal
-from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.rows.sources import FileSource, Source
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +25,15 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 10.0
 #: Different reasons that are counted for the closing message.
 MOST_REASONS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """Where the counting of rows a second began: after what an earlier try had done."""
+
+    at: float
+    rows: int
+    fraction: float | None
 
 
 class Report:
@@ -36,22 +47,35 @@ class Report:
     def __init__(
         self, *, rejects_path: str | None = None, reject_data: bool = True, results_path: str | None = None
     ) -> None:
-        if rejects_path and rejects_path == results_path:
+        if rejects_path and results_path and locate(rejects_path).same_as(locate(results_path)):
             raise CrmInputError("`rejects_path` and `results_path` are the same file")
         self.rejects_path = rejects_path
+        self._results_path = results_path
         self.counts: Counter[Ending] = Counter()
         self._reject_data = reject_data
         self._rejects = Journal(rejects_path) if rejects_path else None
         self._results = Journal(results_path) if results_path else None
         self._reasons: Counter[str] = Counter()
-        self._started = time.monotonic()
-        self._said = self._started
-        self._rows_before = 0
+        self._said = 0.0
+        self._pace: _Pace | None = None
 
     @property
     def read(self) -> int:
         """Rows that have ended."""
         return self.counts.total()
+
+    def check_apart(self, source: Source) -> None:
+        """Refuse to write over the source, as a second run over a repaired rejects file would.
+
+        :raises CrmInputError: a file to write is one that is read.
+        """
+        files = source.files if isinstance(source, FileSource) else ()
+        for path in filter(None, (self.rejects_path, self._results_path)):
+            if any(locate(path).same_as(file.location) for file in files):
+                raise CrmInputError(
+                    f"{path} belongs to the source and would be overwritten: give `rejects_path` and "
+                    f"`results_path` other names, which the source's pattern does not match"
+                )
 
     def open(self) -> None:
         """Make the files.
@@ -68,12 +92,15 @@ class Report:
         :param sizes: bytes to keep of each file, by its role, from :meth:`sync`.
         :raises JournalLostError: a file is not there any more.
         """
-        if self._rejects:
-            self._rejects.open(resume_at=sizes.get("rejects", 0))
-        if self._results:
-            self._results.open(resume_at=sizes.get("results", 0))
+        try:
+            if self._rejects:
+                self._rejects.open(resume_at=sizes.get("rejects", 0))
+            if self._results:
+                self._results.open(resume_at=sizes.get("results", 0))
+        except BaseException:
+            self.close()
+            raise
         self.counts = Counter({Ending(ending): number for ending, number in counts.items()})
-        self._rows_before = self.read
 
     def sync(self) -> dict[str, int]:
         """Make the files durable as they stand.
@@ -137,17 +164,22 @@ class Report:
     def progress(self, source: Source) -> None:
         """Say in the log how far it is, every ten seconds."""
         now = time.monotonic()
-        if now - self._said >= PROGRESS_EVERY:
+        if self._pace is None:
             self._said = now
-            log.info("%s", self._progress_line(source.fraction_read(), now - self._started))
+            self._pace = _Pace(now, self.read, source.fraction_read())
+        elif now - self._said >= PROGRESS_EVERY:
+            self._said = now
+            log.info("%s", self._progress_line(now, source.fraction_read(), self._pace))
 
-    def _progress_line(self, fraction: float | None, seconds: float) -> str:
-        rate = (self.read - self._rows_before) / seconds
+    def _progress_line(self, now: float, fraction: float | None, since: _Pace) -> str:
+        seconds = now - since.at
+        rate = (self.read - since.rows) / seconds
         line = f"{self.read:,} rows done, {rate:,.0f} rows/s, {self.counts[Ending.REJECTED]:,} rejected"
-        if fraction:
+        if fraction is not None:
             line += f", {fraction:.0%} read"
-            if not self._rows_before:
-                line += f", about {seconds / fraction * (1 - fraction):,.0f} s left"
+            if since.fraction is not None and fraction > since.fraction:
+                left = seconds * (1 - fraction) / (fraction - since.fraction)
+                line += f", about {left:,.0f} s left"
         return line
 
     def summary(self) -> dict[str, Any]:
@@ -174,7 +206,7 @@ class Report:
         counts = ", ".join(f"{self.counts[ending]} {ending.value}" for ending in Ending)
         raise CrmRejectsError(
             f"{number} of {self.read} rows were rejected, more than max_rejects={most}: {where}. All other rows "
-            f"were processed ({counts}). Most frequent: {reasons or 'see the file'}"
+            f"were processed ({counts}). Most frequent: {reasons or 'those of an earlier try'}"
         )
 
     def _journals(self) -> list[Journal]:
