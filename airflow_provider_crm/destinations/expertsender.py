@@ -20,7 +20,7 @@ from airflow_provider_crm.exceptions import (
     redact,
 )
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
-from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.mapping import FieldMapping, is_empty
 from airflow_provider_crm.schemas.expertsender import (
     KEY_FIELDS,
     By,
@@ -139,10 +139,7 @@ class UpsertCustomers:
             self._plan_one = self._plan_update
 
     def key(self, data: Mapping[str, Any]) -> str:
-        try:
-            return identifier(self._key_field, data.get(self._key_column))
-        except ValueError as error:
-            raise ValueError(f"{self._key_field}: {error}") from None
+        return _key(self._key_field, data.get(self._key_column))
 
     def lanes(self, key: str) -> tuple[str, ...]:
         return (key,)
@@ -266,10 +263,7 @@ class DeleteCustomers:
         self._with_anonymization = with_anonymization
 
     def key(self, data: Mapping[str, Any]) -> str:
-        try:
-            return identifier(self._by, data.get(self._by))
-        except ValueError as error:
-            raise ValueError(f"{self._by}: {error}") from None
+        return _key(self._by, data.get(self._by))
 
     def lanes(self, key: str) -> tuple[str, ...]:
         return (key,)
@@ -302,6 +296,13 @@ class DeleteCustomers:
             # Somebody else was faster, or the vendor has no DELETE any more: the next look tells.
             return step.item.refuse("ExpertSender shows the customer and answers DELETE with 404")
         return Outcome(Ending.UPDATED)
+
+
+def _key(field: str, value: Any) -> str:
+    try:
+        return identifier(field, None if is_empty(value) else value)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def _is_about_size(said: str) -> bool:

@@ -24,7 +24,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
     Columns, or the values of ``field_map``, are the vendor's fields, in any case of letters:
 
     - ``email``, ``phone`` (blanks in it are removed), ``crmId``, ``visitorId``, ``firstName``, ``lastName``,
-      ``dateOfBirth``, ``gender``;
+      ``dateOfBirth`` (without a zone it is taken as UTC), ``gender``;
     - ``customAttributes.<name>``, a column for each attribute; or ``customAttributes`` with all of them, as a mapping
       of name to value, a list of ``{"name", "value"}``, or the JSON text of either;
     - ``consents.<id>`` or ``consents.<name>``, a column for each consent, with ``True``, ``False`` (also ``1``, ``0``,
