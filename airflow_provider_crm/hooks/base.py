@@ -292,8 +292,9 @@ class CrmHook(BaseHook, Generic[E]):
             return read(body)
         except CrmRequestError as error:
             error.call, error.status = call.name, response.status_code
-            error.reason, error.errors = self._hide(error.reason), tuple(map(self._hide, error.errors))
-            error.args = tuple(map(self._hide, error.args))
+            hidden = self._hide(error.reason)
+            error.args = (str(error).replace(redact(error.reason), redact(hidden)),)
+            error.reason, error.errors = hidden, tuple(map(self._hide, error.errors))
             raise
         except UnreadableError as error:
             problem = str(error)
@@ -371,8 +372,8 @@ class CrmHook(BaseHook, Generic[E]):
         if 200 <= status < 300:
             return
         errors = tuple(map(self._hide, vendor_errors(body)))
-        said = "; ".join(errors) or response.reason or "no reason given"
-        message = f"{call.name} was answered {status}: {redact(said)}"
+        said = "; ".join(errors) or self._hide(response.reason or "no reason given")
+        message = f"{call.name} was answered {status}: {redact(said).rstrip('.')}"
         if status == 429 or status == 408 or status >= 500:
             raise AttemptError(
                 message,
