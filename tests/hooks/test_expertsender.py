@@ -111,7 +111,7 @@ def test_test_connection(expertsender: Any, requests_mock: Any) -> None:
     requests_mock.get(f"{BASE}/customerconsents", status_code=403, json=PROBLEM)
     works, sentence = expertsender.test_connection()
     assert not works
-    assert "403: Nie.. Check the credentials" in sentence
+    assert "403: Nie. Check the credentials" in sentence
 
 
 # Writing
