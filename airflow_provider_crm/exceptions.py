@@ -119,6 +119,10 @@ class CrmUnreadableAnswerError(CrmTransientError):
     """The answer is not what the vendor documents: no JSON, cut short, or of another shape."""
 
 
+class CrmListChangedError(CrmTransientError):
+    """A list changed faster than it could be read page by page: reading it anew may pass."""
+
+
 class CrmOutcomeUnknownError(CrmTransientError):
     """A call that must not be repeated blindly may or may not have been applied by the CRM.
 

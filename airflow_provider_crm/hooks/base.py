@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, ClassVar, Generic, TypeVar
@@ -217,6 +217,10 @@ class CrmHook(BaseHook, Generic[E]):
         if len(todo) < 2:
             return [function(item) for item in todo]
         return list(self._shared.pool.map(function, todo))
+
+    def in_background(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
+        """Start a call in another thread; as many run at once as calls may be in flight."""
+        return self._shared.pool.submit(function, *arguments)
 
     # What a vendor's hook adds
 

@@ -1,0 +1,239 @@
+"""From pages to one file that is whole or absent: what is written, rejected, counted and put into place.
+
+Knows no CRM and no HTTP: pages come in encoded, in order, each row once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_crm.exceptions import CrmListChangedError, CrmRejectsError, redact
+from airflow_provider_crm.rows.journal import Journal
+from airflow_provider_crm.rows.targets import Target
+from airflow_provider_crm.rows.writers import Block, Format
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two lines of progress.
+PROGRESS_EVERY = 10.0
+#: Different reasons that are counted for the closing message.
+MOST_REASONS = 50
+#: How often a list that changes too fast is read.
+READINGS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that is no record.
+
+    :param position: its place in the page, from 0.
+    :param data: the row as the CRM gave it.
+    """
+
+    position: int
+    key: str | None
+    reason: str
+    data: Any
+
+
+class ExportPage:
+    """One page on its way into the file.
+
+    :param keys: the own id of every row of the page.
+    :param block: the encoded records, which are those rows that are neither rejected nor left out.
+    :param left_out: places of rows that belong to another export.
+    :param newest: the newest moment in it, where that is asked for.
+    """
+
+    def __init__(
+        self,
+        keys: Sequence[str],
+        block: Block,
+        *,
+        rejects: Sequence[Reject] = (),
+        left_out: Collection[int] = (),
+        newest: dt.datetime | None = None,
+    ) -> None:
+        self.keys = keys
+        self.block = block
+        self.rejects = rejects
+        self.newest = newest
+        self._left_out = left_out
+
+    def without(self, positions: Collection[int]) -> ExportPage:
+        """Give the page without the rows at these places."""
+        gone = set(positions)
+        absent = {reject.position for reject in self.rejects} | set(self._left_out)
+        present = [place for place in range(len(self.keys)) if place not in absent]
+        kept = [place for place in range(len(self.keys)) if place not in gone]
+        moved = {place: index for index, place in enumerate(kept)}
+        return ExportPage(
+            [self.keys[place] for place in kept],
+            self.block.without({index for index, place in enumerate(present) if place in gone}),
+            rejects=[
+                Reject(moved[reject.position], reject.key, reject.reason, reject.data)
+                for reject in self.rejects
+                if reject.position in moved
+            ],
+            left_out=[moved[place] for place in self._left_out if place in moved],
+            newest=self.newest,
+        )
+
+
+class ExportRejects:
+    """Takes the rows that are no records, in the form that all rejects files have.
+
+    :param path: where they are written; None for nowhere.
+    :param with_data: whether the rows themselves are written there too.
+    """
+
+    def __init__(self, path: str | None, *, with_data: bool) -> None:
+        self.path = path
+        self.count = 0
+        self._with_data = with_data
+        self._journal = Journal(path) if path else None
+        self._reasons: Counter[str] = Counter()
+
+    def open(self) -> None:
+        """Begin anew.
+
+        :raises CrmInputError: the file cannot be written.
+        """
+        self.count = 0
+        self._reasons.clear()
+        if self._journal:
+            self._journal.close()
+            self._journal.open()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._journal:
+            self._journal.close()
+
+    def add(self, row: int, reject: Reject) -> None:
+        """Take a row.
+
+        :param row: its number among all rows that were read.
+        """
+        self.count += 1
+        reason = redact(reject.reason, limit=120)
+        if reason in self._reasons or len(self._reasons) < MOST_REASONS:
+            self._reasons[reason] += 1
+        if self._journal:
+            line: Mapping[str, Any] = {
+                "row": row,
+                "key": reject.key,
+                "stage": "validate",
+                "reason": reject.reason,
+                "data": reject.data if self._with_data else None,
+            }
+            self._journal.append(line)
+
+    def check(self, most: int | float, read: int) -> None:
+        """Fail when too many rows were rejected.
+
+        :param most: a number of rows, or, as a float, a share of the rows read.
+        :raises CrmRejectsError: there are more.
+        """
+        if self.count <= (most * read if isinstance(most, float) else most):
+            return
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in self._reasons.most_common(5))
+        where = f"they are in {self.path}" if self.path else "set `rejects_path` to have them written"
+        raise CrmRejectsError(
+            f"{self.count} of {read} rows are not what the CRM documents, more than max_rejects={most}: {where}. "
+            f"No file was made. Most frequent: {reasons}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What became of an export.
+
+    :param rows: records in the file.
+    :param size: of the file, in bytes.
+    :param newest: the newest moment among the records, where that is asked for.
+    """
+
+    rows: int
+    size: int
+    newest: dt.datetime | None
+
+
+class Export:
+    """Writes pages into a file and puts it into place when all is well.
+
+    :param make_target: gives the place of the file, anew for each reading.
+    :param max_rejects: a number of rows, or, as a float, a share of them.
+    """
+
+    def __init__(
+        self,
+        make_target: Callable[[], Target],
+        file_format: Format,
+        rejects: ExportRejects,
+        *,
+        max_rejects: int | float,
+    ) -> None:
+        self._make_target = make_target
+        self._format = file_format
+        self._rejects = rejects
+        self._max_rejects = max_rejects
+
+    def run(self, read: Callable[[], Iterable[ExportPage]]) -> Exported:
+        """Export a list.
+
+        :param read: begins to read it; called again where the list changes too fast.
+        :raises CrmInputError: the file cannot be written.
+        :raises CrmRejectsError: too many rows are no records; there is no file then.
+        """
+        for reading in range(READINGS, 0, -1):
+            try:
+                return self._once(read)
+            except CrmListChangedError as error:
+                if reading == 1:
+                    raise
+                log.warning("%s. Reading it all again", error)
+        raise AssertionError("unreachable")
+
+    def _once(self, read: Callable[[], Iterable[ExportPage]]) -> Exported:
+        target = self._make_target()
+        try:
+            writer = self._format.open(target.open())
+            self._rejects.open()
+            progress = _Progress()
+            rows = read_rows = 0
+            newest: dt.datetime | None = None
+            for page in read():
+                for reject in page.rejects:
+                    self._rejects.add(read_rows + reject.position + 1, reject)
+                writer.write(page.block)
+                rows += page.block.rows
+                read_rows += len(page.keys)
+                if page.newest is not None and (newest is None or page.newest > newest):
+                    newest = page.newest
+                progress.say(rows)
+            self._rejects.check(self._max_rejects, read_rows)
+            writer.finish()
+            return Exported(rows, target.commit(), newest)
+        finally:
+            target.abandon()
+            self._rejects.close()
+
+
+class _Progress:
+    """Says in the log how far it is."""
+
+    def __init__(self) -> None:
+        self._started = self._said = time.monotonic()
+
+    def say(self, rows: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= PROGRESS_EVERY:
+            self._said = now
+            log.info("%s rows exported, %s rows/s", f"{rows:,}", f"{rows / (now - self._started):,.0f}")

@@ -1,0 +1,239 @@
+"""SPREAD's lists by whole pages, read ahead: for exports, which need no dict for a row.
+
+Knows the vendor's paths and envelopes; what becomes of a page's rows is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from airflow_provider_crm.exceptions import CrmInputError, CrmUnreadableAnswerError
+from airflow_provider_crm.hooks.answers import UnreadableError, read_json
+from airflow_provider_crm.hooks.paging import OverlappingPages, Page, Seen, in_order
+from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook, _ids, _refusal, _sizes
+from airflow_provider_crm.schemas.records import PageReader, Records
+from airflow_provider_crm.schemas.spread import (
+    ANSWER_FILTERS,
+    CUSTOMER_CONSENT_FILTERS,
+    CUSTOMER_FILTERS,
+    LOYALTY_FILTERS,
+    Row,
+    is_nothing,
+    query_of,
+)
+
+P = TypeVar("P", bound=Page)
+Prepare = Callable[[Records], P]
+"""Turns the records of a page into what waits for its turn; called in the thread that fetched the page."""
+
+
+class SpreadPages:
+    """Reads lists page by page, several pages ahead, each row once, in order.
+
+    :param hook: through which calls are made.
+    :param ahead: pages that are under way, or wait for their turn, at most.
+    :param page_size: rows a page, at most 5000.
+    """
+
+    def __init__(self, hook: SpreadHook, *, ahead: int, page_size: int = MAX_PAGE) -> None:
+        self._hook = hook
+        self._ahead = ahead
+        self._page_size = page_size
+
+    def customers(
+        self,
+        reader: PageReader,
+        prepare: Prepare[P],
+        *,
+        ids: str | Iterable[str | int] | None = None,
+        **filters: Any,
+    ) -> Iterator[P]:
+        """Read customers.
+
+        :param ids: any number of SPREAD ids.
+        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_customers`.
+        """
+        query = query_of(filters, CUSTOMER_FILTERS)
+        sizes = _sizes(self._page_size)
+
+        def pages(more: Sequence[tuple[str, str]], ahead: int) -> Iterator[P]:
+            return self._list(
+                "/customers", [*query, *more], "maxResults", _List(reader, "customers"), prepare, ahead
+            )
+
+        if ids is None:
+            return pages((), self._ahead)
+        return self._customers_by_id(_ids(ids), query, sizes, _List(reader, "customers"), prepare)
+
+    def consents(
+        self,
+        reader: PageReader,
+        prepare: Prepare[P],
+        *,
+        consent_id: str | None = None,
+        consent_tech_name: str | None = None,
+        **filters: Any,
+    ) -> Iterator[P]:
+        """Read everyone's answers to one consent.
+
+        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_consents`.
+        """
+        which = query_of(
+            {"consent_id": consent_id, "consent_tech_name": consent_tech_name},
+            {"consent_id": "consentId", "consent_tech_name": "consentTechName"},
+        )
+        if len(which) != 1:
+            raise CrmInputError("Exactly one of `consent_id` and `consent_tech_name` is required")
+        query = [*which, *query_of(filters, ANSWER_FILTERS)]
+        return self._list(
+            "/customers-consents", query, "maxResult", _Answers(reader, consent_id), prepare, self._ahead
+        )
+
+    def loyalty_lines(self, reader: PageReader, prepare: Prepare[P], **filters: Any) -> Iterator[P]:
+        """Read the movements of the loyalty pots.
+
+        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
+        """
+        query = query_of(filters, LOYALTY_FILTERS)
+        return self._list("/cagnottes", query, "maxResult", _List(reader, "cagnottes"), prepare, self._ahead)
+
+    def histories(
+        self, customer_ids: Iterable[str], prepare: Callable[[str, list[Row]], P], **filters: Any
+    ) -> Generator[P, None, None]:
+        """Read the answers of customers, one customer's after the other's, each answer once.
+
+        :param prepare: gets the customer's id and answers.
+        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_customer_consents`.
+        """
+        query_of(filters, CUSTOMER_CONSENT_FILTERS)
+
+        def history(customer_id: str) -> P:
+            answers = self._hook.iter_customer_consents(customer_id, page_size=self._page_size, **filters)
+            return prepare(customer_id, list(answers))
+
+        seen = Seen()
+        for page in in_order(self._hook.in_background, history, customer_ids, ahead=self._ahead):
+            known = seen.add(page.keys)
+            yield page.without(known) if known else page
+
+    def _list(
+        self,
+        path: str,
+        query: Sequence[tuple[str, str]],
+        size_name: str,
+        answer: _List,
+        prepare: Prepare[P],
+        ahead: int,
+    ) -> Iterator[P]:
+        _sizes(self._page_size)
+
+        def fetch(start: int, size: int) -> P:
+            call = self._hook._page(path, query, start, _sizes(size, documented=size_name))
+            return prepare(self._hook.request(call, answer.read))
+
+        return iter(
+            OverlappingPages(
+                fetch, self._hook.in_background, size=self._page_size, ahead=ahead, call=f"GET {path}"
+            )
+        )
+
+    def _customers_by_id(
+        self,
+        ids: list[str],
+        query: Sequence[tuple[str, str]],
+        sizes: Sequence[tuple[str, str]],
+        answer: _List,
+        prepare: Prepare[P],
+    ) -> Generator[P, None, None]:
+        """Look customers up: a group of ids is one page, however many calls it takes."""
+        lookups = self._hook._lookups
+
+        def fetch(group: Sequence[str]) -> list[P]:
+            asked = [*query, ("ids", ",".join(group))]
+            pages: list[P] = []
+            found = 0
+            while found < len(group):
+                call = self._hook._page("/customers", asked, found, sizes)
+                page = prepare(self._hook.request(call, answer.read))
+                if not page.keys:
+                    break
+                if not set(page.keys) <= set(group):
+                    raise CrmUnreadableAnswerError(
+                        "GET /customers gives other customers than those of `ids`: it ignores the filter",
+                        call="GET /customers",
+                    )
+                pages.append(page)
+                found += len(page.keys)
+            return pages
+
+        def look_up(group: list[str]) -> list[P]:
+            return lookups.read(group, fetch)
+
+        for pages in in_order(self._hook.in_background, look_up, lookups.cut(ids), ahead=self._ahead):
+            yield from pages
+
+
+class _List:
+    """An answer whose rows stand under a key of its root.
+
+    :param reader: reads the rows.
+    """
+
+    def __init__(self, reader: PageReader, key: str) -> None:
+        self._reader = reader
+        self._key = key
+
+    def read(self, body: bytes) -> Records:
+        records = self._reader.read_page(body)
+        if records is not None:
+            return records
+        rows, about = self._rows(_raw_under(body, self._key))
+        return self._reader.read_rows(rows, about)
+
+    def _rows(self, data: msgspec.Raw) -> tuple[list[msgspec.Raw], Mapping[str, Any]]:
+        return _raw_rows(data), {}
+
+
+class _Answers(_List):
+    """The answers to one consent, which stand in the consent.
+
+    :param asked: the consent's id, where it was asked for by it.
+    """
+
+    def __init__(self, reader: PageReader, asked: str | None) -> None:
+        super().__init__(reader, "consent")
+        self._asked = asked
+
+    def _rows(self, data: msgspec.Raw) -> tuple[list[msgspec.Raw], Mapping[str, Any]]:
+        if is_nothing(msgspec.json.decode(data)):
+            return [], {}
+        consent = read_json(bytes(data), dict[str, msgspec.Raw])
+        if "customers" not in consent:
+            raise UnreadableError("JSON that lacks `customers`")
+        found = {
+            name: msgspec.json.decode(consent[name]) for name in ("id", "consentTechName") if name in consent
+        }
+        consent_id = found.get("id")
+        consent_id = self._asked if consent_id is None else str(consent_id)
+        rows = _raw_rows(consent["customers"])
+        if rows and self._asked is not None and consent_id != self._asked:
+            raise UnreadableError("the answers to another consent")
+        return rows, {"consent_id": consent_id, "consent_tech_name": found.get("consentTechName")}
+
+
+def _raw_under(body: bytes, key: str) -> msgspec.Raw:
+    answer = read_json(body, dict[str, msgspec.Raw])
+    if key in answer:
+        return answer[key]
+    raise _refusal(body) or UnreadableError(f"JSON that lacks `{key}`")
+
+
+def _raw_rows(data: msgspec.Raw) -> list[msgspec.Raw]:
+    """Split a list of rows, which PHP prints as a map where it has gaps."""
+    if is_nothing(msgspec.json.decode(data)):
+        return []
+    rows = read_json(bytes(data), list[msgspec.Raw] | dict[str, msgspec.Raw])  # type: ignore[arg-type]
+    return list(rows.values()) if isinstance(rows, dict) else rows

@@ -1,0 +1,312 @@
+"""How records become a file: JSON lines, CSV or Parquet, by the suffix of its name.
+
+Knows no CRM: a column has a name and a kind, a record has an attribute of each. A page of records is encoded by the
+thread that fetched it, so that what waits for its turn are bytes and not objects.
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+
+import msgspec
+
+from airflow_provider_crm.exceptions import CrmInputError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+#: The column of CSV and Parquet that takes the fields which are not documented, as JSON.
+EXTRA = "extra"
+#: Rows of a row group of a Parquet file.
+ROW_GROUP = 20_000
+
+# A foreign number is a Decimal, so that it is written as it came.
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+class Column(Protocol):
+    """What a writer has to know of a column; for the kinds see the readers of records."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+
+class Block(Protocol):
+    """Some encoded records."""
+
+    @property
+    def rows(self) -> int: ...
+
+    def without(self, positions: Collection[int]) -> Block:
+        """Give the block without the records at these places, counted from 0."""
+
+
+class Format(Protocol):
+    """A file format."""
+
+    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Block:
+        """Encode records; called by several threads.
+
+        :param unknown: the fields that no column is for; a record holds them as ``unknown_0`` and so on.
+        """
+
+    def open(self, file: BinaryIO) -> Writer:
+        """Begin a file."""
+
+
+class Writer(Protocol):
+    """A file that is being written."""
+
+    def write(self, block: Any) -> None:
+        """Add records."""
+
+    def finish(self) -> None:
+        """Complete the file, without closing it; an empty one gets its header or schema."""
+
+
+def format_for(path: str, columns: Sequence[Column], *, metadata: Mapping[str, str]) -> Format:
+    """Choose the format by the suffix of a file's name.
+
+    :param metadata: what a file says about itself, where its format has a place for that.
+    :raises CrmInputError: the suffix is not known, or the format needs something that is not installed.
+    """
+    name = path.lower()
+    compressed = name.endswith(".gz")
+    name = name.removesuffix(".gz")
+    if name.endswith(".jsonl"):
+        return JsonLines(compressed=compressed)
+    if name.endswith(".csv"):
+        return Csv(columns, compressed=compressed)
+    if name.endswith(".parquet") and not compressed:
+        return Parquet(columns, metadata)
+    raise CrmInputError(
+        f"{path.rpartition('/')[2]} is of no known format: its name must end in .jsonl, .jsonl.gz, .csv, .csv.gz or "
+        f".parquet."
+    )
+
+
+class Bytes:
+    """Lines of JSON."""
+
+    def __init__(self, data: bytes, rows: int) -> None:
+        self.data = data
+        self.rows = rows
+
+    def without(self, positions: Collection[int]) -> Bytes:
+        lines = [line for place, line in enumerate(self.data.split(b"\n")[:-1]) if place not in positions]
+        return Bytes(b"".join(line + b"\n" for line in lines), len(lines))
+
+
+class Lines:
+    """Records of CSV, which may hold line ends."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    @property
+    def rows(self) -> int:
+        return len(self._lines)
+
+    @property
+    def data(self) -> bytes:
+        return "".join(self._lines).encode()
+
+    def without(self, positions: Collection[int]) -> Lines:
+        return Lines([line for place, line in enumerate(self._lines) if place not in positions])
+
+
+class BytesWriter:
+    """Writes blocks as they are, or compressed.
+
+    :param compressed: by gzip, without a time stamp and a name: the same rows give the same file.
+    """
+
+    def __init__(self, file: BinaryIO, *, compressed: bool, header: bytes = b"") -> None:
+        self._gzip = gzip.GzipFile("", "wb", 6, file, mtime=0) if compressed else None
+        self._out: Any = self._gzip or file
+        self._out.write(header)
+
+    def write(self, block: Bytes | Lines) -> None:
+        self._out.write(block.data)
+
+    def finish(self) -> None:
+        if self._gzip is not None:
+            self._gzip.close()
+
+
+class JsonLines:
+    """One JSON object a line. Fields that no column is for stand beside the columns."""
+
+    def __init__(self, *, compressed: bool) -> None:
+        self._compressed = compressed
+
+    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Bytes:
+        return Bytes(_encoder.encode_lines(records), len(records))
+
+    def open(self, file: BinaryIO) -> BytesWriter:
+        return BytesWriter(file, compressed=self._compressed)
+
+
+class Csv:
+    """Comma-separated values in UTF-8 with a header, quoted as in RFC 4180; nothing and an empty text look alike."""
+
+    def __init__(self, columns: Sequence[Column], *, compressed: bool) -> None:
+        self._columns = columns
+        self._compressed = compressed
+
+    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Lines:
+        cells = [_cells(column, records) for column in self._columns]
+        cells.append(_extras(records, unknown))
+        return Lines(_csv_lines(zip(*cells, strict=True)))
+
+    def open(self, file: BinaryIO) -> BytesWriter:
+        header = "".join(_csv_lines([[*(column.name for column in self._columns), EXTRA]]))
+        return BytesWriter(file, compressed=self._compressed, header=header.encode())
+
+
+def _csv_lines(rows: Iterable[Sequence[Any]]) -> list[str]:
+    lines: list[str] = []
+    csv.writer(_Collector(lines), lineterminator="\n").writerows(rows)
+    return lines
+
+
+class _Collector:
+    """What a CSV writer writes to: it writes each record by one call."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self.write = lines.append
+
+
+def _values(column: Column, records: Sequence[Any]) -> list[Any]:
+    return list(map(attrgetter(column.name), records))
+
+
+def _cells(column: Column, records: Sequence[Any]) -> list[Any]:
+    to_cell = _CELLS.get(column.kind)
+    values = _values(column, records)
+    if to_cell is None:
+        return values
+    return [None if value is None else to_cell(value) for value in values]
+
+
+def _json_text(value: Any) -> str:
+    return _encoder.encode(value).decode()
+
+
+_CELLS: dict[str, Callable[[Any], Any]] = {
+    "boolean": lambda value: "true" if value else "false",
+    "moment": lambda value: value.isoformat(),
+    "texts": _json_text,
+    "named_values": _json_text,
+}
+
+
+def _extras(records: Sequence[Any], unknown: Sequence[str]) -> list[str | None]:
+    """Gather the fields that no column is for."""
+    if not unknown:
+        return [None] * len(records)
+    extras: list[str | None] = []
+    for record in records:
+        found = {name: getattr(record, f"unknown_{number}") for number, name in enumerate(unknown)}
+        found = {name: value for name, value in found.items() if value is not msgspec.UNSET}
+        extras.append(_json_text(found) if found else None)
+    return extras
+
+
+class Table:
+    """Records in Arrow's memory."""
+
+    def __init__(self, batch: pyarrow.RecordBatch) -> None:
+        self.batch = batch
+
+    @property
+    def rows(self) -> int:
+        return cast(int, self.batch.num_rows)
+
+    def without(self, positions: Collection[int]) -> Table:
+        return Table(self.batch.take([place for place in range(self.rows) if place not in positions]))
+
+
+class Parquet:
+    """Apache Parquet; needs the extra ``parquet``.
+
+    :param metadata: stands in the file's key-value metadata.
+    """
+
+    def __init__(self, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError as error:
+            raise CrmInputError(
+                "Parquet needs pyarrow: install it with pip install 'airflow-provider-crm[parquet]'."
+            ) from error
+        self._columns = columns
+        named = pyarrow.struct([("name", pyarrow.string()), ("value", pyarrow.string())])
+        self._moment = pyarrow.timestamp("us", tz="UTC")
+        types = {
+            "text": pyarrow.string(),
+            "boolean": pyarrow.bool_(),
+            "integer": pyarrow.int64(),
+            "decimal": pyarrow.decimal128(38, 9),
+            "moment": self._moment,
+            "local_moment": self._moment,
+            "date": pyarrow.date32(),
+            "texts": pyarrow.list_(pyarrow.string()),
+            "named_values": pyarrow.map_(pyarrow.string(), named),
+        }
+        fields = [(column.name, types[column.kind]) for column in columns]
+        self._schema = pyarrow.schema([*fields, (EXTRA, pyarrow.string())], metadata=dict(metadata))
+
+    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Table:
+        import pyarrow
+
+        arrays = []
+        for column, data_type in zip(self._columns, self._schema.types[:-1], strict=True):
+            values = _values(column, records)
+            if column.kind in ("decimal", "local_moment"):  # texts, which Arrow reads faster than Python
+                arrays.append(pyarrow.array(values, pyarrow.string()).cast(data_type))
+            elif column.kind == "named_values":
+                items = [None if value is None else list(value.items()) for value in values]
+                arrays.append(pyarrow.array(items, data_type))
+            else:
+                arrays.append(pyarrow.array(values, data_type))
+        arrays.append(pyarrow.array(_extras(records, unknown), pyarrow.string()))
+        return Table(pyarrow.record_batch(arrays, schema=self._schema))
+
+    def open(self, file: BinaryIO) -> ParquetWriter:
+        return ParquetWriter(file, self._schema)
+
+
+class ParquetWriter:
+    """Gathers blocks into row groups of a size that readers like."""
+
+    def __init__(self, file: BinaryIO, schema: pyarrow.Schema) -> None:
+        import pyarrow.parquet
+
+        self._parquet = pyarrow.parquet.ParquetWriter(file, schema)
+        self._schema = schema
+        self._waiting: list[pyarrow.RecordBatch] = []
+
+    def write(self, block: Table) -> None:
+        self._waiting.append(block.batch)
+        if sum(batch.num_rows for batch in self._waiting) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        if self._waiting:
+            self._parquet.write_table(pyarrow.Table.from_batches(self._waiting, self._schema))
+            self._waiting.clear()
+
+    def finish(self) -> None:
+        self._flush()
+        self._parquet.close()

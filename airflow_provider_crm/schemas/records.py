@@ -1,0 +1,342 @@
+"""What a record of an export is made of: named, typed columns, and how an answer's rows are read into them.
+
+Knows no CRM and no file format. Rows that fit are decoded whole pages at a time, without a Python object for a row
+but the typed one; a page with a row that does not fit is read once more, row by row.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from operator import attrgetter
+from typing import Annotated, Any, Literal, Protocol
+
+import msgspec
+
+from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+
+Kind = Literal[
+    "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values"
+]
+"""What a column holds:
+
+``text``; ``boolean``; ``integer``; ``decimal``, a text of at most 29 digits before and 9 after the point;
+``moment``, a datetime with its zone; ``local_moment``, one that the CRM shows without its zone, kept as text in the
+form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, a map of ``{id: {"name", "value"}}``.
+"""
+
+#: Different unknown fields that are taken up; a CRM with more of them answers something else than records.
+MOST_UNKNOWN_FIELDS = 200
+
+_DECIMAL = r"^[+-]?\d{1,29}(\.\d{1,9})?$"
+_WIRE_TYPES: dict[str, Any] = {
+    "text": str | None,
+    "boolean": bool | None,
+    "integer": Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | None,
+    "decimal": Annotated[str, msgspec.Meta(pattern=_DECIMAL)] | None,
+    "moment": Annotated[dt.datetime, msgspec.Meta(tz=True)] | None,
+    "local_moment": str | None,
+    "date": dt.date | None,
+    "texts": list[str] | str | None,
+    "named_values": Any,
+}
+
+# Whatever a row holds, exactly: amounts are texts by then, so that a Decimal can only be a foreign number.
+_decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of an export.
+
+    :param name: the vendor's own name of the field, or ours for a column that the CRM says elsewhere.
+    :param meaning: for people.
+    :param required: whether a record without it is none.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """A row of an answer that is no record.
+
+    :param position: its place in the page, from 0.
+    :param key: its own id, where it has one.
+    :param reason: without the row's values.
+    :param data: the row as the CRM gave it.
+    """
+
+    position: int
+    key: str | None
+    reason: str
+    data: Any
+
+
+@dataclass(slots=True)
+class Records:
+    """The records of one page.
+
+    :param values: typed structures, whose fields are the columns and then the unknown fields.
+    :param keys: the own id of every row of the page, those included that do not fit.
+    """
+
+    values: list[Any]
+    keys: list[str]
+    unknown: tuple[str, ...] = ()
+    misfits: list[Misfit] = field(default_factory=list)
+
+
+class RecordType:
+    """The columns of one resource, and the structure that its rows are decoded into.
+
+    :param name: of the resource, such as ``customers``.
+    :param key: the column that is a record's own id.
+    """
+
+    def __init__(self, name: str, columns: Sequence[Column], *, key: str) -> None:
+        self.name = name
+        self.columns = tuple(columns)
+        self.key = key
+        self.kinds: dict[str, Kind] = {column.name: column.kind for column in columns}
+
+    def structure(self, unknown: Sequence[str] = ()) -> type[msgspec.Struct]:
+        """Make the structure.
+
+        :param unknown: names of further fields, which are kept as they come.
+        """
+        fields: list[tuple[str, Any, Any]] = [
+            (column.name, str, msgspec.field())
+            if column.required
+            else (column.name, _WIRE_TYPES[column.kind], None)
+            for column in self.columns
+        ]
+        # Their own names may be no identifiers.
+        attributes = {f"unknown_{number}": name for number, name in enumerate(unknown)}
+        fields += [(attribute, Any, msgspec.UNSET) for attribute in attributes]
+        return msgspec.defstruct(
+            self.name, fields, rename=attributes, forbid_unknown_fields=True, kw_only=True, gc=False
+        )
+
+
+class Envelope(Protocol):
+    """Where the rows stand in an answer."""
+
+    def around(self, row_type: Any) -> Any:
+        """Make the type of a whole answer with rows of this type."""
+
+    def rows_in(self, answer: Any) -> list[Any]:
+        """Take the rows out of a decoded answer."""
+
+    def about(self, answer: Any) -> dict[str, Any]:
+        """Take out what the answer says once for all its rows."""
+
+
+Finish = Callable[[Sequence[Any], Mapping[str, Any]], None]
+"""Completes decoded rows in place, with what the answer says of all of them."""
+
+Aware = Callable[[dt.datetime], dt.datetime]
+"""Gives a moment without a zone the vendor's."""
+
+
+class PageReader(Protocol):
+    """Turns answers into records."""
+
+    def read_page(self, body: bytes) -> Records | None:
+        """Read an answer whose rows all fit.
+
+        :return: None when they do not, or when the answer is of another shape altogether.
+        """
+
+    def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
+        """Read rows one by one, whether they fit or not.
+
+        :param about: what the answer says once for all its rows.
+        """
+
+
+class RecordReader:
+    """Reads the pages of one list into records. Safe to share between threads.
+
+    :param finish: completes the rows of a page; raises ValueError for a row that is no record.
+    :param aware: gives a moment without a zone the vendor's.
+    """
+
+    def __init__(self, record_type: RecordType, envelope: Envelope, finish: Finish, aware: Aware) -> None:
+        self._type = record_type
+        self._envelope = envelope
+        self._finish = finish
+        self._aware = aware
+        self._key_of = attrgetter(record_type.key)
+        self._lock = threading.Lock()
+        self._shape = _Shape(record_type, envelope, ())
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """The unknown fields that were met so far."""
+        return self._shape.unknown
+
+    def read_page(self, body: bytes) -> Records | None:
+        """Read an answer whose rows all fit.
+
+        :return: None when they do not, or when the answer is of another shape altogether.
+        """
+        shape = self._shape
+        try:
+            answer = shape.decode_page(body)
+            rows = self._envelope.rows_in(answer)
+            self._finish(rows, self._envelope.about(answer))
+        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            return None
+        return Records(rows, list(map(self._key_of, rows)), shape.unknown)
+
+    def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
+        """Read rows one by one: those that do not fit are mended where that is no guess, and set aside otherwise.
+
+        :param about: what the answer says once for all its rows.
+        :raises CrmUnreadableAnswerError: more different fields than records have.
+        """
+        return self.read_data([_decode_any(row) for row in rows], about)
+
+    def read_data(self, data: Sequence[Any], about: Mapping[str, Any]) -> Records:
+        """Read rows that are decoded already, as :meth:`read_rows` does."""
+        self._take_up(data)
+        shape = self._shape
+        records = Records([], [], shape.unknown)
+        for position, one in enumerate(data):
+            key = _text(one.get(self._type.key)) if isinstance(one, dict) else None
+            try:
+                record = shape.convert(one, self._aware)
+                self._finish([record], about)
+            except (msgspec.ValidationError, ValueError) as error:
+                records.misfits.append(Misfit(position, key, str(error), one))
+            else:
+                records.values.append(record)
+            # A row without an id is told from others by all that it holds.
+            records.keys.append(key or repr(one))
+        return records
+
+    def _take_up(self, rows: Sequence[Any]) -> None:
+        """Learn the names of fields that are not documented, so that the next pages fit."""
+        known = self._type.kinds
+        names = dict.fromkeys(
+            name for row in rows if isinstance(row, dict) for name in row if name not in known
+        )
+        with self._lock:
+            new = [name for name in names if name not in self._shape.unknown]
+            if not new:
+                return
+            unknown = (*self._shape.unknown, *new)
+            if len(unknown) > MOST_UNKNOWN_FIELDS:
+                raise CrmUnreadableAnswerError(
+                    f"The CRM answers with more than {MOST_UNKNOWN_FIELDS} fields that are not documented for "
+                    f"{self._type.name}: these are no records"
+                )
+            self._shape = _Shape(self._type, self._envelope, unknown)
+
+
+class _Shape:
+    """The structure as far as it is known, and what decodes into it."""
+
+    def __init__(self, record_type: RecordType, envelope: Envelope, unknown: tuple[str, ...]) -> None:
+        self.unknown = unknown
+        self._kinds = record_type.kinds
+        self._structure = record_type.structure(unknown)
+        page_type = envelope.around(self._structure)
+        self.decode_page = msgspec.json.Decoder(page_type, strict=False, float_hook=Decimal).decode
+
+    def convert(self, row: Any, aware: Aware) -> Any:
+        """Turn a decoded row into the structure.
+
+        :raises ValueError: it cannot be without guessing.
+        """
+        if not isinstance(row, dict):
+            raise ValueError("something else than a record")
+        mended = {
+            name: _mended(self._kinds[name], value, aware) if name in self._kinds else value
+            for name, value in row.items()
+        }
+        return msgspec.convert(mended, self._structure, strict=False)
+
+
+def _mended(kind: Kind, value: Any, aware: Aware) -> Any:
+    """Undo what a server may do to a value without changing what it says."""
+    if kind == "text":
+        return _text(value)
+    if kind in ("texts", "named_values"):
+        return value
+    if value == "" or (value is False and kind != "boolean"):
+        return None  # two of PHP's ways to say that there is nothing
+    if kind == "decimal" and _is_number(value):
+        return format(Decimal(value), "f")
+    if isinstance(value, str) and value.startswith("0000-00-00"):
+        return None  # MySQL's way to say that there is no date
+    if kind == "date" and isinstance(value, str):
+        return value.removesuffix(" 00:00:00")
+    if kind == "moment" and isinstance(value, str):
+        return _moment(value, aware)
+    return value
+
+
+def _moment(text: str, aware: Aware) -> Any:
+    try:
+        return aware(dt.datetime.fromisoformat(text))
+    except ValueError:
+        return text  # msgspec says what is wrong with it
+
+
+def _text(value: Any) -> Any:
+    return str(value) if _is_number(value) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+
+
+class RawReader:
+    """Reads the pages of one list as they are: only the rows' own ids are looked at."""
+
+    def __init__(self, key: str, envelope: Envelope) -> None:
+        only_key = msgspec.defstruct(
+            "Key", [("value", str | int | None, None)], rename={"value": key}, gc=False
+        )
+        self._envelope = envelope
+        self._decode = msgspec.json.Decoder(envelope.around(msgspec.Raw)).decode
+        self._decode_keys = msgspec.json.Decoder(envelope.around(only_key)).decode
+        self._decode_key = msgspec.json.Decoder(only_key).decode
+
+    def read_page(self, body: bytes) -> Records | None:
+        """Split an answer into its rows.
+
+        :return: None when it is of another shape.
+        """
+        try:
+            body.decode()  # a row that is not decoded is not checked
+            if b"\n" in body or b"\r" in body:
+                body = msgspec.json.format(body, indent=-1)  # or one row would be several lines
+            rows = self._envelope.rows_in(self._decode(body))
+            keys = self._envelope.rows_in(self._decode_keys(body))
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        return Records(
+            rows,
+            [
+                key.value if key.value.__class__ is str else self._key(key, row)
+                for key, row in zip(keys, rows, strict=True)
+            ],
+        )
+
+    def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
+        """Take rows as they are."""
+        lines = [msgspec.Raw(msgspec.json.format(bytes(row), indent=-1)) for row in rows]
+        return Records(lines, [self._key(self._decode_key(line), line) for line in lines])
+
+    @staticmethod
+    def _key(key: Any, row: msgspec.Raw) -> str:
+        return bytes(row).decode() if key.value is None else str(key.value)
