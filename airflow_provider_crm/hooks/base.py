@@ -377,7 +377,7 @@ class CrmHook(BaseHook, Generic[E]):
             return
         errors = tuple(map(self._hide, vendor_errors(body)))
         said = "; ".join(errors) or self._hide(response.reason or "no reason given")
-        message = f"{call.name} was answered {status}: {redact(said).rstrip('.')}"
+        message = f"{call.name} was answered {status}: {redact(said)}"
         if status == 429 or status == 408 or status >= 500:
             raise AttemptError(
                 message,
@@ -388,7 +388,7 @@ class CrmHook(BaseHook, Generic[E]):
             )
         if status in (401, 403):
             raise CrmAuthenticationError(
-                f"{message}. Check the credentials of connection {self.conn_id!r} and what they may do",
+                f"{message.rstrip('.')}. Check the credentials of connection {self.conn_id!r} and what they may do",
                 call=call.name,
                 status=status,
             )
