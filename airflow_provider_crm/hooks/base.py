@@ -9,7 +9,7 @@ import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, ClassVar, Generic, TypeVar
@@ -211,12 +211,24 @@ class CrmHook(BaseHook, Generic[E]):
     def side_by_side(self, function: Callable[[S], T], items: Iterable[S]) -> list[T]:
         """Call a function for many items, as many at once as calls may be in flight.
 
+        Nothing of it goes on after it returns or raises: the first failure keeps the rest from being begun.
+
         :return: the results in the order of the items.
         """
         todo = list(items)
         if len(todo) < 2:
             return [function(item) for item in todo]
-        return list(self._shared.pool.map(function, todo))
+        futures = [self._shared.pool.submit(function, item) for item in todo]
+        _, unfinished = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in unfinished:
+            future.cancel()
+        wait(unfinished)
+        for future in futures:
+            if not future.cancelled() and (error := future.exception()) is not None:
+                raise error
+        if any(future.cancelled() for future in futures):
+            raise CrmError("The task ended before this call was made")
+        return [future.result() for future in futures]
 
     def in_background(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Start a call in another thread; as many run at once as calls may be in flight."""
