@@ -17,8 +17,9 @@ class _HideUrls(logging.Filter):
         return not getattr(_thread, "calling", False)
 
 
-for _name in ("urllib3.connectionpool", "urllib3.util.retry"):
-    logging.getLogger(_name).addFilter(_HideUrls())
+# A filter holds for one logger, not for those below it.
+for _name in ("connection", "connectionpool", "poolmanager", "response", "util.retry"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_HideUrls())
 
 
 @contextmanager
