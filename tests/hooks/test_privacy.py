@@ -174,7 +174,7 @@ def test_a_refusal_with_status_200_hides_the_key_too(make: Any, requests_mock: A
 # What the HTTP library logs
 
 
-@pytest.mark.parametrize("name", ["urllib3.connectionpool", "urllib3.util.retry"])
+@pytest.mark.parametrize("name", ["urllib3.connection", "urllib3.connectionpool"])
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
 def test_the_librarys_lines_are_dropped_while_a_call_is_made(
     caplog: pytest.LogCaptureFixture, name: str, level: int
