@@ -6,6 +6,7 @@ Knows no HTTP. Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gest
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -180,9 +181,12 @@ def date_text(value: Any) -> str:
     :raises ValueError: no date.
     """
     moment = _moment(value)
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(ZONE)
-    return moment.strftime("%Y/%m/%d %H:%M")
+    try:
+        if moment.tzinfo is not None:
+            moment = moment.astimezone(ZONE).replace(tzinfo=None)
+    except OverflowError:
+        raise ValueError("this is no date of the calendar") from None
+    return dt.datetime.isoformat(moment, " ", "minutes").replace("-", "/")
 
 
 def _moment(value: Any) -> dt.datetime:
@@ -204,7 +208,7 @@ def _int(value: Any) -> int:
 
 
 def _text(field: FieldType, value: Any) -> str:
-    if isinstance(value, (dict, list)):
+    if isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("a text is expected")
     text = str(value)
     if field.length and len(text) > field.length:
@@ -214,11 +218,10 @@ def _text(field: FieldType, value: Any) -> str:
 
 def _integer(field: FieldType, value: Any) -> int:
     try:
-        number = float(value) if not isinstance(value, str) else None
-        whole = int(value) if number is None else int(number)
+        whole = int(value)
     except (TypeError, ValueError, OverflowError):
         raise ValueError("a whole number is expected") from None
-    if number is not None and number != whole:
+    if not isinstance(value, str) and value != whole:
         raise ValueError("a whole number is expected")
     return whole
 
@@ -226,10 +229,10 @@ def _integer(field: FieldType, value: Any) -> int:
 def _choice(field: FieldType, value: Any) -> int:
     text = str(value).strip()
     keys = {str(key) for key, _ in field.choices}
-    if text.lstrip("-").isdecimal() and (not keys or text in keys):
+    if text.removeprefix("-").isdecimal() and (not keys or text in keys):
         return int(text)
     for key, label in field.choices:
-        if label.casefold() == text.casefold():
+        if text and label.casefold() == text.casefold():
             return key
     allowed = ", ".join(f"{key} ({label})" for key, label in field.choices) or "a number"
     raise ValueError(f"allowed are {allowed}")

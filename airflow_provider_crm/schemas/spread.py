@@ -234,8 +234,11 @@ def moment_text(value: dt.date) -> str:
     """
     if not isinstance(value, dt.datetime):
         return f"{value.isoformat()} 00:00:00"
-    if value.tzinfo is not None:
-        value = value.astimezone(ZONE).replace(tzinfo=None)
+    try:
+        if value.tzinfo is not None:
+            value = value.astimezone(ZONE).replace(tzinfo=None)
+    except OverflowError:
+        raise CrmInputError("this is no date of the calendar") from None
     return dt.datetime.isoformat(value, " ", "seconds")
 
 
