@@ -21,6 +21,8 @@ S = TypeVar("S")
 
 #: How often a page that the server cannot give is asked for in halves, and these in halves again.
 MOST_HALVINGS = 4
+#: How often a page may come again: as many new rows in front as a page has look the same.
+MOST_REPEATS = 3
 #: How many rows further in front a place of a list is read again, one after the other.
 LOOKING_BACK = (10, 100, 1_000, 10_000, 100_000)
 
@@ -211,6 +213,7 @@ class OverlappingPages(Generic[P]):
         self._last_short = 0
         self._turned_back = False
         self._previous: Sequence[str] = ()
+        self._repeats = 0
 
     def __iter__(self) -> Iterator[P]:
         """Read the list, once.
@@ -269,7 +272,9 @@ class OverlappingPages(Generic[P]):
         :return: False at the end of the list.
         """
         keys = part.page.keys
-        if not has_new and len(keys) > 1 and list(keys) == list(self._previous):
+        same = not has_new and len(keys) > 1 and list(keys) == list(self._previous)
+        self._repeats = self._repeats + 1 if same else 0
+        if self._repeats > MOST_REPEATS:
             raise CrmUnreadableAnswerError(
                 f"{self._call} gives the same {len(keys)} rows from offset {part.start} as before: it ignores the "
                 f"offset",
@@ -281,7 +286,7 @@ class OverlappingPages(Generic[P]):
             if not self._asked:
                 self._expect_after(part.start, len(keys))
             return True
-        if not has_new:
+        if not has_new and not same:
             return False
         # The end of the list, or a server that gives fewer rows than it is asked for: what follows will tell.
         self._give_up_asked()

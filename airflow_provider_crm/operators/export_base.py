@@ -17,7 +17,7 @@ from airflow_provider_crm.bulk.report import check_max_rejects
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base import CrmHook
 from airflow_provider_crm.rows.targets import target_at
-from airflow_provider_crm.rows.writers import Column, Format, format_for
+from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
 from airflow_provider_crm.schemas.records import Records
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class CrmExportOperator(BaseOperator):
     def _hook(self) -> CrmHook[Any]:
         raise NotImplementedError
 
-    def _columns(self) -> Sequence[Column]:
+    def _columns(self, hook: Any) -> Sequence[Column]:
         """Give the columns of the file."""
         raise NotImplementedError
 
@@ -95,6 +95,10 @@ class CrmExportOperator(BaseOperator):
         """Give what the asset's event says, besides rows and path."""
         return {}
 
+    def _counts(self) -> dict[str, int]:
+        """Give further counts for the summary."""
+        return {}
+
     def _prepare(self, file_format: Format) -> Callable[[Records], ExportPage]:
         def prepare(records: Records) -> ExportPage:
             return ExportPage(
@@ -116,12 +120,13 @@ class CrmExportOperator(BaseOperator):
         started = time.monotonic()
         path = str(self.path or "")
         max_rejects = check_max_rejects(self.max_rejects)
-        file_format = format_for(path, self._columns(), metadata=self._metadata())
+        check_suffix(path)
         self._plan(context)
         rejects = ExportRejects(self.rejects_path, with_data=self.reject_data)
-        export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
         with closing(self._hook()) as hook:
             self._stop = hook.close
+            file_format = format_for(path, self._columns(hook), metadata=self._metadata())
+            export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
             ahead = self.concurrency or hook.settings.extras.concurrency or DEFAULT_AHEAD
             self._read_from = hook.settings.base_url
             self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
@@ -135,6 +140,7 @@ class CrmExportOperator(BaseOperator):
             "requests": counters.requests,
             "retries": counters.retries,
             "seconds": round(time.monotonic() - started, 3),
+            **self._counts(),
         }
         self._announce(context, {"rows": exported.rows, "path": path, **self._announcement()})
         self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))

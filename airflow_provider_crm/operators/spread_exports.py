@@ -22,7 +22,7 @@ from airflow_provider_crm.operators.export_window import (
     zone_named,
 )
 from airflow_provider_crm.rows.sources import Row, open_source
-from airflow_provider_crm.rows.writers import Column, Format
+from airflow_provider_crm.rows.writers import Column, Format, check_suffix
 from airflow_provider_crm.schemas.records import PageReader, RawReader, Records, RecordType
 from airflow_provider_crm.schemas.spread_exports import (
     CONSENTS,
@@ -105,7 +105,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
     def _hook(self) -> SpreadHook:
         return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
 
-    def _columns(self) -> Sequence[Column]:
+    def _columns(self, hook: SpreadHook) -> Sequence[Column]:
         return self.record_type.columns
 
     def _metadata(self) -> dict[str, str]:
@@ -117,7 +117,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
 
     def _plan(self, context: Context) -> None:
         check_choice("window", self.window, ("data_interval", "all"))
-        if self.raw and not str(self.path).lower().removesuffix(".gz").endswith(".jsonl"):
+        if self.raw and check_suffix(str(self.path)) != ".jsonl":
             raise CrmInputError("`raw` rows go to .jsonl or .jsonl.gz only: they have no columns")
         self._zone = zone_named(self.timezone)
         if self.incremental:

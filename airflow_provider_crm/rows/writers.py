@@ -37,6 +37,10 @@ class Column(Protocol):
     @property
     def kind(self) -> str: ...
 
+    @property
+    def attribute(self) -> str:
+        """The name of a record's attribute."""
+
 
 class Block(Protocol):
     """Some encoded records."""
@@ -71,25 +75,33 @@ class Writer(Protocol):
         """Complete the file, without closing it; an empty one gets its header or schema."""
 
 
+def check_suffix(path: str) -> str:
+    """Find the suffix that tells a file's format.
+
+    :return: ``.jsonl``, ``.csv`` or ``.parquet``.
+    :raises CrmInputError: the file's name has no known one.
+    """
+    name = path.lower()
+    for suffix in (".jsonl", ".csv", ".parquet"):
+        if name.endswith(suffix) or (name.endswith(f"{suffix}.gz") and suffix != ".parquet"):
+            return suffix
+    raise CrmInputError(
+        f"{path.rpartition('/')[2]!r} is of no known format: its name must end in .jsonl, .jsonl.gz, .csv, .csv.gz or "
+        f".parquet."
+    )
+
+
 def format_for(path: str, columns: Sequence[Column], *, metadata: Mapping[str, str]) -> Format:
     """Choose the format by the suffix of a file's name.
 
     :param metadata: what a file says about itself, where its format has a place for that.
     :raises CrmInputError: the suffix is not known, or the format needs something that is not installed.
     """
-    name = path.lower()
-    compressed = name.endswith(".gz")
-    name = name.removesuffix(".gz")
-    if name.endswith(".jsonl"):
-        return JsonLines(compressed=compressed)
-    if name.endswith(".csv"):
-        return Csv(columns, compressed=compressed)
-    if name.endswith(".parquet") and not compressed:
+    suffix = check_suffix(path)
+    if suffix == ".parquet":
         return Parquet(columns, metadata)
-    raise CrmInputError(
-        f"{path.rpartition('/')[2]} is of no known format: its name must end in .jsonl, .jsonl.gz, .csv, .csv.gz or "
-        f".parquet."
-    )
+    compressed = path.lower().endswith(".gz")
+    return JsonLines(compressed=compressed) if suffix == ".jsonl" else Csv(columns, compressed=compressed)
 
 
 class Bytes:
@@ -185,7 +197,7 @@ class _Collector:
 
 
 def _values(column: Column, records: Sequence[Any]) -> list[Any]:
-    return list(map(attrgetter(column.name), records))
+    return list(map(attrgetter(column.attribute), records))
 
 
 def _cells(column: Column, records: Sequence[Any]) -> list[Any]:
@@ -205,6 +217,7 @@ _CELLS: dict[str, Callable[[Any], Any]] = {
     "moment": lambda value: value.isoformat(),
     "texts": _json_text,
     "named_values": _json_text,
+    "map": _json_text,
 }
 
 
@@ -261,6 +274,7 @@ class Parquet:
             "date": pyarrow.date32(),
             "texts": pyarrow.list_(pyarrow.string()),
             "named_values": pyarrow.map_(pyarrow.string(), named),
+            "map": pyarrow.map_(pyarrow.string(), pyarrow.string()),
         }
         fields = [(column.name, types[column.kind]) for column in columns]
         self._schema = pyarrow.schema([*fields, (EXTRA, pyarrow.string())], metadata=dict(metadata))
@@ -273,7 +287,7 @@ class Parquet:
             values = _values(column, records)
             if column.kind in ("decimal", "local_moment"):  # texts, which Arrow reads faster than Python
                 arrays.append(pyarrow.array(values, pyarrow.string()).cast(data_type))
-            elif column.kind == "named_values":
+            elif column.kind in ("named_values", "map"):
                 items = [None if value is None else list(value.items()) for value in values]
                 arrays.append(pyarrow.array(items, data_type))
             else:

@@ -7,6 +7,7 @@ but the typed one; a page with a row that does not fit is read once more, row by
 from __future__ import annotations
 
 import datetime as dt
+import keyword
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +20,14 @@ import msgspec
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 
 Kind = Literal[
-    "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values"
+    "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values", "map"
 ]
 """What a column holds:
 
 ``text``; ``boolean``; ``integer``; ``decimal``, a text of at most 29 digits before and 9 after the point;
 ``moment``, a datetime with its zone; ``local_moment``, one that the CRM shows without its zone, kept as text in the
-form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, a map of ``{id: {"name", "value"}}``.
+form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, ``{id: {"name", "value"}}``; ``map``,
+``{text: text}``.
 """
 
 #: Different unknown fields that are taken up; a CRM with more of them answers something else than records.
@@ -42,6 +44,7 @@ _WIRE_TYPES: dict[str, Any] = {
     "date": dt.date | None,
     "texts": list[str] | str | None,
     "named_values": Any,
+    "map": dict[str, str | None] | None,
 }
 
 # Whatever a row holds, exactly: amounts are texts by then, so that a Decimal can only be a foreign number.
@@ -61,6 +64,12 @@ class Column:
     kind: Kind
     meaning: str
     required: bool = False
+
+    @property
+    def attribute(self) -> str:
+        """Give the name of a record's attribute, which cannot be any text."""
+        plain = self.name.isidentifier() and not keyword.iskeyword(self.name)
+        return self.name if plain else f"column_{self.name.encode().hex()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,16 +121,16 @@ class RecordType:
         :param unknown: names of further fields, which are kept as they come.
         """
         fields: list[tuple[str, Any, Any]] = [
-            (column.name, str, msgspec.field())
+            (column.attribute, str, msgspec.field())
             if column.required
-            else (column.name, _WIRE_TYPES[column.kind], None)
+            else (column.attribute, _WIRE_TYPES[column.kind], None)
             for column in self.columns
         ]
-        # Their own names may be no identifiers.
         attributes = {f"unknown_{number}": name for number, name in enumerate(unknown)}
         fields += [(attribute, Any, msgspec.UNSET) for attribute in attributes]
+        renamed = attributes | {column.attribute: column.name for column in self.columns}
         return msgspec.defstruct(
-            self.name, fields, rename=attributes, forbid_unknown_fields=True, kw_only=True, gc=False
+            self.name, fields, rename=renamed, forbid_unknown_fields=True, kw_only=True, gc=False
         )
 
 
@@ -173,7 +182,7 @@ class RecordReader:
         self._envelope = envelope
         self._finish = finish
         self._aware = aware
-        self._key_of = attrgetter(record_type.key)
+        self._key_of = attrgetter(record_type.key)  # a key is always an identifier
         self._lock = threading.Lock()
         self._shape = _Shape(record_type, envelope, ())
 
@@ -269,12 +278,12 @@ def _mended(kind: Kind, value: Any, aware: Aware) -> Any:
     """Undo what a server may do to a value without changing what it says."""
     if kind == "text":
         return _text(value)
-    if kind in ("texts", "named_values"):
+    if kind in ("texts", "named_values", "map"):
         return value
     if value == "" or (value is False and kind != "boolean"):
         return None  # two of PHP's ways to say that there is nothing
     if kind == "decimal" and _is_number(value):
-        return format(Decimal(value), "f")
+        return format(Decimal(str(value)), "f")
     if isinstance(value, str) and value.startswith("0000-00-00"):
         return None  # MySQL's way to say that there is no date
     if kind == "date" and isinstance(value, str):
@@ -296,7 +305,7 @@ def _text(value: Any) -> Any:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | Decimal) and not isinstance(value, bool)
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 class RawReader:

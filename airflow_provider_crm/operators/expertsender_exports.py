@@ -1,0 +1,79 @@
+"""The Airflow task that exports known customers of ExpertSender CDP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from airflow_provider_crm.bulk.export import ExportPage, Reject
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.hooks.paging import in_order
+from airflow_provider_crm.operators.people_exports import CrmPeopleExportOperator
+from airflow_provider_crm.rows.writers import Column
+from airflow_provider_crm.schemas.people_exports import customer_reader, customer_row, customer_type
+from airflow_provider_crm.schemas.records import Records
+
+
+class ExpertSenderExportCustomersOperator(CrmPeopleExportOperator):
+    """Export customers whose e-mails or ids are known, by one call each, side by side.
+
+    .. seealso:: The vendor's page "Klienci - metody API" at help.expertsender.com.
+
+    :param expertsender_conn_id: the connection. (templated)
+    :param by: ``email``, ``phone``, ``crmId`` (yours) or ``id`` (ExpertSender's). (templated)
+    :param flatten_consents: a column ``consent_<id>`` for each of the account's consents, in place of one map.
+
+    See :class:`~airflow_provider_crm.operators.people_exports.CrmPeopleExportOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (*CrmPeopleExportOperator.template_fields, "expertsender_conn_id")
+    resource = "customers"
+    keys = ("email", "phone", "crmId", "id")
+    group_size = 500
+
+    def __init__(
+        self,
+        *,
+        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
+        flatten_consents: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.expertsender_conn_id = expertsender_conn_id
+        self.flatten_consents = flatten_consents
+
+    def _hook(self) -> ExpertSenderHook:
+        return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
+
+    def _metadata(self) -> dict[str, str]:
+        return {"crm.system": "expertsender", "crm.resource": "customers"}
+
+    def _columns(self, hook: ExpertSenderHook) -> Sequence[Column]:
+        consents = hook.list_consents() if self.flatten_consents else None
+        self._record_type = customer_type(self.by, consents)
+        return self._record_type.columns
+
+    def _pages(
+        self, hook: ExpertSenderHook, ahead: int, prepare: Callable[[Records], ExportPage]
+    ) -> Iterable[ExportPage]:
+        def look_up(asked: tuple[str, Reject | None]) -> tuple[str, Reject | None, dict[str, Any] | None]:
+            key, reject = asked
+            customer: dict[str, Any] | None = None
+            if reject is None:
+                customer = hook.get_customer(key, by=self.by)  # type: ignore[arg-type]
+            return key, reject, customer
+
+        def groups() -> Iterator[Any]:
+            group, found = [], {}
+            for key, reject, customer in in_order(hook.in_background, look_up, self._each_key(), ahead=ahead):
+                group.append((key, reject))
+                if customer is not None:
+                    row = customer_row(customer, flat=self.flatten_consents)
+                    found[self._normal(key)] = [{"id": key, **row} if self.by == "id" else row]
+                if len(group) == self.group_size:
+                    yield group, found
+                    group, found = [], {}
+            if group:
+                yield group, found
+
+        return self._looked_up(groups(), customer_reader(self._record_type), prepare)

@@ -1,0 +1,127 @@
+"""People of Mindbaz and ExpertSender CDP as typed records: the columns of their exports, and how answers become them.
+
+Knows no HTTP and no file. Facts: the vendors' pages "Gestion des abonnés" (learn.mindbaz.com) and "Klienci - metody
+API" (help.expertsender.com).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_crm.schemas import mindbaz
+from airflow_provider_crm.schemas.mindbaz import FieldType
+from airflow_provider_crm.schemas.records import Column, Kind, RecordReader, RecordType
+from airflow_provider_crm.schemas.spread_exports import List
+
+_MINDBAZ_KINDS: dict[int, Kind] = {
+    mindbaz.INTEGER: "integer",
+    mindbaz.DATE: "moment",
+    mindbaz.LIST: "integer",
+    mindbaz.BOOLEAN: "boolean",
+}
+
+_EXPERTSENDER_COLUMNS = (
+    Column("email", "text", "e-mail"),
+    Column("phone", "text", "phone"),
+    Column("crmId", "text", "your own id of the customer"),
+    Column("firstName", "text", "first name"),
+    Column("lastName", "text", "last name"),
+    Column("dateOfBirth", "moment", "date of birth, with the time of day that the CRM gives it"),
+    Column("gender", "text", "Male, Female or NotSet"),
+    Column("rfmSegment", "text", "segment by recency, frequency and value of the orders"),
+    Column("totalSpent", "decimal", "value of all orders"),
+    Column("totalOrders", "integer", "number of orders"),
+    Column("totalOrderReturns", "integer", "number of returned orders"),
+    Column("avgOrder", "decimal", "mean value of an order"),
+    Column("avgPricePoint", "decimal", "mean price of a product"),
+    Column("lastOrder", "moment", "when the last order was"),
+    Column("avgTimeBetweenOrdersInDays", "decimal", "mean days between two orders"),
+    Column("currencySymbol", "text", "currency of the amounts"),
+    Column("customAttributes", "map", "custom attributes: name to value"),
+)
+_CONSENTS = Column("consentsData", "map", "consents: id to True, False or AwaitingConfirmation")
+
+
+def subscriber_type(fields: Sequence[FieldType]) -> tuple[RecordType, dict[int, str]]:
+    """Make the columns of an export of Mindbaz' subscribers.
+
+    :param fields: what is exported besides the subscriber's id.
+    :return: the columns, and their names by field id.
+    """
+    names: dict[int, str] = {}
+    columns = [Column("id", "text", "Mindbaz' id of the subscriber", required=True)]
+    for field in fields:
+        taken = {"id", "extra", *names.values()}
+        name = names[field.id] = field.name if field.name not in taken else f"{field.name} ({field.id})"
+        kind = _MINDBAZ_KINDS.get(field.type, "text")
+        columns.append(Column(name, kind, f"field {field.id} of the site"))
+    return RecordType("subscribers", columns, key="id"), names
+
+
+def subscriber_reader(record_type: RecordType) -> RecordReader:
+    """Read subscribers as :meth:`~airflow_provider_crm.hooks.mindbaz.MindbazHook.get_subscribers` gives them."""
+    return RecordReader(record_type, List("subscribers"), _nothing_more, _in(mindbaz.ZONE))
+
+
+def subscriber_row(subscriber: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
+    """Name a subscriber's fields."""
+    row = {names[field]: value for field, value in subscriber["fields"].items() if field in names}
+    return {"id": subscriber["id"], **row}
+
+
+def customer_type(by: str, consents: Sequence[Mapping[str, Any]] | None) -> RecordType:
+    """Make the columns of an export of ExpertSender's customers.
+
+    :param by: what customers are looked up by; the CRM's own id, which it does not show, is a column then.
+    :param consents: the account's consents, each of which is to be a column; None for one column of all of them.
+    """
+    asked = (
+        [Column("id", "text", "ExpertSender's id of the customer, as it was asked for")] if by == "id" else []
+    )
+    if consents is None:
+        return RecordType("customers", (*asked, *_EXPERTSENDER_COLUMNS, _CONSENTS), key="email")
+    flat = [
+        Column(_consent_column(one["id"]), "text", f"True, False or AwaitingConfirmation: {one.get('name')}")
+        for one in consents
+    ]
+    return RecordType("customers", (*asked, *_EXPERTSENDER_COLUMNS, *flat), key="email")
+
+
+def customer_reader(record_type: RecordType) -> RecordReader:
+    """Read customers as :meth:`~airflow_provider_crm.hooks.expertsender.ExpertSenderHook.get_customer` gives them."""
+    return RecordReader(record_type, List("customers"), _nothing_more, _in(dt.UTC))
+
+
+def customer_row(customer: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:
+    """Turn a customer's lists of attributes and consents into maps, or consents into columns.
+
+    :param flat: each consent becomes a column.
+    """
+    row = {
+        name: value for name, value in customer.items() if name not in ("customAttributes", "consentsData")
+    }
+    attributes = customer.get("customAttributes") or ()
+    row["customAttributes"] = {str(one["name"]): _word(one.get("value")) for one in attributes}
+    consents = (customer.get("consentsData") or {}).get("consents") or ()
+    given = {str(one["id"]): _word(one.get("value")) for one in consents}
+    if flat:
+        return row | {_consent_column(number): value for number, value in given.items()}
+    return row | {"consentsData": given}
+
+
+def _consent_column(number: Any) -> str:
+    return f"consent_{number}"
+
+
+def _word(value: Any) -> str | None:
+    return value if value is None else str(value)
+
+
+def _nothing_more(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+    """Leave the rows as they are."""
+
+
+def _in(zone: dt.tzinfo) -> Any:
+    return lambda moment: moment if moment.tzinfo else moment.replace(tzinfo=zone)

@@ -1,0 +1,329 @@
+"""Lists read several pages ahead: complete, in order, each row once, whatever happens to them meanwhile."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_crm.exceptions import (
+    CrmListChangedError,
+    CrmRateLimitError,
+    CrmRequestError,
+    CrmTransientError,
+    CrmUnreadableAnswerError,
+)
+from airflow_provider_crm.hooks import paging
+from airflow_provider_crm.hooks.paging import OverlappingPages, Seen, in_order
+
+
+@dataclass(frozen=True)
+class Rows:
+    keys: tuple[str, ...]
+
+    def without(self, positions: Collection[int]) -> Rows:
+        return Rows(tuple(key for place, key in enumerate(self.keys) if place not in positions))
+
+
+class Server:
+    """A list behind an API with offsets, which notes what it is asked for."""
+
+    def __init__(self, rows: int | list[str], *, cap: int = 10**9) -> None:
+        self.rows = list(map(str, range(rows))) if isinstance(rows, int) else rows
+        self.cap = cap
+        self.asked: list[tuple[int, int]] = []
+        self.before: Callable[[int, int], None] = lambda start, size: None
+
+    def fetch(self, start: int, size: int) -> Rows:
+        self.asked.append((start, size))
+        self.before(start, size)
+        return Rows(tuple(self.rows[start : start + min(size, self.cap)]))
+
+
+def at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    future: Future[Any] = Future()
+    try:
+        future.set_result(function(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
+def read(server: Server, *, size: int = 10, ahead: int = 4, submit: Any = at_once) -> list[str]:
+    pages = OverlappingPages(server.fetch, submit, size=size, ahead=ahead, call="GET /rows")
+    return [key for page in pages for key in page.keys]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 9, 10, 11, 18, 19, 20, 100, 101])
+@pytest.mark.parametrize("size", [1, 2, 3, 10])
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_a_list_is_read_whole_and_in_order(rows: int, size: int, ahead: int) -> None:
+    server = Server(rows)
+    assert read(server, size=size, ahead=ahead) == server.rows
+
+
+@pytest.mark.parametrize("rows", [0, 5, 10, 19, 1000])
+def test_few_pages_are_asked_for_past_the_end_and_none_twice(rows: int) -> None:
+    server = Server(rows)
+    read(server, ahead=4)
+    assert max(Counter(server.asked).values()) == 1
+    assert sum(1 for start, _ in server.asked if start >= max(rows, 1)) <= 4
+
+
+def test_a_short_first_page_is_followed_by_one_more_call_only() -> None:
+    server = Server(5)
+    assert read(server) == server.rows
+    assert server.asked == [(0, 10), (4, 10)]
+
+
+@pytest.mark.parametrize("cap", [1, 2, 3, 7])
+@pytest.mark.parametrize("rows", [50, 57, 100])
+def test_a_server_that_caps_its_pages_is_read_to_the_end(cap: int, rows: int) -> None:
+    server = Server(rows, cap=cap)
+    assert read(server, size=20) == server.rows
+
+
+def test_the_cap_is_learnt() -> None:
+    server = Server(1000, cap=100)
+    assert read(server, size=500, ahead=4) == server.rows
+    assert len(server.asked) <= 3 + 1000 / 99 + 4
+    assert {size for _, size in server.asked} == {500, 100}
+
+
+def test_a_cap_that_comes_in_the_middle_loses_nothing() -> None:
+    server = Server(1000)
+
+    def cap(start: int, size: int) -> None:
+        if start > 300:
+            server.cap = 30
+
+    server.before = cap
+    assert read(server, size=100) == server.rows
+
+
+def test_a_server_that_ignores_the_offset_is_told_from_a_long_list() -> None:
+    class Stubborn(Server):
+        def fetch(self, start: int, size: int) -> Rows:
+            return super().fetch(0, size)
+
+    for rows in (5, 10, 100):
+        with pytest.raises(CrmUnreadableAnswerError, match="ignores the offset"):
+            read(Stubborn(rows))
+
+
+def on_call(number: int, change: Callable[[], None]) -> Callable[[int, int], None]:
+    calls = iter(range(1, 10**6))
+
+    def before(start: int, size: int) -> None:
+        if next(calls) == number:
+            change()
+
+    return before
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 4])
+@pytest.mark.parametrize("at", [2, 3, 5])
+@pytest.mark.parametrize("count", [1, 3, 9, 15, 40])
+def test_rows_that_come_in_in_front_are_not_repeated(at: int, count: int, ahead: int) -> None:
+    server = Server(100)
+    before = list(server.rows)
+    server.before = on_call(
+        at, lambda: server.rows.__setitem__(slice(0, 0), [f"9{n}" + "0" * 6 for n in range(count)])
+    )
+    got = read(server, ahead=ahead)
+    assert len(got) == len(set(got))
+    assert [key for key in got if key in set(before)] == before
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 4])
+@pytest.mark.parametrize("at", [2, 3, 5])
+@pytest.mark.parametrize("count", [1, 3, 8, 15])
+def test_rows_that_go_away_in_front_take_no_others_along(at: int, count: int, ahead: int) -> None:
+    server = Server(100)
+    server.before = on_call(at, lambda: server.rows.__delitem__(slice(0, count)))
+    got = read(server, ahead=ahead)
+    assert len(got) == len(set(got))
+    assert set(server.rows) <= set(got)
+    assert got == sorted(got, key=int)
+
+
+def test_a_list_that_empties_faster_than_it_is_read_is_said_to_have_changed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(paging, "LOOKING_BACK", (10, 100))
+    server = Server(2000)
+    server.before = on_call(50, lambda: server.rows.__delitem__(slice(0, 300)))
+    with pytest.raises(CrmListChangedError, match="went away"):
+        read(server, ahead=1)
+
+
+@settings(max_examples=150, deadline=None)
+@given(seed=st.integers(0, 10**9), size=st.integers(4, 12), ahead=st.integers(1, 5))
+def test_what_stays_is_read_once_whatever_goes_and_comes(seed: int, size: int, ahead: int) -> None:
+    """Each call may find one row less, or one more, in front of where it reads, never both."""
+    chance = random.Random(seed)
+    server = Server(80)
+    new = iter(range(10_000, 20_000))
+    stays = set(server.rows)
+    deletes = chance.random() < 0.5
+
+    def change(start: int, size: int) -> None:
+        if chance.random() < 0.3 and server.rows:
+            place = chance.randrange(len(server.rows))
+            if deletes:
+                stays.discard(server.rows.pop(place))
+            else:
+                server.rows.insert(place, str(next(new)))
+
+    server.before = change
+    got = read(server, size=size, ahead=ahead)
+    assert len(got) == len(set(got))
+    assert stays <= set(got)
+
+
+def test_pages_are_fetched_side_by_side_and_no_further_ahead_than_allowed() -> None:
+    server = Server(200)
+    under_way, most = 0, 0
+    lock = threading.Lock()
+    both = threading.Event()
+
+    def slow(start: int, size: int) -> None:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+            if under_way == 3:
+                both.set()
+        both.wait(0.05)
+        with lock:
+            under_way -= 1
+
+    server.before = slow
+    with ThreadPoolExecutor(8) as pool:
+        pages = OverlappingPages(server.fetch, pool.submit, size=10, ahead=3, call="GET /rows")
+        iterator = iter(pages)
+        first = [next(iterator), next(iterator)]
+        threading.Event().wait(0.3)
+        assert len(server.asked) <= 1 + 1 + 3  # what was taken, and three that wait
+        rest = list(iterator)
+    assert [key for page in first + rest for key in page.keys] == server.rows
+    assert most == 3
+
+
+def test_whoever_stops_reading_leaves_nothing_under_way() -> None:
+    server = Server(10_000)
+    with ThreadPoolExecutor(1) as pool:
+        iterator: Iterator[Rows] = iter(
+            OverlappingPages(server.fetch, pool.submit, size=10, ahead=4, call="GET /rows")
+        )
+        next(iterator)
+        next(iterator)
+        iterator.close()  # type: ignore[attr-defined]
+    assert len(server.asked) <= 6
+
+
+def test_a_page_that_fails_is_asked_for_in_halves() -> None:
+    server = Server(1000)
+
+    def too_much(start: int, size: int) -> None:
+        if size > 40:
+            raise CrmTransientError("504")
+
+    server.before = too_much
+    assert read(server, size=100, ahead=2) == server.rows
+    # Once that is known, the server is not asked for more than it can give.
+    assert sum(1 for _, size in server.asked if size == 100) <= 3
+
+
+def test_halving_stops_after_four() -> None:
+    server = Server(10_000)
+
+    def down(start: int, size: int) -> None:
+        raise CrmTransientError("500")
+
+    server.before = down
+    with pytest.raises(CrmTransientError, match="500"):
+        read(server, size=5000)
+    assert [size for _, size in server.asked] == [5000, 2500, 1250, 625, 312]
+
+
+@pytest.mark.parametrize("error", [CrmRateLimitError("429"), CrmRequestError("400")])
+def test_what_no_smaller_page_would_change_is_not_halved(error: Exception) -> None:
+    server = Server(100)
+
+    def refuse(start: int, size: int) -> None:
+        raise error
+
+    server.before = refuse
+    with pytest.raises(type(error)):
+        read(server)
+    assert len(server.asked) == 1
+
+
+def test_a_halved_page_at_the_end_of_the_list() -> None:
+    for rows in range(1, 60):
+        server = Server(rows)
+
+        def too_much(start: int, size: int) -> None:
+            if size > 8:
+                raise CrmTransientError("504")
+
+        server.before = too_much
+        assert read(server, size=20, ahead=2) == server.rows
+
+
+# Ids
+
+
+def test_ids_are_known_again() -> None:
+    seen = Seen()
+    assert seen.add(["5", "7", "70000", "5"]) == [3]
+    assert seen.add(["7", "8"]) == [0]
+    assert "70000" in seen
+    assert "9" not in seen
+
+
+def test_ids_that_are_no_numbers_are_known_again() -> None:
+    seen = Seen()
+    assert seen.add(["a", "5", "b", "a"]) == [3]
+    assert seen.add(["5", "b", "c"]) == [0, 1]
+    assert "a" in seen
+    assert "c" in seen
+
+
+def test_memory_for_ids_is_bounded() -> None:
+    seen = Seen()
+    for start in range(0, 40_000 * 9000, 40_000):
+        seen.add([str(start)])
+    assert len(seen._bits) == Seen._STRETCHES
+    seen.add([f"x{number}" for number in range(Seen._OTHERS + 50)])
+    assert len(seen._others) == Seen._OTHERS
+
+
+# In order
+
+
+def test_results_come_in_the_order_of_the_items() -> None:
+    with ThreadPoolExecutor(4) as pool:
+        assert list(in_order(pool.submit, lambda n: n * n, range(50), ahead=4)) == [n * n for n in range(50)]
+
+
+def test_no_more_items_are_taken_than_may_wait() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = in_order(at_once, lambda n: n, items(), ahead=3)
+    next(results)
+    assert len(taken) <= 4
