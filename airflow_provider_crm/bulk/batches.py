@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Outcome, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Outcome, RowKey, rejected
 from airflow_provider_crm.rows.sources import Row, UnreadableRow
 
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
@@ -29,37 +29,36 @@ class Ended:
 class Batch:
     """Some consecutive work.
 
-    :param rows: the rows to send, by the key of the person each is about.
+    :param rows: the rows to send, each with what it is about.
     :param ended: rows before or between them that ended without a call.
     """
 
     number: int
-    rows: dict[str, Row] = field(default_factory=dict)
+    rows: list[tuple[RowKey, Row]] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
 
 
 def batches(
     rows: Iterable[Row | UnreadableRow],
-    key_of: Callable[[Mapping[str, Any]], str],
+    key_of: Callable[[Mapping[str, Any]], RowKey],
     *,
     size: int,
     window: int = WINDOW,
 ) -> Generator[Batch, None, None]:
     """Cut rows into batches, the same ones whenever the same rows come in.
 
-    :param key_of: tells who a row is about; raises ValueError when it does not say.
+    :param key_of: tells what a row is about; raises ValueError when it does not say.
     :param size: rows a batch at most.
     :param window: rows that are held back to find duplicates.
     """
-    waiting: OrderedDict[str, Row] = OrderedDict()
+    waiting: OrderedDict[object, tuple[RowKey, Row]] = OrderedDict()
     batch = Batch(1)
 
     def fill() -> Batch:
         nonlocal batch
         full, batch = batch, Batch(batch.number + 1)
         while waiting and len(full.rows) < size:
-            key, row = waiting.popitem(last=False)
-            full.rows[key] = row
+            full.rows.append(waiting.popitem(last=False)[1])
         return full
 
     for row in rows:
@@ -71,10 +70,11 @@ def batches(
             except ValueError as error:
                 batch.ended.append(Ended(row.number, None, row.data, rejected("validate", str(error))))
             else:
-                earlier = waiting.pop(key, None)
+                identity = key.text if key.merges else row.number
+                earlier = waiting.pop(identity, None)
                 if earlier is not None:
-                    batch.ended.append(_duplicate(earlier, key, row.number))
-                waiting[key] = row
+                    batch.ended.append(_duplicate(earlier[1], key.text, row.number))
+                waiting[identity] = key, row
         if len(waiting) >= window + size:
             yield fill()
         elif len(batch.ended) >= max(size, 1000):

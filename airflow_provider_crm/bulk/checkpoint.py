@@ -46,6 +46,7 @@ class Progress(msgspec.Struct, frozen=True):
     """Fingerprint of the rows in them."""
     counts: dict[str, int]
     sizes: dict[str, int]
+    amount: str = "0"
 
 
 class Checkpoint:
@@ -80,7 +81,7 @@ class Checkpoint:
 
         :return: the fingerprint so far.
         """
-        for row in batch.rows.values():
+        for _, row in batch.rows:
             self._pass_by(row.number, row.data)
         for ended in batch.ended:
             self._pass_by(ended.number, ended.data)
@@ -99,10 +100,17 @@ class Checkpoint:
         return time.monotonic() >= self._not_before
 
     def save(
-        self, *, batches: int, digest: str, counts: dict[str, int], sizes: dict[str, int], sync_cost: float
+        self,
+        *,
+        batches: int,
+        digest: str,
+        counts: dict[str, int],
+        sizes: dict[str, int],
+        amount: str,
+        sync_cost: float,
     ) -> None:
         """Write the progress; what fails here costs a retry some work, never the task."""
-        progress = Progress(self._parameters, batches, digest, counts, sizes)
+        progress = Progress(self._parameters, batches, digest, counts, sizes, amount)
         try:
             self._store.set(KEY, msgspec.to_builtins(progress))
         except Exception as error:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from typing import Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
-from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Again, Destination, Item, Outcome, R, Step, rejected
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.exceptions import CrmInputError
@@ -35,11 +36,10 @@ class DryRun(Generic[R]):
     def __init__(self, destination: Destination[R]) -> None:
         self.batch_size = destination.batch_size
         self.key = destination.key
-        self.lanes = destination.lanes
         self.record = destination.record
         self.plan = destination.plan
 
-    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | None]:
+    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | Again | None]:
         return [step.then for step in steps]
 
 
@@ -101,7 +101,7 @@ class BulkEngine(Generic[R]):
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
                     if batch.number <= done:
                         continue
-                    lanes = frozenset(lane for key in batch.rows for lane in self._destination.lanes(key))
+                    lanes = frozenset(lane for key, _ in batch.rows for lane in key.lanes)
                     self._make_room(pending, lanes)
                     pending.append(_Work(batch, lanes, digest, pool.submit(self._process, batch)))
             while pending:
@@ -133,13 +133,13 @@ class BulkEngine(Generic[R]):
     def _process(self, batch: Batch) -> list[Ended]:
         ended = list(batch.ended)
         items: list[Item[R]] = []
-        for key, row in batch.rows.items():
+        for key, row in batch.rows:
             try:
                 record = self._destination.record(row.data)
             except ValueError as error:
-                ended.append(Ended(row.number, key, row.data, rejected("validate", str(error))))
+                ended.append(Ended(row.number, key.text, row.data, rejected("validate", str(error))))
             else:
-                items.append(Item(row, key, record))
+                items.append(Item(row, key.text, record))
         if items:
             ended += [
                 Ended(item.row.number, item.key, item.row.data, outcome)
@@ -169,6 +169,7 @@ class BulkEngine(Generic[R]):
                 batches=work.batch.number,
                 digest=work.digest,
                 counts={ending.value: number for ending, number in self._report.counts.items()},
+                amount=str(self._report.amount),
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
@@ -191,7 +192,7 @@ class BulkEngine(Generic[R]):
         progress = self._checkpoint.load() if self._checkpoint else None
         if progress is not None and self._same_rows(progress):
             try:
-                self._report.resume(progress.counts, progress.sizes)
+                self._report.resume(progress.counts, progress.sizes, Decimal(progress.amount))
             except JournalLostError as error:
                 log.warning("%s: starting from the first row", error)
             else:

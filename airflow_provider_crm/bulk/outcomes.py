@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from airflow_provider_crm.rows.sources import Row
@@ -15,6 +16,33 @@ Stage = Literal["read", "validate", "crm"]
 
 #: How often a row is refused before nobody looks any more whether it may be sent in another way.
 MOST_REFUSALS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class RowKey:
+    """What a row is about, mostly a person.
+
+    :param text: names it, in reports too.
+    :param merges: of several rows with this text only the last one counts; otherwise each is on its own.
+    :param apart: what two rows that are in flight together must not have in common; the text when empty.
+    """
+
+    text: str
+    merges: bool = True
+    apart: tuple[str, ...] = ()
+
+    @property
+    def lanes(self) -> tuple[str, ...]:
+        return self.apart or (self.text,)
+
+
+class Again(enum.Enum):
+    """The answer of a destination that wants to plan an item once more."""
+
+    AGAIN = enum.auto()
+
+
+AGAIN = Again.AGAIN
 
 
 class Ending(enum.StrEnum):
@@ -37,12 +65,14 @@ class Outcome:
     :param reason: why, for a row that was skipped or rejected; may hold the vendor's words in clear.
     :param crm_id: the CRM's own id of the record, where it is known.
     :param stage: where a row was rejected.
+    :param amount: what the row has added, where rows add something.
     """
 
     ending: Ending
     reason: str = ""
     crm_id: str | int | None = None
     stage: Stage | None = None
+    amount: Decimal | None = None
 
 
 def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outcome:
@@ -61,7 +91,7 @@ class Item(Generic[R]):
     :param sent: the payload of the last call that held it.
     :param refused: the payload that was refused.
     :param refusals: how often the CRM refused this very row.
-    :param unsaid: a call that held it alone succeeded, and its answer did not speak of it.
+    :param unsaid: how often a call that held it alone succeeded with an answer that did not speak of it.
     """
 
     row: Row
@@ -72,7 +102,7 @@ class Item(Generic[R]):
     sent: Any = None
     refused: Any = None
     refusals: int = 0
-    unsaid: bool = False
+    unsaid: int = 0
 
     def refuse(self, reason: str) -> Outcome | None:
         """Note that the CRM refused this very row.
@@ -105,14 +135,11 @@ class Destination(Protocol[R]):
     batch_size: int
     """Rows a call takes at most."""
 
-    def key(self, data: Mapping[str, Any]) -> str:
-        """Tell what a row is about: of several rows of one key, the last one counts.
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        """Tell what a row is about.
 
         :raises ValueError: it does not say; the row is rejected.
         """
-
-    def lanes(self, key: str) -> Collection[str]:
-        """Tell what a row of this key must not meet in flight: mostly the key itself."""
 
     def record(self, data: Mapping[str, Any]) -> R:
         """Check a row and put it into the CRM's terms, without any call.
@@ -130,11 +157,11 @@ class Destination(Protocol[R]):
             out: its row is rejected.
         """
 
-    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | None]:
+    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | Again | None]:
         """Carry the steps out in one writing call.
 
-        :return: one for each step, in their order; None where the answer does not tell how the row ended, or
-            where it is to be planned again.
+        :return: one for each step, in their order; None where the answer does not tell how the row ended; AGAIN
+            where it has to be planned again, and nothing is wrong.
         :raises CrmOutcomeUnknownError: some, all or none may have been applied.
         :raises CrmTooLargeError: fewer rows may pass.
         :raises CrmRequestError: the CRM stopped at one of them; some may have been applied.

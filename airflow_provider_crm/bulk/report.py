@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from airflow_provider_crm.bulk.batches import Ended
@@ -52,6 +53,8 @@ class Report:
         self.rejects_path = rejects_path
         self._results_path = results_path
         self.counts: Counter[Ending] = Counter()
+        #: What all rows have added, where rows add something.
+        self.amount = Decimal(0)
         self._reject_data = reject_data
         self._rejects = Journal(rejects_path) if rejects_path else None
         self._results = Journal(results_path) if results_path else None
@@ -85,11 +88,12 @@ class Report:
         for journal in self._journals():
             journal.open()
 
-    def resume(self, counts: Mapping[str, int], sizes: Mapping[str, int]) -> None:
+    def resume(self, counts: Mapping[str, int], sizes: Mapping[str, int], amount: Decimal) -> None:
         """Go on after an earlier try: its counts, and its files cut to what belongs to them.
 
         :param counts: rows by their end.
         :param sizes: bytes to keep of each file, by its role, from :meth:`sync`.
+        :param amount: what its rows have added.
         :raises JournalLostError: a file is not there any more.
         """
         try:
@@ -101,6 +105,7 @@ class Report:
             self.close()
             raise
         self.counts = Counter({Ending(ending): number for ending, number in counts.items()})
+        self.amount = amount
 
     def sync(self) -> dict[str, int]:
         """Make the files durable as they stand.
@@ -133,6 +138,7 @@ class Report:
         """Take note of a row's end."""
         outcome = row.outcome
         self.counts[outcome.ending] += 1
+        self.amount += outcome.amount or 0
         if outcome.ending is Ending.REJECTED:
             self._add_rejected(row)
         if self._results:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
-from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Again, Destination, Item, Outcome, R, Step, rejected
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestError, CrmTooLargeError
 
 #: Seconds between two looks at a call whose outcome is unknown.
@@ -23,6 +23,8 @@ LONGEST_WAIT = 60.0
 _PLACE = re.compile(r"\[(\d{1,6})\]")
 _WORD = re.compile(r"[^\s\"'<>(),;:\[\]{}]+")
 
+#: How often a row is sent again alone when the answer does not speak of it.
+MOST_UNSAID = 2
 UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
 
 
@@ -101,7 +103,7 @@ class Settler(Generic[R]):
     def _sort(
         self,
         items: Sequence[Item[R]],
-        answers: Sequence[Outcome | None],
+        answers: Sequence[Outcome | Again | None],
         refusals: Sequence[int],
         ended: list[tuple[Item[R], Outcome]],
     ) -> list[Sequence[Item[R]]]:
@@ -112,17 +114,17 @@ class Settler(Generic[R]):
         left: list[Item[R]] = []
         unsaid: list[Item[R]] = []
         for item, answer, before in zip(items, answers, refusals, strict=True):
-            if answer is not None:
+            if isinstance(answer, Outcome):
                 ended.append((item, answer))
                 continue
             left.append(item)
-            if item.refusals == before:
+            if answer is None and item.refusals == before:
                 unsaid.append(item)
         _mark_applied(unsaid)
         if len(unsaid) < len(items):
             return [left] if left else []
-        if len(left) == 1 and not left[0].unsaid:
-            left[0].unsaid = True
+        if len(left) == 1 and left[0].unsaid < MOST_UNSAID:
+            left[0].unsaid += 1
             return [left]
         return self._isolate(left, CrmRequestError(UNCONFIRMED), ended)
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.exceptions import (
     CrmAuthenticationError,
     CrmInputError,
@@ -138,11 +138,8 @@ class UpsertCustomers:
         elif mode == "Update" and self._read_by is not None:
             self._plan_one = self._plan_update
 
-    def key(self, data: Mapping[str, Any]) -> str:
-        return _key(self._key_field, data.get(self._key_column))
-
-    def lanes(self, key: str) -> tuple[str, ...]:
-        return (key,)
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        return RowKey(_key(self._key_field, data.get(self._key_column)))
 
     def record(self, data: Mapping[str, Any]) -> CustomerRecord:
         return CustomerRecord(customer_of(self._mapping.fields(data)))
@@ -262,11 +259,8 @@ class DeleteCustomers:
         self._by = by
         self._with_anonymization = with_anonymization
 
-    def key(self, data: Mapping[str, Any]) -> str:
-        return _key(self._by, data.get(self._by))
-
-    def lanes(self, key: str) -> tuple[str, ...]:
-        return (key,)
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        return RowKey(_key(self._by, data.get(self._by)))
 
     def record(self, data: Mapping[str, Any]) -> None:
         return None

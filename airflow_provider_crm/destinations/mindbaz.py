@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError, CrmRequestError
 from airflow_provider_crm.hooks.base import encode_json
 from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
@@ -144,11 +144,8 @@ class UpsertSubscribers:
         self._allow_resubscribe = allow_resubscribe
         self._types: dict[int, FieldType] = {}
 
-    def key(self, data: Mapping[str, Any]) -> str:
-        return key_text(data.get(self._key_column), self._match_by)
-
-    def lanes(self, key: str) -> tuple[str, ...]:
-        return (key,)
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        return RowKey(key_text(data.get(self._key_column), self._match_by))
 
     def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
         fields: dict[int, Any] = {}

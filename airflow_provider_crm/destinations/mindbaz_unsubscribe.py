@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.destinations.mindbaz import SubscriberRecord, key_text, look_up, send
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.schemas.mindbaz import (
@@ -40,14 +40,11 @@ class UnsubscribeSubscribers:
         self._key_column = key_column
         self._match_by = match_by
 
-    def key(self, data: Mapping[str, Any]) -> str:
+    def key(self, data: Mapping[str, Any]) -> RowKey:
         try:
-            return key_text(data.get(self._key_column), self._match_by)
+            return RowKey(key_text(data.get(self._key_column), self._match_by))
         except ValueError as error:
             raise ValueError(f"{self._key_column}: {error}") from None
-
-    def lanes(self, key: str) -> tuple[str, ...]:
-        return (key,)
 
     def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
         return SubscriberRecord({})

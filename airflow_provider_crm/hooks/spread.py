@@ -338,9 +338,19 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         query = query_of(filters, LOYALTY_FILTERS)
         sizes = _sizes(page_size, documented="maxResult")
-        return iterate(
-            self._pages("/cagnottes", query, sizes, lambda body: rows_of(_under(body, "cagnottes")))
-        )
+        return iterate(self._pages("/cagnottes", query, sizes, _read_lines))
+
+    def loyalty_pages(self, *, start: int = 0) -> Iterator[Sequence[Row]]:
+        """Read the movements of all loyalty pots, page by page.
+
+        :param start: how many lines to leave out at the beginning.
+        """
+        sizes = _sizes(MAX_PAGE, documented="maxResult")
+
+        def fetch(offset: int) -> list[Row]:
+            return self.request(self._page("/cagnottes", [], start + offset, sizes), _read_lines)
+
+        return offset_pages(fetch, call="GET /cagnottes")
 
     def credit_loyalty(
         self,
@@ -535,6 +545,10 @@ def _read_new_consent(body: bytes) -> Row:
     if isinstance(customer := consent.get("customer"), dict):
         plain_row(customer)
     return consent
+
+
+def _read_lines(body: bytes) -> list[Row]:
+    return rows_of(_under(body, "cagnottes"))
 
 
 def _read_credit(body: bytes) -> dict[str, Row]:

@@ -86,6 +86,10 @@ class CrmBulkOperator(BaseOperator):
         """Give what makes this task another one, besides its rows: a retry with another value starts afresh."""
         raise NotImplementedError
 
+    def _summary(self, report: Report) -> dict[str, Any]:
+        """Give the counts of the rows, and where the rejects are."""
+        return report.summary()
+
     def _check_source(self, source: Source) -> None:
         """Refuse a source whose size is not what was expected, before anything is sent.
 
@@ -125,7 +129,7 @@ class CrmBulkOperator(BaseOperator):
             finally:
                 report.close()
         summary = {
-            **report.summary(),
+            **self._summary(report),
             "requests": hook.counters.requests,
             "retries": hook.counters.retries,
             "seconds": round(time.monotonic() - started, 3),

@@ -19,7 +19,7 @@ from airflow_provider_crm.bulk import checkpoint, engine
 from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint
 from airflow_provider_crm.bulk.engine import BulkEngine
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step
+from airflow_provider_crm.bulk.outcomes import AGAIN, Again, Ending, Item, Outcome, RowKey, Step
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import (
     CrmError,
@@ -44,8 +44,9 @@ class KilledError(BaseException):
 class Behaviour:
     """What the CRM does to one writing call.
 
-    :param kind: ``ok``; ``unknown`` (no answer), ``transient`` (gives up), ``refused``, ``too_large`` or ``killed``,
-        each after ``applied`` rows were written; ``silent`` (the answer leaves out the rows in ``left_out``).
+    :param kind: ``ok``; ``again`` (put off before it is made); ``silent`` (the answer leaves out the rows in
+        ``left_out``); or, after ``applied`` rows were written, ``unknown`` (no answer), ``transient`` (given up),
+        ``refused``, ``too_large``, ``killed``.
     :param applied: rows that are written before it happens.
     :param left_out: of how many rows, counted from the end, the answer says nothing.
     :param others: people whom somebody else writes just before the call.
@@ -80,6 +81,14 @@ class Crm:
         with self._lock:
             return self.behaviours.pop(0) if self.behaviours else Behaviour()
 
+    def puts_off(self) -> bool:
+        """Tell whether the destination thinks better of it and wants to look once more."""
+        with self._lock:
+            is_put_off = bool(self.behaviours) and self.behaviours[0].kind == "again"
+            if is_put_off:
+                self.behaviours.pop(0)
+            return is_put_off
+
     def read(self, keys: Sequence[str]) -> dict[str, str]:
         with self._lock:
             self.reads += 1
@@ -107,7 +116,7 @@ class Crm:
     def _write(self, rows: Sequence[tuple[str, str, bool]], behaviour: Behaviour) -> list[str | None]:
         if len(rows) > self.takes:
             raise CrmTooLargeError("too large")
-        if behaviour.kind in ("ok", "silent"):
+        if behaviour.kind in ("ok", "again", "silent"):
             answers: list[str | None] = list(self._each(rows))
             for place in range(min(behaviour.left_out, len(rows))):
                 answers[-1 - place] = None
@@ -153,13 +162,10 @@ class People:
         self.batch_size = batch_size
         self._crm = crm
 
-    def key(self, data: Mapping[str, Any]) -> str:
+    def key(self, data: Mapping[str, Any]) -> RowKey:
         if not data.get("key"):
             raise ValueError("no key")
-        return str(data["key"])
-
-    def lanes(self, key: str) -> tuple[str, ...]:
-        return (key,)
+        return RowKey(str(data["key"]))
 
     def record(self, data: Mapping[str, Any]) -> Record:
         if data["value"].startswith(WRONG):
@@ -181,7 +187,9 @@ class People:
             return Outcome(Ending.CREATED if ours else applied, crm_id=item.key)
         return Step(item, Outcome(Ending.CREATED if ours else Ending.UPDATED, crm_id=item.key), payload=held)
 
-    def apply(self, steps: Sequence[Step[Record]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[Record]]) -> list[Outcome | Again | None]:
+        if self._crm.puts_off():
+            return [AGAIN] * len(steps)
         rows = [(step.item.key, step.item.record.value, step.payload is None) for step in steps]
         answers = self._crm.write(rows)
         return [
@@ -287,7 +295,9 @@ rows = st.lists(
 behaviours = st.lists(
     st.builds(
         Behaviour,
-        kind=st.sampled_from(["ok", "unknown", "transient", "refused", "too_large", "silent", "killed"]),
+        kind=st.sampled_from(
+            ["ok", "unknown", "transient", "refused", "too_large", "silent", "again", "killed"]
+        ),
         applied=st.integers(0, 4),
         left_out=st.integers(0, 4),
         others=st.lists(keys, max_size=2).map(tuple),
