@@ -16,10 +16,13 @@ from airflow_provider_crm.exceptions import CrmError, CrmRateLimitError
 
 
 class Pacer(Protocol):
-    """Spreads calls over time."""
+    """Spreads calls over time: those of a process, or of all workers."""
 
     def reserve(self) -> float:
-        """Take the next place and tell how many seconds from now it is."""
+        """Take the next place and tell how many seconds from now it is.
+
+        :raises CrmError: there is no place to be had.
+        """
 
 
 class EvenPacer:
@@ -94,14 +97,14 @@ class Throttle:
         :raises CrmError: the task ended while the call was waiting.
         """
         with self._slots:
-            self._wait(self._pacer.reserve())
+            paused: float | None = None
+            while paused != self._resume_at:
+                paused = self._resume_at
+                self._sit_out(paused - time.monotonic(), patience)
+                # After a pause, since places from before it would all be due at once.
+                self._wait(self._pacer.reserve())
             while (delay := self._admit()) > 0:
-                if delay > patience:
-                    raise CrmRateLimitError(
-                        f"The CRM asked for a pause of {delay:.0f} s: too long to wait; a later run may pass",
-                        retry_after=delay,
-                    )
-                self._wait(delay)
+                self._sit_out(delay, patience)
             try:
                 yield
             finally:
@@ -144,6 +147,14 @@ class Throttle:
                     self._quota.left -= 1
                     self._quota.last_leave = now
             return delay
+
+    def _sit_out(self, delay: float, patience: float) -> None:
+        if delay > patience:
+            raise CrmRateLimitError(
+                f"The CRM asked for a pause of {delay:.0f} s: too long to wait; a later run may pass",
+                retry_after=delay,
+            )
+        self._wait(delay)
 
     def _wait(self, seconds: float) -> None:
         if self._closing.wait(max(seconds, 0.0)):

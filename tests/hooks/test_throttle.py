@@ -144,6 +144,36 @@ def test_a_pause_that_grows_meanwhile(clock: Any, monkeypatch: pytest.MonkeyPatc
     assert clock.waits == [5, 2]
 
 
+def test_a_pause_earns_no_burst(clock: Any) -> None:
+    shared = Throttle(4, EvenPacer(60, clock=clock.monotonic), threading.Event())
+    shared.pause(100)
+    begin = clock.now
+    leaves = []
+    for _ in range(3):
+        leave(shared)
+        leaves.append(clock.now - begin)
+    assert leaves == [100, 101, 102]
+
+
+@pytest.mark.usefixtures("real_time")
+def test_calls_that_wait_for_their_places_leave_evenly_after_a_pause() -> None:
+    shared = Throttle(4, EvenPacer(600), threading.Event())
+    left: list[float] = []
+
+    def call(_: int) -> None:
+        with shared.slot():
+            left.append(time.monotonic())
+
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(call, number) for number in range(4)]
+        time.sleep(0.05)
+        shared.pause(0.4)
+        for one in calls:
+            one.result()
+    # The first has left before the pause.
+    assert all(later - earlier > 0.08 for earlier, later in pairwise(left))
+
+
 @pytest.mark.usefixtures("real_time")
 def test_the_end_of_the_task_ends_the_waits() -> None:
     closing = threading.Event()
