@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import msgspec
 
@@ -21,6 +21,8 @@ from airflow_provider_crm.schemas.spread import (
     split_custom_field,
     value_text,
 )
+
+T = TypeVar("T")
 
 #: Customer fields that hold one text each, without the e-mail.
 TEXTS = (
@@ -44,6 +46,7 @@ TEXTS = (
 FLAGS = ("isFan", "isFollow", "isFanLinkedin", "isBuyer")
 #: Every customer field that can be written.
 CUSTOMER_FIELDS = ("email", *TEXTS, *FLAGS, "tags", "custom_fields")
+_NESTED = ("tags", "custom_fields")
 #: What a single custom field is called, followed by its id.
 CUSTOM_FIELD = "custom_fields."
 
@@ -64,6 +67,18 @@ _ID = re.compile(r"\d{1,20}", re.ASCII)
 
 
 # Single values
+
+
+def checked(field: str, check: Callable[[Any], T], value: Any) -> T:
+    """Check the value of a field.
+
+    :param check: gives the value in the vendor's form, or raises ValueError.
+    :raises ValueError: names the field as well.
+    """
+    try:
+        return check(value)
+    except ValueError as error:
+        raise ValueError(f"{field}: {error}") from None
 
 
 def is_blank(value: Any) -> bool:
@@ -206,34 +221,22 @@ def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> 
     """
     values: Row = {}
     custom: dict[str, Any] = {}
-    check: Callable[[Any], Any]
     for field, value in fields:
-        try:
-            if field == "custom_fields":
-                # A field that has a column of its own is taken from there.
-                custom = ({} if is_blank(value) else _custom_fields(value)) | custom
-            elif field.startswith(CUSTOM_FIELD):
-                custom[field.removeprefix(CUSTOM_FIELD)] = value
-            elif not is_blank(value):
-                check = _CHECKS.get(field, text_of)
-                values[field] = check(value)
-            elif send_blanks and field not in ("email", "tags"):
-                values[field] = None
-        except ValueError as error:
-            raise ValueError(f"{field}: {error}") from None
+        if field == "custom_fields":
+            # A field that has a column of its own is taken from there.
+            custom = ({} if is_blank(value) else checked(field, _custom_fields, value)) | custom
+        elif field.startswith(CUSTOM_FIELD):
+            custom[field.removeprefix(CUSTOM_FIELD)] = value
+        elif not is_blank(value):
+            values[field] = checked(field, _CHECKS.get(field, text_of), value)
+        elif send_blanks and field not in ("email", "tags"):
+            values[field] = None
     written = {
-        number: _checked_custom_value(number, value)
+        number: None if is_blank(value) else checked(CUSTOM_FIELD + number, _custom_value, value)
         for number, value in custom.items()
         if send_blanks or not is_blank(value)
     }
     return values | ({"custom_fields": written} if written else {})
-
-
-def _checked_custom_value(number: str, value: Any) -> str | None:
-    try:
-        return None if is_blank(value) else _custom_value(value)
-    except ValueError as error:
-        raise ValueError(f"{CUSTOM_FIELD}{number}: {error}") from None
 
 
 def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
@@ -248,21 +251,19 @@ def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
 
 def _holds(held: Mapping[str, Any], name: str, value: Any) -> bool:
     if name == "tags":
-        return set(value or ()) <= {str(tag).strip() for tag in held.get("tags") or ()}
+        return set(value or ()) <= set(_held_tags(held))
     if name == "custom_fields":
-        present = {
-            number: split_custom_field(str(text or ""))[1] for number, text in _custom_of(held).items()
-        }
+        present = {number: split_custom_field(text)[1] for number, text in _held_custom_fields(held).items()}
         return all(_choices(present.get(number)) == _choices(part) for number, part in (value or {}).items())
     return _comparable(name, held.get(name)) == _comparable(name, value)
 
 
-def _choices(value: Any) -> set[str]:
-    return {part.strip() for part in str("" if value is None else value).split("|")}
+def _choices(value: str | None) -> set[str]:
+    return {part.strip() for part in (value or "").split("|")}
 
 
 def _comparable(name: str, value: Any) -> str:
-    text = "" if value is None else text_of(value)
+    text = _held_text(value)
     if name in FLAGS:
         return text or "0"
     if name == "birthday":
@@ -277,31 +278,39 @@ def overlaid(held: Mapping[str, Any], wanted: Mapping[str, Any], writable: Colle
 
     Whether an update clears what it does not mention is not documented.
     """
-    whole = {
-        name: value for name in writable if not is_blank(value := held.get(name)) and name != "custom_fields"
-    }
+    whole = {name: text for name in writable if name not in _NESTED and (text := _held_text(held.get(name)))}
     if "birthday" in whole:
-        whole["birthday"] = str(whole["birthday"])[:10]
-    whole |= wanted
-    if tags := [*(held.get("tags") or ()), *(wanted.get("tags") or ())]:
-        whole["tags"] = list(dict.fromkeys(tags))
-    if custom := _custom_values(held) | (wanted.get("custom_fields") or {}):
-        whole["custom_fields"] = custom
-    return whole
+        whole["birthday"] = whole["birthday"][:10]
+    nested = {
+        "tags": list(dict.fromkeys((*_held_tags(held), *(wanted.get("tags") or ())))),
+        "custom_fields": _carried_custom_fields(held) | (wanted.get("custom_fields") or {}),
+    }
+    return (
+        whole | dict(wanted) | {name: value for name, value in nested.items() if value and name in writable}
+    )
 
 
-def _custom_values(held: Mapping[str, Any]) -> dict[str, Any]:
+def _held_text(value: Any) -> str:
+    """Read one value; whatever is no text or number is nothing that could be written back."""
+    return text_of(value) if isinstance(value, (str, int)) else ""
+
+
+def _held_tags(held: Mapping[str, Any]) -> list[str]:
+    return [text for tag in held.get("tags") or () if (text := _held_text(tag))]
+
+
+def _held_custom_fields(held: Mapping[str, Any]) -> dict[str, str]:
+    return {number: _held_text(value) for number, value in (held.get("custom_fields") or {}).items()}
+
+
+def _carried_custom_fields(held: Mapping[str, Any]) -> dict[str, Any]:
     # Shown is "Name:Value", written is the value. Of a text with several colons nobody can tell where the value
-    # begins, and the page says of custom fields only that they are added.
+    # begins; and what the page says of custom fields is that they are added.
     return {
         number: split_custom_field(text)[1]
-        for number, text in _custom_of(held).items()
-        if isinstance(text, str) and text.count(":") == 1 and not text.endswith(":")
+        for number, text in _held_custom_fields(held).items()
+        if text.count(":") == 1 and not text.endswith(":")
     }
-
-
-def _custom_of(held: Mapping[str, Any]) -> Mapping[str, Any]:
-    return held.get("custom_fields") or {}
 
 
 # Consents
