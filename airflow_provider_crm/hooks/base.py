@@ -205,7 +205,8 @@ class CrmHook(BaseHook, Generic[E]):
         self._closing.set()
         with self._making:
             if self._made is not None:
-                self._made.pool.shutdown(wait=False, cancel_futures=True)
+                # Without cancelling: whoever waits for a future that is cancelled here would wait for ever.
+                self._made.pool.shutdown(wait=False)
                 self._made.adapter.close()
 
     def side_by_side(self, function: Callable[[S], T], items: Iterable[S]) -> list[T]:
@@ -216,9 +217,10 @@ class CrmHook(BaseHook, Generic[E]):
         :return: the results in the order of the items.
         """
         todo = list(items)
-        if len(todo) < 2:
+        # A thread of the pool that waited for others of the pool could wait for ever.
+        if len(todo) < 2 or getattr(self._local, "of_pool", False):
             return [function(item) for item in todo]
-        futures = [self._shared.pool.submit(function, item) for item in todo]
+        futures = [self.in_background(function, item) for item in todo]
         _, unfinished = wait(futures, return_when=FIRST_EXCEPTION)
         for future in unfinished:
             future.cancel()
@@ -232,7 +234,12 @@ class CrmHook(BaseHook, Generic[E]):
 
     def in_background(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Start a call in another thread; as many run at once as calls may be in flight."""
-        return self._shared.pool.submit(function, *arguments)
+        return self._shared.pool.submit(self._begin, function, *arguments)
+
+    def _begin(self, function: Callable[..., T], *arguments: Any) -> T:
+        if self._closing.is_set():
+            raise CrmError("The task ended before this call was made")
+        return function(*arguments)
 
     # What a vendor's hook adds
 
@@ -435,13 +442,18 @@ class CrmHook(BaseHook, Generic[E]):
         return _Shared(
             auth=self._auth(),
             throttle=Throttle(concurrency, pacer, self._closing),
-            pool=ThreadPoolExecutor(concurrency, thread_name_prefix=self.conn_type),
+            pool=ThreadPoolExecutor(
+                concurrency, thread_name_prefix=self.conn_type, initializer=self._join_pool
+            ),
             adapter=adapter,
             # Asking the environment for proxies on every call costs a third of the call.
             environment=requests.Session().merge_environment_settings(
                 self.settings.base_url, {}, True, extras.verify, None
             ),
         )
+
+    def _join_pool(self) -> None:
+        self._local.of_pool = True
 
     @property
     def _session(self) -> requests.Session:
