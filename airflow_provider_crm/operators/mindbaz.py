@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.destinations.mindbaz import KEY_FIELDS, MODES, UpsertSubscribers, read_fields
@@ -62,7 +62,7 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     def _destination(self, hook: MindbazHook, source: Source) -> UpsertSubscribers:
         one_of("match_by", self.match_by, tuple(KEY_FIELDS))
         one_of("mode", self.mode, MODES)
-        names = self.field_map.values() if self.field_map else source.columns() or ()
+        names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = read_fields(hook, names_needed=not all(str(name).isdecimal() for name in names))
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
         key_field = fields.find(KEY_FIELDS[self.match_by])
