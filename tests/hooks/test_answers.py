@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_crm.hooks.answers import UnreadableError, read_json, vendor_errors
@@ -79,6 +79,7 @@ def test_nested_without_end() -> None:
     assert len(vendor_errors(b'{"error":' * 50_000)[0]) <= 500
 
 
+@settings(max_examples=30)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers(0, 9) | st.text(max_size=5),

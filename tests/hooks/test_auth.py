@@ -267,3 +267,20 @@ def test_one_call_at_a_time_leaves_room_for_the_token(make: Any, requests_mock: 
     requests_mock.post(SSO, **answer(1))
     requests_mock.get(FIELDS, **EMPTY)
     assert hook.side_by_side(lambda _: hook.list_fields(), range(4)) == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    "refused", [{"status_code": 400, "json": {"error": "invalid_grant"}}, {"status_code": 401}]
+)
+def test_a_refresh_token_that_is_used_up(hook: Any, requests_mock: Any, clock: Any, refused: Any) -> None:
+    service = requests_mock.post(SSO, [answer(1), refused, answer(3)])
+    requests_mock.get(FIELDS, **EMPTY)
+    hook.list_fields()
+    clock.now += 1000
+    hook.list_fields()
+    assert [request.text.split("&")[0] for request in service.request_history] == [
+        "grant_type=password",
+        "grant_type=refresh_token",
+        "grant_type=password",
+    ]
+    assert requests_mock.last_request.headers["Authorization"] == "Bearer t3"
