@@ -27,8 +27,8 @@ from airflow_provider_crm.schemas.mindbaz import (
     FieldType,
     Subscriber,
     field_type,
-    normal_email,
 )
+from airflow_provider_crm.schemas.people import normal_email
 
 #: The field that each way of matching looks at.
 KEY_FIELDS: Mapping[str, int] = {"Email": EMAIL, "IdClient": CLIENT_ID}

@@ -98,7 +98,7 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
 
     :param mindbaz_conn_id: the connection. (templated)
     :param match_by: ``Email`` or ``IdClient``: by which field a row finds its subscriber. (templated)
-    :param key_field: the column that holds it; ``email`` when matching by e-mail, otherwise to be named. (templated)
+    :param key_field: the column that holds it; to be named when matching by client id. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.CrmBulkOperator` for the other parameters.
     """
@@ -115,7 +115,7 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         *,
         mindbaz_conn_id: str = MindbazHook.default_conn_name,
         match_by: str = "Email",
-        key_field: str | None = None,
+        key_field: str = "email",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -128,12 +128,12 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
 
     def _destination(self, hook: MindbazHook, source: Source) -> UnsubscribeSubscribers:
         one_of("match_by", self.match_by, tuple(KEY_FIELDS))
-        key_column = self.key_field or ("email" if self.match_by == "Email" else "")
-        if not key_column:
-            raise CrmInputError(f"`key_field` has to name the column to match by {self.match_by}")
-        source.require([key_column])
+        if self.match_by == "IdClient" and self.key_field == "email":
+            # Addresses looked up as client ids would find nobody, and every opt-out would be skipped.
+            raise CrmInputError("`key_field` has to name the column that holds the client ids")
+        source.require([self.key_field])
         read_fields(hook, names_needed=False)  # elsewhere than at the right site everybody would seem unknown
-        return UnsubscribeSubscribers(hook, key_column=key_column, match_by=self.match_by)
+        return UnsubscribeSubscribers(hook, key_column=self.key_field, match_by=self.match_by)
 
     def _parameters(self) -> tuple[Any, ...]:
         return (self.mindbaz_conn_id, self.match_by, self.key_field)

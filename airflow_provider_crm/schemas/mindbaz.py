@@ -160,20 +160,6 @@ class Fields:
         return sorted(field.name for field in self._by_id.values() if field.name)
 
 
-def normal_email(value: Any) -> str:
-    """Trim and lower-case an e-mail.
-
-    :raises ValueError: empty, or something that no server takes for an address.
-    """
-    email = str("" if value is None else value).strip().lower()
-    if not email:
-        raise ValueError("the e-mail is empty")
-    local, at, domain = email.partition("@")
-    if not (local and at and domain) or any(sign.isspace() or sign in ",;" for sign in email):
-        raise ValueError("this is not an e-mail address")
-    return email
-
-
 def date_text(value: Any) -> str:
     """Write a moment as the vendor's sample does: local time, to the minute.
 

@@ -23,10 +23,10 @@ from airflow_provider_crm.schemas.mindbaz import (
     FieldType,
     date_text,
     field_type,
-    normal_email,
     subscribers_of,
     wire_subscriber,
 )
+from airflow_provider_crm.schemas.people import normal_email
 
 SPORT = {
     "id": "14",
