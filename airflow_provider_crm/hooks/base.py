@@ -21,7 +21,7 @@ import requests.adapters
 import urllib3.exceptions
 
 from airflow_provider_crm import __version__
-from airflow_provider_crm._compat import AirflowNotFoundException, BaseHook
+from airflow_provider_crm._compat import AirflowNotFoundException, BaseHook, Connection
 from airflow_provider_crm.exceptions import (
     CrmAuthenticationError,
     CrmConnectionError,
@@ -43,7 +43,8 @@ from airflow_provider_crm.hooks.forms import connection_form_widgets, ui_field_b
 from airflow_provider_crm.hooks.log_privacy import no_urls_in_logs
 from airflow_provider_crm.hooks.retry import AttemptError, never_sent, reset_in, retrying, seconds_asked
 from airflow_provider_crm.hooks.settings import E, Settings, origin, read_settings
-from airflow_provider_crm.hooks.throttle import EvenPacer, Throttle, Unpaced
+from airflow_provider_crm.hooks.shared_pace import shared_pacer
+from airflow_provider_crm.hooks.throttle import EvenPacer, Pacer, Throttle, Unpaced
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -168,17 +169,17 @@ class CrmHook(BaseHook, Generic[E]):
         """
         with self._making:
             if self._settings is None:
-                self._settings = self._read_settings()
+                self._settings = read_settings(
+                    self._connection(self.conn_id), default_url=self.default_url, extras_type=self.extras_type
+                )
         return self._settings
 
-    def _read_settings(self) -> Settings[E]:
+    def _connection(self, conn_id: str, *, named_by: str = "") -> Connection:
         try:
-            connection = self.get_connection(self.conn_id)
+            return self.get_connection(conn_id)
         except AirflowNotFoundException:
             pass
-        else:
-            return read_settings(connection, default_url=self.default_url, extras_type=self.extras_type)
-        raise CrmConnectionError(f"Connection {self.conn_id!r} is not defined")
+        raise CrmConnectionError(f"Connection {conn_id!r}{named_by} is not defined")
 
     @property
     def concurrency(self) -> int:
@@ -438,10 +439,9 @@ class CrmHook(BaseHook, Generic[E]):
                 f"Connection {self.conn_id!r}: the extra `verify` names a file that is not on this machine"
             )
         adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=concurrency)
-        pacer = EvenPacer(extras.requests_per_minute) if extras.requests_per_minute else Unpaced()
         return _Shared(
             auth=self._auth(),
-            throttle=Throttle(concurrency, pacer, self._closing),
+            throttle=Throttle(concurrency, self._pacer(), self._closing),
             pool=ThreadPoolExecutor(
                 concurrency, thread_name_prefix=self.conn_type, initializer=self._join_pool
             ),
@@ -450,6 +450,21 @@ class CrmHook(BaseHook, Generic[E]):
             environment=requests.Session().merge_environment_settings(
                 self.settings.base_url, {}, True, extras.verify, None
             ),
+        )
+
+    def _pacer(self) -> Pacer:
+        settings = self.settings
+        per_minute, redis_conn_id = settings.extras.requests_per_minute, settings.extras.rate_limit_conn_id
+        if not per_minute:
+            return Unpaced()
+        if not redis_conn_id:
+            return EvenPacer(per_minute)
+        return shared_pacer(
+            self._connection(
+                redis_conn_id, named_by=f", which the extra `rate_limit_conn_id` of {self.conn_id!r} names,"
+            ),
+            per_minute=per_minute,
+            whose=(self.conn_type, settings.base_url, settings.login or settings.password),
         )
 
     def _join_pool(self) -> None:

@@ -30,7 +30,7 @@ class Extras(msgspec.Struct, kw_only=True, frozen=True):
     requests_per_minute: float | None = None
     """Upper bound shared by all threads of the hook."""
     rate_limit_conn_id: str | None = None
-    """A Redis connection through which the bound is shared by all workers."""
+    """A Redis connection through which all workers share the bound; each has to state the same one."""
     verify: bool | str = True
     """Check the server's certificate, or the path of a CA bundle to check it with."""
     allow_http: bool = False
@@ -46,6 +46,10 @@ class Extras(msgspec.Struct, kw_only=True, frozen=True):
             value = getattr(self, name)
             if value is not None and not low < value < _FAR:
                 raise ValueError(f"`{name}` must be greater than {low} and less than {_FAR:.0e}")
+        if self.rate_limit_conn_id and not self.requests_per_minute:
+            raise ValueError(
+                "`rate_limit_conn_id` says where `requests_per_minute` is shared, which is missing"
+            )
 
 
 E = TypeVar("E", bound=Extras)
