@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.spread import ConsentStatus, Row
@@ -38,7 +39,7 @@ class ConsentRecord:
     :param customer_id: found by the e-mail where the row has none.
     :param consent_id: found by the technical name where the row has none and the name is one consent's alone.
     :param created_at: local time.
-    :param seen: track ids of the customer's answers to this consent before the first call; None when nobody looked.
+    :param seen: track ids of the customer's answers to this consent before the last call; None when nobody looked.
     """
 
     status: ConsentStatus
@@ -93,8 +94,9 @@ class CreateConsents:
         record = self.record(data)
         who = record.customer_id or record.email
         which = record.consent_id or record.consent_tech_name
+        text = f"{who}|{which}|{record.created_at}|{record.status}"
         # One person's answers to one consent go in one after the other, in the order of the source.
-        return RowKey(f"{who}|{which}|{record.created_at}|{record.status}", apart=(f"{who}|{which}",))
+        return RowKey(f"{text}|{record.channel_id}" if record.channel_id else text, apart=(f"{who}|{which}",))
 
     def record(self, data: Mapping[str, Any]) -> ConsentRecord:
         given = {name: value for name, value in self._mapping.fields(data) if not is_blank(value)}
@@ -113,9 +115,12 @@ class CreateConsents:
     def _plan_one(self, item: Item[ConsentRecord]) -> Outcome | Step[ConsentRecord]:
         if problem := self._find(item.record):
             return problem
-        if item.maybe_applied or self._only_changes:
-            known = self._known(item, self._history(item.record))
-            if known is not None:
+        if item.maybe_applied or self._only_changes or item.record.channel_id:
+            try:
+                history = self._history(item.record)
+            except CrmNotFoundError as error:  # an id that nobody has
+                return rejected("crm", error.reason)
+            if known := self._known(item, history):
                 return known
         return Step(item, Outcome(Ending.CREATED), _arguments(item.record))
 
@@ -153,14 +158,12 @@ class CreateConsents:
         record = item.record
         if item.maybe_applied and (made := [row for row in history if _may_be_from(record, row)]):
             return Outcome(Ending.CREATED, crm_id=made[-1].get("trackId"))
+        record.seen = frozenset(str(row.get("trackId")) for row in history)
         if not self._only_changes:
             return None
-        record.seen = frozenset(str(row.get("trackId")) for row in history)
-        latest = max(history, key=_order, default=None)
-        if latest is not None and latest.get("customerConsentStatus") == record.status:
-            return Outcome(Ending.UNCHANGED, crm_id=latest.get("trackId"))
-        if any(_is(row, record.status, record.created_at) for row in history):
-            return Outcome(Ending.UNCHANGED)
+        # The history does not say for which channel an answer was: one for a single channel may always be new.
+        if record.channel_id is None and (same := _same(record, history)):
+            return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
         if record.status == "accepted" and any(
             _is(row, "refused") and _date(row) > record.created_at for row in history
         ):
@@ -183,9 +186,17 @@ def _arguments(record: ConsentRecord) -> dict[str, Any]:
 
 def _may_be_from(record: ConsentRecord, row: Row) -> bool:
     """Tell whether a line of the history can come from an unanswered call for this row."""
-    if _is(row, record.status, record.created_at):
-        return True
-    return record.seen is not None and _is(row, record.status) and str(row.get("trackId")) not in record.seen
+    if record.seen is None:
+        return _is(row, record.status, record.created_at)
+    return _is(row, record.status) and str(row.get("trackId")) not in record.seen
+
+
+def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
+    """Find the answer that makes the row's needless: the one that holds, or the very same."""
+    latest = max(history, key=_order, default=None)
+    if latest is not None and _is(latest, record.status):
+        return latest
+    return next((row for row in history if _is(row, record.status, record.created_at)), None)
 
 
 def _is(row: Row, status: str, created_at: str | None = None) -> bool:
