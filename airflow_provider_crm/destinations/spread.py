@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, RowKey, Step, rejected
+from airflow_provider_crm.destinations.spread_known import PAGE_SIZE, KnownCustomers
 from airflow_provider_crm.exceptions import CrmConnectionError, CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -141,6 +142,7 @@ class UpsertCustomers:
         self._match_by = match_by
         self._mode = mode
         self._send_nulls = send_nulls
+        self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
 
     def key(self, data: Mapping[str, Any]) -> RowKey:
         value = data.get(self._key_column)
@@ -160,10 +162,22 @@ class UpsertCustomers:
         return send_each(self._hook, steps)
 
     def _plan_one(self, item: Item[CustomerRecord]) -> Outcome | Step[CustomerRecord]:
-        if self._match_by == "email":
-            held = self._hook.find_customer(email=item.key)
-        else:
-            held = self._hook.find_customer(external_id=item.key)
+        if self._match_by != "email":
+            return self._plan_for(item, self._hook.find_customer(external_id=item.key))
+        if number := self._known_to_hold(item):
+            return Outcome(Ending.UNCHANGED, crm_id=number)
+        plan = self._plan_for(item, self._hook.find_customer(email=item.key))
+        if isinstance(plan, Step):
+            self._known.distrust(item.key)
+        self._known.looked_up(in_vain=isinstance(plan, Outcome) and plan.ending is Ending.UNCHANGED)
+        return plan
+
+    def _known_to_hold(self, item: Item[CustomerRecord]) -> str | None:
+        if self._mode == "create" or item.maybe_applied or item.refusal:
+            return None
+        return self._known.holds(item.key, item.record.fields)
+
+    def _plan_for(self, item: Item[CustomerRecord], held: Row | None) -> Outcome | Step[CustomerRecord]:
         return self._plan_absent(item) if held is None else self._plan_present(item, held)
 
     def _plan_absent(self, item: Item[CustomerRecord]) -> Outcome | Step[CustomerRecord]:

@@ -143,6 +143,12 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return iterate(self._pages("/customers", query, sizes, _read_customers))
         return self._customers_by_id(_ids(ids), query, sizes)
 
+    def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Row]]:
+        """Read customers page by page, as :meth:`iter_customers` does one by one."""
+        return self._pages(
+            "/customers", query_of(filters, CUSTOMER_FILTERS), _sizes(page_size), _read_customers
+        )
+
     def create_customer(self, customer: Mapping[str, Any]) -> Row:
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 

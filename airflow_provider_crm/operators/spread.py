@@ -22,7 +22,8 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
 
     Each row is looked up, and sent only where it brings something new: a second run changes nothing. SPREAD does not
     say whether an update clears the fields that it does not mention; so an update repeats what the CRM holds, with the
-    row's values on top. Tags are added to those that are there.
+    row's values on top. Tags are added to those that are there. Where many rows bring nothing new, pages of all
+    customers, read meanwhile, spare most of their look-ups.
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
@@ -106,7 +107,8 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     - ``consent_id`` or ``consent_tech_name``; a name that several consents share cannot be used;
     - ``status``: ``accepted``, ``refused``, or ``unknown``, which the CRM takes only after another answer;
     - ``created_at``: a datetime, or text such as ``2018-06-30 09:10:34``; local time unless it has a zone;
-    - if wanted, ``ip`` and ``channel_id``.
+    - if wanted, ``ip`` and ``channel_id``. The CRM does not show which channel an answer was for: a row with one is sent
+      even if the history has the same answer.
 
     See :class:`~airflow_provider_crm.operators.base.CrmMappedOperator` for the other parameters.
     """

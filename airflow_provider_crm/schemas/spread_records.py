@@ -23,6 +23,8 @@ from airflow_provider_crm.schemas.spread import (
 )
 
 T = TypeVar("T")
+Fact = tuple[str, str]
+"""A field and what it holds, in the form that is compared."""
 
 #: Customer fields that hold one text each, without the e-mail.
 TEXTS = (
@@ -246,20 +248,34 @@ def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
     :param wanted: values as :func:`customer_values` gives them; tags that the customer has besides do not count, since
         writing only adds.
     """
-    return [name for name, value in wanted.items() if not _holds(held, name, value)]
+    facts = facts_held(held)
+    known = {field for field, _ in facts}
+
+    def lacks(fact: Fact) -> bool:
+        field, text = fact
+        return fact not in facts and (text != "" or field in known)
+
+    return [name for name, value in wanted.items() if any(map(lacks, facts_wanted({name: value})))]
 
 
-def _holds(held: Mapping[str, Any], name: str, value: Any) -> bool:
-    if name == "tags":
-        return set(value or ()) <= set(_held_tags(held))
-    if name == "custom_fields":
-        present = {number: split_custom_field(text)[1] for number, text in _held_custom_fields(held).items()}
-        return all(_choices(present.get(number)) == _choices(part) for number, part in (value or {}).items())
-    return _comparable(name, held.get(name)) == _comparable(name, value)
+def facts_wanted(wanted: Mapping[str, Any]) -> set[Fact]:
+    """Take values apart into what can be compared piece by piece: each field, tag and custom field with its text."""
+    facts = {(name, _comparable(name, value)) for name, value in wanted.items() if name not in _NESTED}
+    facts.update(("tags", tag) for tag in wanted.get("tags") or ())
+    custom = wanted.get("custom_fields") or {}
+    facts.update((CUSTOM_FIELD + number, _choices(text)) for number, text in custom.items())
+    return facts
 
 
-def _choices(value: str | None) -> set[str]:
-    return {part.strip() for part in (value or "").split("|")}
+def facts_held(held: Mapping[str, Any]) -> set[Fact]:
+    """Take a customer apart as :func:`facts_wanted` does."""
+    custom = {number: split_custom_field(text)[1] for number, text in _held_custom_fields(held).items()}
+    plain = {name: held.get(name) for name in CUSTOMER_FIELDS if name not in _NESTED}
+    return facts_wanted({**plain, "tags": _held_tags(held), "custom_fields": custom})
+
+
+def _choices(value: str | None) -> str:
+    return "|".join(sorted(part.strip() for part in (value or "").split("|")))
 
 
 def _comparable(name: str, value: Any) -> str:

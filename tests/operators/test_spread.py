@@ -456,6 +456,24 @@ def test_every_row_is_an_entry_when_changes_are_not_asked_for(crm_sandbox, sprea
 
 
 @pytest.mark.parametrize("only_changes", [True, False])
+@pytest.mark.parametrize("kind", ["latency", "drop_after", "drop_before"])
+def test_each_channel_has_an_answer_of_its_own(crm_sandbox, spread, consent, only_changes, kind):
+    customer = spread.add_customer("a@example.fr")
+    spread.consents.add(customer.id, NEWSLETTER, "accepted", "2023-01-01 00:00:00", "manualImport")
+    crm_sandbox.fault(kind, method="POST", after=1, times=1)
+    rows = [answer("accepted", "2024-01-01 00:00:00", channel_id=channel) for channel in (7, 8, 8, 9)]
+    assert consent(rows, only_changes=only_changes) == [
+        "created",
+        "skipped: row 3 is about the same person",
+        "created",
+        "created",
+    ]
+    assert [event.channel_id for event in spread.consents.events] == [None, "7", "8", "9"]
+    old = [answer("refused", "2025-01-01", channel_id=7), answer("accepted", "2024-06-01", channel_id=7)]
+    assert consent(old) == ["created", "skipped: a newer refusal is in SPREAD"]
+
+
+@pytest.mark.parametrize("only_changes", [True, False])
 @pytest.mark.parametrize(("kind", "calls"), [("drop_after", 1), ("drop_before", 2), ("html_after", 1)])
 def test_an_unanswered_call_makes_one_entry(crm_sandbox, spread, consent, only_changes, kind, calls):
     customer = spread.add_customer("a@example.fr")
