@@ -6,11 +6,30 @@ object itself (the context, the trigger), never of a version number.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 if TYPE_CHECKING:
-    from airflow.sdk import BaseHook, BaseOperator, Connection, Context, ObjectStoragePath
-    from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+    from airflow.configuration import conf
+    from airflow.sdk import (
+        BaseHook,
+        BaseOperator,
+        BaseOperatorLink,
+        BaseSensorOperator,
+        Connection,
+        Context,
+        ObjectStoragePath,
+        PokeReturnValue,
+    )
+    from airflow.sdk.exceptions import (
+        AirflowException,
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSkipException,
+    )
+    from airflow.triggers.base import BaseEventTrigger
 else:
     try:
         from airflow.sdk import BaseHook, Connection
@@ -18,23 +37,94 @@ else:
         from airflow.hooks.base import BaseHook
         from airflow.models.connection import Connection
     try:
-        from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+        from airflow.sdk import (
+            BaseOperator,
+            BaseOperatorLink,
+            BaseSensorOperator,
+            Context,
+            ObjectStoragePath,
+            PokeReturnValue,
+        )
     except ImportError:  # before 3.0
         from airflow.io.path import ObjectStoragePath
         from airflow.models.baseoperator import BaseOperator
+        from airflow.models.baseoperatorlink import BaseOperatorLink
+        from airflow.sensors.base import BaseSensorOperator, PokeReturnValue
         from airflow.utils.context import Context
     try:
-        from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+        from airflow.sdk.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSkipException,
+        )
     except ImportError:  # before 3.2
-        from airflow.exceptions import AirflowException, AirflowFailException, AirflowNotFoundException
+        from airflow.exceptions import (
+            AirflowException,
+            AirflowFailException,
+            AirflowNotFoundException,
+            AirflowSkipException,
+        )
+    try:
+        from airflow.sdk.configuration import conf
+    except ImportError:  # before 3.2
+        from airflow.configuration import conf
+    try:
+        from airflow.triggers.base import BaseEventTrigger
+    except ImportError:  # before 3.0
+        BaseEventTrigger = None
+
+T = TypeVar("T")
+
+
+async def with_airflow(function: Callable[[], T]) -> T:
+    """Run, off the event loop of a trigger, what asks Airflow for connections.
+
+    In a thread that is tied to the loop: it is the one way that works from 2.11 on. Airflow 3.0 to 3.3.1 talk to the
+    triggerer on the loop, which a thread of another kind does not find, and their own asynchronous lookup masks
+    secrets with a call that blocks the loop.
+    """
+    from asgiref.sync import sync_to_async
+
+    return await sync_to_async(function)()
+
+
+def stats() -> Any:
+    """Give Airflow's metrics: an object with ``incr`` and ``timing``."""
+    try:
+        from airflow.sdk.observability.stats import Stats
+    except ImportError:  # before 3.2
+        from airflow.stats import Stats
+    return Stats
+
+
+def xcom_value(key: str, ti_key: Any) -> Any:
+    """Read an XCom of a task, from where its links are made: the worker, or the web server of Airflow 2."""
+    try:
+        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:  # before 3.0
+        from airflow.models.xcom import XCom  # type: ignore[no-redef]
+    return XCom.get_value(key=key, ti_key=ti_key)
+
 
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSkipException",
+    "BaseEventTrigger",
     "BaseHook",
     "BaseOperator",
+    "BaseOperatorLink",
+    "BaseSensorOperator",
+    "BaseTrigger",
     "Connection",
     "Context",
     "ObjectStoragePath",
+    "PokeReturnValue",
+    "TriggerEvent",
+    "conf",
+    "stats",
+    "with_airflow",
+    "xcom_value",
 ]

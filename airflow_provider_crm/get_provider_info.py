@@ -21,6 +21,7 @@ _INTEGRATIONS = [
 _MODULES = {
     "hooks": ["spread", "mindbaz", "expertsender"],
     "operators": ["spread", "mindbaz", "expertsender"],
+    "sensors": ["spread", "mindbaz", "expertsender"],
 }
 
 

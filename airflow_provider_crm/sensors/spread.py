@@ -1,0 +1,171 @@
+"""Airflow sensors for SPREAD: parameters and templating; what they ask is in the triggers, where it is asked too."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.schemas.spread import moment_text, number_text
+from airflow_provider_crm.sensors.base import CrmSensor
+from airflow_provider_crm.sensors.parameters import one_of, text_or_none, the_one_given, whole
+from airflow_provider_crm.triggers.spread import BalanceQuestion, ConsentQuestion, CustomerQuestion
+
+STATUSES = ("accepted", "refused", "toBeConfirmed", "unknown")
+
+
+class SpreadConsentSensor(CrmSensor):
+    """Wait until people have answered a consent.
+
+    Returns ``{"consent_id" or "consent_tech_name", "status", "created_after", "count"}``; the count is at least
+    ``min_count``, and not of all answers there are.
+
+    .. seealso:: The vendor's page "API - Customer Consentement" at help.spreadfamily.fr.
+
+    :param consent_id: the consent, by this or by its technical name. (templated)
+    :param consent_tech_name: the consent's technical name, which several consents may share. (templated)
+    :param created_after: from when on answers count: a datetime, or text. With a zone it is converted to the CRM's
+        local time (Europe/Paris), without one it is taken as such. (templated)
+    :param status: only these answers: ``accepted``, ``refused``, ``toBeConfirmed`` or ``unknown``. (templated)
+    :param min_count: how many answers to wait for. (templated)
+    :param spread_conn_id: the connection. (templated)
+
+    See :class:`~airflow_provider_crm.sensors.base.CrmSensor` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (
+        "spread_conn_id",
+        "consent_id",
+        "consent_tech_name",
+        "created_after",
+        "status",
+        "min_count",
+    )
+    conn_id_field = "spread_conn_id"
+
+    def __init__(
+        self,
+        *,
+        created_after: Any,
+        consent_id: str | int | None = None,
+        consent_tech_name: str | None = None,
+        status: str | None = None,
+        min_count: int | str = 1,
+        spread_conn_id: str = SpreadHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.created_after = created_after
+        self.consent_id = consent_id
+        self.consent_tech_name = consent_tech_name
+        self.status = status
+        self.min_count = min_count
+        self.spread_conn_id = spread_conn_id
+
+    def _question(self) -> ConsentQuestion:
+        status = text_or_none(self.status)
+        if status is not None:
+            one_of("status", status, STATUSES)
+        which = the_one_given(consent_id=self.consent_id, consent_tech_name=self.consent_tech_name)
+        return ConsentQuestion(
+            created_after=_moment("created_after", self.created_after),
+            status=status,
+            min_count=whole("min_count", self.min_count, least=1),
+            **which,
+        )
+
+
+class SpreadCustomerSensor(CrmSensor):
+    """Wait until there is a customer.
+
+    Returns ``{"id"}``, SPREAD's id of the customer.
+
+    .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
+
+    :param email: the customer's e-mail, or
+    :param external_id: your own id of the customer. (templated)
+    :param spread_conn_id: the connection. (templated)
+
+    See :class:`~airflow_provider_crm.sensors.base.CrmSensor` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = ("spread_conn_id", "email", "external_id")
+    conn_id_field = "spread_conn_id"
+
+    def __init__(
+        self,
+        *,
+        email: str | None = None,
+        external_id: str | int | None = None,
+        spread_conn_id: str = SpreadHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.email = email
+        self.external_id = external_id
+        self.spread_conn_id = spread_conn_id
+
+    def _question(self) -> CustomerQuestion:
+        return CustomerQuestion(**the_one_given(email=self.email, external_id=self.external_id))
+
+
+class SpreadLoyaltyBalanceSensor(CrmSensor):
+    """Wait until a customer has so many loyalty points.
+
+    Returns ``{"id", "cagnotteAmount"}``: SPREAD's id of the customer and the balance, as text.
+
+    .. seealso:: The vendor's pages "Customers" and "Cagnotte" at help.spreadfamily.fr.
+
+    :param email: the customer's e-mail, or
+    :param customer_id: SPREAD's id of the customer. (templated)
+    :param min_amount: the balance to wait for. (templated)
+    :param spread_conn_id: the connection. (templated)
+
+    See :class:`~airflow_provider_crm.sensors.base.CrmSensor` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = ("spread_conn_id", "email", "customer_id", "min_amount")
+    conn_id_field = "spread_conn_id"
+
+    def __init__(
+        self,
+        *,
+        min_amount: Decimal | int | str,
+        email: str | None = None,
+        customer_id: str | int | None = None,
+        spread_conn_id: str = SpreadHook.default_conn_name,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.min_amount = min_amount
+        self.email = email
+        self.customer_id = customer_id
+        self.spread_conn_id = spread_conn_id
+
+    def _question(self) -> BalanceQuestion:
+        try:
+            min_amount = number_text(self.min_amount)
+        except CrmInputError:
+            raise CrmInputError(f"`min_amount` is a number, not {self.min_amount!r}") from None
+        who = the_one_given(email=self.email, customer_id=self.customer_id)
+        return BalanceQuestion(min_amount=min_amount, **who)
+
+
+def _moment(name: str, value: Any) -> str:
+    """Write a moment as the CRM shows it.
+
+    :raises CrmInputError: it is none.
+    """
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise CrmInputError(
+                f"`{name}` is no time: {value!r}; write YYYY-MM-DD HH:MM:SS, or ISO 8601 with a zone"
+            ) from None
+    if not isinstance(value, dt.date):
+        raise CrmInputError(f"`{name}` is no time but a {type(value).__name__}")
+    return moment_text(value)

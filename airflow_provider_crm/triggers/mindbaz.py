@@ -1,0 +1,28 @@
+"""What sensors ask Mindbaz."""
+
+from __future__ import annotations
+
+from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
+from airflow_provider_crm.schemas.mindbaz import ID, STATUS
+from airflow_provider_crm.triggers.questions import Question, Seen
+
+
+class SubscriberQuestion(Question[MindbazHook], frozen=True, kw_only=True):
+    """Is there a subscriber, in one of these states?
+
+    :param value: e-mail or client id, as ``by`` says.
+    :param statuses: codes of field 7 as texts; none accepts all.
+    """
+
+    hook_class = MindbazHook
+
+    value: str
+    by: By = "Email"
+    statuses: list[str] = []
+
+    def ask(self, hook: MindbazHook) -> Seen:
+        for subscriber in hook.get_subscribers([self.value], by=self.by, field_ids=[ID, STATUS]):
+            status = subscriber["fields"].get(STATUS)
+            if not self.statuses or str(status) in self.statuses:
+                return Seen(True, {"id": subscriber["id"], "status": status})
+        return Seen(False)
