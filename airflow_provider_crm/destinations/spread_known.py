@@ -10,6 +10,7 @@ import logging
 import secrets
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ class KnownCustomers:
         self._lookups = self._vain = self._pages_read = self._customers = 0
         # Without a name it is a temporary file, which goes with the connection.
         self._store = sqlite3.connect("", check_same_thread=False, isolation_level=None)
+        weakref.finalize(self, self._store.close)
         for statement in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",

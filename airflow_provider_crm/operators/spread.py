@@ -107,8 +107,8 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     - ``consent_id`` or ``consent_tech_name``; a name that several consents share cannot be used;
     - ``status``: ``accepted``, ``refused``, or ``unknown``, which the CRM takes only after another answer;
     - ``created_at``: a datetime, or text such as ``2018-06-30 09:10:34``; local time unless it has a zone;
-    - if wanted, ``ip`` and ``channel_id``. The CRM does not show which channel an answer was for: a row with one is sent
-      even if the history has the same answer.
+    - if wanted, ``ip`` and ``channel_id``. The CRM does not show which channel an answer was for: a row with one is
+      sent even if the history has the same answer.
 
     See :class:`~airflow_provider_crm.operators.base.CrmMappedOperator` for the other parameters.
     """
