@@ -51,6 +51,9 @@ class Block(Protocol):
     def without(self, positions: Collection[int]) -> Block:
         """Give the block without the records at these places, counted from 0."""
 
+    def from_record(self, first: int) -> Block:
+        """Give the block from this record on."""
+
 
 class Format(Protocol):
     """A file format."""
@@ -115,6 +118,12 @@ class Bytes:
         lines = [line for place, line in enumerate(self.data.split(b"\n")[:-1]) if place not in positions]
         return Bytes(b"".join(line + b"\n" for line in lines), len(lines))
 
+    def from_record(self, first: int) -> Bytes:
+        start = 0
+        for _ in range(first):
+            start = self.data.index(b"\n", start) + 1
+        return Bytes(self.data[start:], self.rows - first)
+
 
 class Lines:
     """Records of CSV, which may hold line ends."""
@@ -132,6 +141,9 @@ class Lines:
 
     def without(self, positions: Collection[int]) -> Lines:
         return Lines([line for place, line in enumerate(self._lines) if place not in positions])
+
+    def from_record(self, first: int) -> Lines:
+        return Lines(self._lines[first:])
 
 
 class BytesWriter:
@@ -245,6 +257,9 @@ class Table:
 
     def without(self, positions: Collection[int]) -> Table:
         return Table(self.batch.take([place for place in range(self.rows) if place not in positions]))
+
+    def from_record(self, first: int) -> Table:
+        return Table(self.batch.slice(first))
 
 
 class Parquet:

@@ -12,7 +12,7 @@ from typing import Any
 
 from airflow_provider_crm.schemas import mindbaz
 from airflow_provider_crm.schemas.mindbaz import FieldType
-from airflow_provider_crm.schemas.records import Column, Kind, RecordReader, RecordType
+from airflow_provider_crm.schemas.records import Column, Kind, RecordReader, RecordType, check_decimal
 from airflow_provider_crm.schemas.spread_exports import List
 
 _MINDBAZ_KINDS: dict[int, Kind] = {
@@ -41,6 +41,7 @@ _EXPERTSENDER_COLUMNS = (
     Column("currencySymbol", "text", "currency of the amounts"),
     Column("customAttributes", "map", "custom attributes: name to value"),
 )
+_AMOUNTS = tuple(column.name for column in _EXPERTSENDER_COLUMNS if column.kind == "decimal")
 _CONSENTS = Column("consentsData", "map", "consents: id to True, False or AwaitingConfirmation")
 
 
@@ -91,7 +92,7 @@ def customer_type(by: str, consents: Sequence[Mapping[str, Any]] | None) -> Reco
 
 def customer_reader(record_type: RecordType) -> RecordReader:
     """Read customers as :meth:`~airflow_provider_crm.hooks.expertsender.ExpertSenderHook.get_customer` gives them."""
-    return RecordReader(record_type, List("customers"), _nothing_more, _in(dt.UTC))
+    return RecordReader(record_type, List("customers"), _check_amounts, _in(dt.UTC))
 
 
 def customer_row(customer: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:
@@ -121,6 +122,13 @@ def _word(value: Any) -> str | None:
 
 def _nothing_more(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
     """Leave the rows as they are."""
+
+
+def _check_amounts(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+    for row in rows:
+        for name in _AMOUNTS:
+            if (amount := getattr(row, name)) is not None:
+                check_decimal(amount)
 
 
 def _in(zone: dt.tzinfo) -> Any:

@@ -7,13 +7,20 @@ Knows no HTTP and no file. Facts: the vendor's pages "Customers", "API - Custome
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from airflow_provider_crm.schemas.records import Column, RecordReader, Records, RecordType
+from airflow_provider_crm.schemas.records import (
+    Aware,
+    Column,
+    RecordReader,
+    Records,
+    RecordType,
+    check_decimal,
+)
 from airflow_provider_crm.schemas.spread import split_custom_field
 
 CUSTOMERS = RecordType(
@@ -99,20 +106,27 @@ class LocalTimes:
 
     def __init__(self, zone: ZoneInfo) -> None:
         self._zone = zone
-        self._hours: dict[str, tuple[str, str]] = {}
+        self._hours = _Hours(self.aware)
 
-    def zoned(self, text: str | None) -> str | None:
-        """Write ``2018-06-11 13:03:05`` as ``2018-06-11T13:03:05+02:00``.
+    def zoned(self, texts: Iterable[str | None]) -> list[str | None]:
+        """Write each ``2018-06-11 13:03:05`` as ``2018-06-11T13:03:05+02:00``.
 
-        :raises ValueError: no time.
+        :raises ValueError: one is no time.
         """
-        if text is None:
-            return None
-        # The zone's rules are asked once an hour of data: they cost more than all the rest of a row.
-        hour, minute = self._hours.get(text[:13]), text[13:]
-        if hour is None or minute not in _MINUTES:
-            return self._other_form(text)
-        return hour[0] + minute + hour[1]
+        texts = list(texts)
+        hours, minutes = self._hours, _MINUTES
+        try:
+            # The zone's rules are asked once an hour of data: they cost more than all the rest of a row.
+            return [
+                None
+                if text is None
+                else (hour := hours[text[:13]])[0] + minute + hour[1]
+                if (minute := text[13:]) in minutes
+                else self._other_form(text)
+                for text in texts
+            ]
+        except ValueError:
+            return [self._other_form(text) if text else None for text in texts]
 
     def aware(self, value: dt.datetime) -> dt.datetime:
         """Give the moment that a local time stands for; one that has a zone is given back."""
@@ -125,15 +139,24 @@ class LocalTimes:
         if not text or text.startswith("0000-00-00"):
             return None  # MySQL's way to say that there is no date
         try:
-            value = self.aware(dt.datetime.fromisoformat(text))
+            return self.aware(dt.datetime.fromisoformat(text)).isoformat()
         except ValueError:
             raise ValueError("Expected a time as YYYY-MM-DD HH:MM:SS") from None
-        if len(text) == 19 and text[10] == " " and text[13:] in _MINUTES:
-            if len(self._hours) > 100_000:
-                self._hours.clear()
-            written = value.isoformat()
-            self._hours[text[:13]] = (written[:13], written[19:])
-        return value.isoformat()
+
+
+class _Hours(dict[str, tuple[str, str]]):
+    """What stands before and behind the minutes, for ``2018-06-11 13``."""
+
+    def __init__(self, aware: Aware) -> None:
+        super().__init__()
+        self._aware = aware
+
+    def __missing__(self, hour: str) -> tuple[str, str]:
+        written = self._aware(dt.datetime.fromisoformat(f"{hour}:00:00")).isoformat()
+        if len(self) > 100_000:
+            self.clear()
+        known = self[hour] = (written[:13], written[19:])
+        return known
 
 
 def customer_reader(zone: ZoneInfo) -> RecordReader:
@@ -144,13 +167,16 @@ def customer_reader(zone: ZoneInfo) -> RecordReader:
         for row in rows:
             tags = row.tags
             if tags.__class__ is not list:
-                row.tags = [tag for tag in tags.split("|") if tag] if tags else []
+                # One and the same for all who have none: a list each would keep the garbage collector busy.
+                row.tags = [tag for tag in tags.split("|") if tag] if tags else ()
             if row.custom_fields is not None:
                 row.custom_fields = _named_values(row.custom_fields)
+            if row.cagnotteAmount is not None:
+                check_decimal(row.cagnotteAmount)
             if row.lastActionDt is not None:
-                row.lastActionDt = times.zoned(row.lastActionDt)
+                [row.lastActionDt] = times.zoned([row.lastActionDt])
             if row.lastOrderDt is not None:
-                row.lastOrderDt = times.zoned(row.lastOrderDt)
+                [row.lastOrderDt] = times.zoned([row.lastOrderDt])
 
     return RecordReader(CUSTOMERS, List("customers"), finish, times.aware)
 
@@ -163,12 +189,11 @@ def consent_reader(zone: ZoneInfo, asked: str | None) -> RecordReader:
     times = LocalTimes(zone)
 
     def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
-        zoned = times.zoned
         consent_id, tech_name = about["consent_id"], about["consent_tech_name"]
-        for row in rows:
+        for row, time in zip(rows, times.zoned([row.customerConsentCreatedAt for row in rows]), strict=True):
             row.consent_id = consent_id
             row.consent_tech_name = tech_name
-            row.customerConsentCreatedAt = zoned(row.customerConsentCreatedAt)
+            row.customerConsentCreatedAt = time
 
     return RecordReader(CONSENTS, Answers(asked), finish, times.aware)
 
@@ -178,10 +203,13 @@ def loyalty_reader(zone: ZoneInfo) -> RecordReader:
     times = LocalTimes(zone)
 
     def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
-        zoned = times.zoned
-        for row in rows:
-            row.cagnotteLineDate = zoned(row.cagnotteLineDate)
-            row.cagnotteLineValidationDate = zoned(row.cagnotteLineValidationDate)
+        dates = times.zoned([row.cagnotteLineDate for row in rows])
+        validations = times.zoned([row.cagnotteLineValidationDate for row in rows])
+        for row, date, validation in zip(rows, dates, validations, strict=True):
+            row.cagnotteLineDate = date
+            row.cagnotteLineValidationDate = validation
+            if row.amount is not None:
+                check_decimal(row.amount)
 
     return RecordReader(LOYALTY_LINES, List("cagnottes"), finish, times.aware)
 
@@ -194,7 +222,7 @@ class HistoryReader:
 
         def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
             for row in rows:
-                row.customerConsentCreatedAt = times.zoned(row.customerConsentCreatedAt)
+                [row.customerConsentCreatedAt] = times.zoned([row.customerConsentCreatedAt])
 
         self._reader = RecordReader(CONSENTS, Answers(None), finish, times.aware)
 
