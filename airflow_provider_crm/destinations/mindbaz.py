@@ -92,6 +92,8 @@ def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
     try:
         return Fields(field_type(data) for data in hook.list_fields())
     except CrmNotFoundError:
+        if not names_needed and _serves_subscribers(hook):
+            return Fields(())
         raise CrmInputError(
             f"Mindbaz has no list of fields for site {hook.site_id}: check base URL and site id of the connection"
         ) from None
@@ -99,6 +101,15 @@ def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
         if names_needed:
             raise
         return Fields(())
+
+
+def _serves_subscribers(hook: MindbazHook) -> bool:
+    """Tell whether the base URL leads to the subscribers of a site: elsewhere everybody would seem unknown."""
+    try:
+        hook.get_subscribers([0], by="IdSubscriber", field_ids=[ID])
+    except CrmRequestError:
+        return False
+    return True
 
 
 @dataclass(slots=True)

@@ -1,0 +1,46 @@
+"""What an upsert does where the site's list of fields cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import requests_mock
+
+from airflow_provider_crm.destinations.mindbaz import read_fields
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+
+BASE = "http://127.0.0.1:9/api/3"
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> MindbazHook:
+    connection = {
+        "conn_type": "mindbaz",
+        "host": "http://127.0.0.1:9/api",
+        "password": "secret-key",
+        "extra": {"site_id": 3},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", json.dumps(connection))
+    return MindbazHook()
+
+
+def test_ids_do_without_a_list_that_is_not_there(hook: MindbazHook) -> None:
+    with requests_mock.Mocker() as server:
+        server.get(f"{BASE}/fields/list", status_code=404)
+        server.get(f"{BASE}/Subscribers", json={"success": True, "data": None, "error": None})
+        field = read_fields(hook, names_needed=False).find("14")
+    assert field is not None
+    assert field.id == 14
+
+
+@pytest.mark.parametrize("names_needed", [True, False])
+def test_a_wrong_base_url_is_found_before_anybody_seems_unknown(
+    hook: MindbazHook, names_needed: bool
+) -> None:
+    with requests_mock.Mocker() as server:
+        server.get(f"{BASE}/fields/list", status_code=404)
+        server.get(f"{BASE}/Subscribers", status_code=404)
+        with pytest.raises(CrmInputError, match="check base URL"):
+            read_fields(hook, names_needed=names_needed)
