@@ -27,6 +27,8 @@ CALLS_IN_FLIGHT = 32
 RETRY_BUDGET = 5.0
 #: Seconds after which a connection is looked up again: somebody may have changed it.
 LOOKED_UP_FOR = 300.0
+#: Seconds after which a hook that is no longer used has no call in flight.
+CLOSED_AFTER = 300.0
 
 
 @dataclass(slots=True)
@@ -51,7 +53,10 @@ class Hooks:
         try:
             return await asyncio.wrap_future(hook.in_background(function, hook))
         except CrmFailError:
-            self._entries.pop((hook_class, conn_id), None)
+            entry = self._entries.get((hook_class, conn_id))
+            if entry is not None and _result(entry) is hook:
+                del self._entries[hook_class, conn_id]
+                _close_later(hook)
             raise
 
     async def _hook(self, hook_class: type[H], conn_id: str) -> H:
@@ -60,7 +65,7 @@ class Hooks:
         entry = self._entries.get(key)
         if entry is None or entry.loop is not loop or time.monotonic() > entry.until:
             known = _result(entry)
-            task = loop.create_task(with_airflow(lambda: _looked_up(hook_class, conn_id, known)))
+            task = loop.create_task(_renewed(hook_class, conn_id, known))
             entry = self._entries[key] = _Entry(loop, time.monotonic() + LOOKED_UP_FOR, task)
         try:
             # Whoever is cancelled while waiting does not take the hook from the others.
@@ -70,6 +75,25 @@ class Hooks:
                 del self._entries[key]
             raise
         return hook  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Let go of all hooks."""
+        for entry in self._entries.values():
+            if (hook := _result(entry)) is not None:
+                hook.close()
+        self._entries.clear()
+
+
+async def _renewed(hook_class: type[H], conn_id: str, known: H | None) -> H:
+    hook = await with_airflow(lambda: _looked_up(hook_class, conn_id, known))
+    if known is not None and known is not hook:
+        _close_later(known)
+    return hook
+
+
+def _close_later(hook: CrmHook[Any]) -> None:
+    # Its threads would live on for ever; at once would be too early for those who wait for a call.
+    asyncio.get_running_loop().call_later(CLOSED_AFTER, hook.close)
 
 
 def _result(entry: _Entry | None) -> CrmHook[Any] | None:

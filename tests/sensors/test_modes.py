@@ -1,0 +1,53 @@
+"""A sensor in each of its modes, in a real Airflow against the sandbox."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.sandbox.server import Sandbox
+
+pytestmark = pytest.mark.system
+
+NOBODY = '{"success": true, "data": null, "error": null}'
+
+
+@pytest.fixture
+def waiting(crm_sandbox: Sandbox) -> Sandbox:
+    """The customer is there, and the CRMs do not say so at the first look."""
+    crm_sandbox.spread.add_customer("zoe@example.fr")
+    MindbazHook().create_subscribers([{"fields": {1: "zoe@example.fr"}}])
+    ExpertSenderHook().upsert_customers([{"email": "zoe@example.fr"}])
+    crm_sandbox.calls.clear()
+    crm_sandbox.fault(
+        "answer_before", system="spread", path="/customers", status=200, body='{"customers": []}', times=1
+    )
+    crm_sandbox.fault("answer_before", system="expertsender", status=404, body="{}", times=1)
+    crm_sandbox.fault("answer_before", system="mindbaz", status=200, body=NOBODY, times=1)
+    crm_sandbox.fault("error_before", system="spread", path="/customers-consents", status=503)
+    return crm_sandbox
+
+
+def test_three_modes(run_dag: Any, waiting: Sandbox) -> None:
+    env = waiting.environ()
+    # What the connection says holds in the trigger too.
+    spread = {**json.loads(env["AIRFLOW_CONN_SPREAD_DEFAULT"]), "extra": {"max_retries": 0}}
+    env["AIRFLOW_CONN_SPREAD_DEFAULT"] = json.dumps(spread)
+    result = run_dag(Path(__file__).with_name("three_modes.py"), env=env)
+    tasks = {name: (task["state"], task["xcom"]) for name, task in result["tasks"].items()}
+    customer = waiting.spread.by_email("zoe@example.fr")
+    assert customer is not None, result["log"]
+    assert tasks["poke"] == ("success", {"id": customer.id}), result["log"]
+    assert tasks["reschedule"] == ("success", {"by": "email"}), result["log"]
+    assert tasks["deferred"][0] == "success", result["log"]
+    assert set(tasks["deferred"][1]) == {"id", "status"}
+    assert tasks["deferred_in_vain"] == ("failed", None), result["log"]
+    assert waiting.calls.count("spread", "GET", "/customers-consents") == 3
+    assert waiting.calls.count("mindbaz") == 2
+    assert waiting.calls.count("expertsender") == 2
+    assert "zoe@" not in result["log"]
