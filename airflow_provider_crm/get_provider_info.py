@@ -17,10 +17,18 @@ _INTEGRATIONS = [
     ("ExpertSender CDP", "https://help.expertsender.com/ecdp/api", "expertsender"),
 ]
 
-# Folder -> the CRMs that have a module in it.
+# Folder -> its modules for users; each is named after its CRM, and after a kind of work where there are several.
 _MODULES = {
     "hooks": ["spread", "mindbaz", "expertsender"],
-    "operators": ["spread", "mindbaz", "expertsender"],
+    "operators": [
+        "spread",
+        "spread_exports",
+        "spread_loyalty",
+        "mindbaz",
+        "mindbaz_exports",
+        "expertsender",
+        "expertsender_exports",
+    ],
     "sensors": ["spread", "mindbaz", "expertsender"],
 }
 
@@ -46,11 +54,13 @@ def get_provider_info() -> dict[str, Any]:
 
 
 def _modules(folder: str) -> list[dict[str, Any]]:
-    return [
-        {"integration-name": name, "python-modules": [f"airflow_provider_crm.{folder}.{module}"]}
-        for name, _, module in _INTEGRATIONS
-        if module in _MODULES[folder]
-    ]
+    listed = []
+    for name, _, crm in _INTEGRATIONS:
+        own = [module for module in _MODULES[folder] if module.partition("_")[0] == crm]
+        if own:
+            modules = [f"airflow_provider_crm.{folder}.{module}" for module in own]
+            listed.append({"integration-name": name, "python-modules": modules})
+    return listed
 
 
 def _spread() -> dict[str, Any]:

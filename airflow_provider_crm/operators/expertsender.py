@@ -13,9 +13,16 @@ from airflow_provider_crm.destinations.expertsender import (
 )
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.operators.base import CrmDeleteOperator, CrmMappedOperator, one_of
+from airflow_provider_crm.operators.expertsender_exports import ExpertSenderExportCustomersOperator
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.expertsender import KEY_FIELDS, By, CustomerFields, names_a_consent
+
+__all__ = [
+    "ExpertSenderDeleteCustomersOperator",
+    "ExpertSenderExportCustomersOperator",
+    "ExpertSenderUpsertCustomersOperator",
+]
 
 
 class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):

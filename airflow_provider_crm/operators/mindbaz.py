@@ -10,8 +10,15 @@ from airflow_provider_crm.destinations.mindbaz_unsubscribe import UnsubscribeSub
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.operators.base import CrmBulkOperator, CrmMappedOperator, one_of
+from airflow_provider_crm.operators.mindbaz_exports import MindbazExportSubscribersOperator
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
+
+__all__ = [
+    "MindbazExportSubscribersOperator",
+    "MindbazUnsubscribeOperator",
+    "MindbazUpsertSubscribersOperator",
+]
 
 
 class MindbazUpsertSubscribersOperator(CrmMappedOperator):

@@ -12,9 +12,30 @@ from airflow_provider_crm.destinations.spread_emails import UpdateEmails
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.operators.base import CrmBulkOperator, CrmDeleteOperator, CrmMappedOperator, one_of
+from airflow_provider_crm.operators.spread_exports import (
+    SpreadExportConsentsOperator,
+    SpreadExportCustomersOperator,
+    SpreadExportLoyaltyOperator,
+)
+from airflow_provider_crm.operators.spread_loyalty import (
+    SpreadAuditLoyaltyOperator,
+    SpreadCreditLoyaltyOperator,
+)
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.spread_records import customer_field
+
+__all__ = [
+    "SpreadAuditLoyaltyOperator",
+    "SpreadCreateConsentsOperator",
+    "SpreadCreditLoyaltyOperator",
+    "SpreadDeleteCustomersOperator",
+    "SpreadExportConsentsOperator",
+    "SpreadExportCustomersOperator",
+    "SpreadExportLoyaltyOperator",
+    "SpreadUpdateEmailsOperator",
+    "SpreadUpsertCustomersOperator",
+]
 
 
 class SpreadUpsertCustomersOperator(CrmMappedOperator):
