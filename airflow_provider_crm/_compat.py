@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         AirflowSkipException,
     )
     from airflow.triggers.base import BaseEventTrigger
+    from airflow.triggers.shared_stream import SharedStreamProducer
 else:
     try:
         from airflow.sdk import BaseHook, Connection
@@ -72,7 +73,17 @@ else:
     try:
         from airflow.triggers.base import BaseEventTrigger
     except ImportError:  # before 3.0
-        BaseEventTrigger = None
+
+        class BaseEventTrigger(BaseTrigger):
+            def __init__(self, **kwargs):
+                raise AirflowException(
+                    "Event triggers need Airflow 3.0 or later. Schedule the DAG by time, and let a sensor wait"
+                )
+
+    try:
+        from airflow.triggers.shared_stream import SharedStreamProducer
+    except ImportError:  # before 3.3
+        SharedStreamProducer = object
 
 T = TypeVar("T")
 
@@ -122,6 +133,7 @@ __all__ = [
     "Context",
     "ObjectStoragePath",
     "PokeReturnValue",
+    "SharedStreamProducer",
     "TriggerEvent",
     "conf",
     "stats",

@@ -30,6 +30,7 @@ _MODULES = {
         "expertsender_exports",
     ],
     "sensors": ["spread", "mindbaz", "expertsender"],
+    "triggers": ["spread"],
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sensors.base import CrmSensor
-from airflow_provider_crm.sensors.parameters import text_or_none, the_one_given, whole
+from airflow_provider_crm.sensors.parameters import persons_email, text_or_none, the_one_given, whole
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
 
 
@@ -27,7 +27,7 @@ class MindbazSubscriberSensor(CrmSensor):
     See :class:`~airflow_provider_crm.sensors.base.CrmSensor` for the other parameters.
     """
 
-    template_fields: Sequence[str] = ("mindbaz_conn_id", "email", "client_id", "status")
+    template_fields: Sequence[str] = ("mindbaz_conn_id", "person_email", "client_id", "status")
     conn_id_field = "mindbaz_conn_id"
 
     def __init__(
@@ -40,13 +40,13 @@ class MindbazSubscriberSensor(CrmSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.email = email
+        self.person_email = persons_email(email, kwargs)
         self.client_id = client_id
         self.status = status
         self.mindbaz_conn_id = mindbaz_conn_id
 
     def _question(self) -> SubscriberQuestion:
-        who = the_one_given(email=self.email, client_id=self.client_id)
+        who = the_one_given(email=self.person_email, client_id=self.client_id)
         given = self.status
         listed = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
         statuses = [str(whole("status", code, least=0)) for code in listed if text_or_none(code) is not None]

@@ -11,7 +11,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.schemas.spread import moment_text, number_text
 from airflow_provider_crm.sensors.base import CrmSensor
-from airflow_provider_crm.sensors.parameters import one_of, text_or_none, the_one_given, whole
+from airflow_provider_crm.sensors.parameters import one_of, persons_email, text_or_none, the_one_given, whole
 from airflow_provider_crm.triggers.spread import BalanceQuestion, ConsentQuestion, CustomerQuestion
 
 STATUSES = ("accepted", "refused", "toBeConfirmed", "unknown")
@@ -92,7 +92,7 @@ class SpreadCustomerSensor(CrmSensor):
     See :class:`~airflow_provider_crm.sensors.base.CrmSensor` for the other parameters.
     """
 
-    template_fields: Sequence[str] = ("spread_conn_id", "email", "external_id")
+    template_fields: Sequence[str] = ("spread_conn_id", "person_email", "external_id")
     conn_id_field = "spread_conn_id"
 
     def __init__(
@@ -104,12 +104,12 @@ class SpreadCustomerSensor(CrmSensor):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.email = email
+        self.person_email = persons_email(email, kwargs)
         self.external_id = external_id
         self.spread_conn_id = spread_conn_id
 
     def _question(self) -> CustomerQuestion:
-        return CustomerQuestion(**the_one_given(email=self.email, external_id=self.external_id))
+        return CustomerQuestion(**the_one_given(email=self.person_email, external_id=self.external_id))
 
 
 class SpreadLoyaltyBalanceSensor(CrmSensor):
@@ -127,7 +127,7 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
     See :class:`~airflow_provider_crm.sensors.base.CrmSensor` for the other parameters.
     """
 
-    template_fields: Sequence[str] = ("spread_conn_id", "email", "customer_id", "min_amount")
+    template_fields: Sequence[str] = ("spread_conn_id", "person_email", "customer_id", "min_amount")
     conn_id_field = "spread_conn_id"
 
     def __init__(
@@ -141,7 +141,7 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
     ) -> None:
         super().__init__(**kwargs)
         self.min_amount = min_amount
-        self.email = email
+        self.person_email = persons_email(email, kwargs)
         self.customer_id = customer_id
         self.spread_conn_id = spread_conn_id
 
@@ -150,7 +150,7 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
             min_amount = number_text(self.min_amount)
         except CrmInputError:
             raise CrmInputError(f"`min_amount` is a number, not {self.min_amount!r}") from None
-        who = the_one_given(email=self.email, customer_id=self.customer_id)
+        who = the_one_given(email=self.person_email, customer_id=self.customer_id)
         return BalanceQuestion(min_amount=min_amount, **who)
 
 

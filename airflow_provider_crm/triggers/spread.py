@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import islice
+from typing import Any
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
-from airflow_provider_crm.schemas.spread import Row
+from airflow_provider_crm.schemas.spread import ZONE, Row
 from airflow_provider_crm.triggers.questions import Question, Seen
+from airflow_provider_crm.triggers.watch import Change, CrmEventTrigger, Watched
 
 #: Rows of a page where a few are enough.
 FEW = 100
@@ -99,3 +103,161 @@ def _number(text: str) -> Decimal:
         return Decimal(text)
     except InvalidOperation:
         raise CrmUnreadableAnswerError("A customer's `cagnotteAmount` is no number") from None
+
+
+# What is watched
+
+_SECOND = dt.timedelta(seconds=1)
+
+
+class _Answers(Watched[SpreadHook]):
+    """Everyone's answers to one consent, by the local time that the CRM shows, in which it also filters."""
+
+    hook_class = SpreadHook
+
+    def __init__(self, consent_id: str) -> None:
+        self._consent_id = consent_id
+
+    def changes(self, hook: SpreadHook, since: dt.datetime) -> list[Change]:
+        # Whether the bound itself is in or out is not documented.
+        rows = hook.iter_consents(consent_id=self._consent_id, created_after=str(since - _SECOND))
+        return [
+            Change(at, str(row.get("trackId")), row.get("customerConsentStatus"))
+            for row in rows
+            if (at := _time(row.get("customerConsentCreatedAt"))) is not None
+        ]
+
+    def clock(self, moment: dt.datetime) -> dt.datetime:
+        return moment.astimezone(ZONE).replace(tzinfo=None, fold=0)
+
+    def settled(self, newest: dt.datetime) -> dt.datetime:
+        offsets = [newest.replace(tzinfo=ZONE, fold=fold).utcoffset() for fold in (0, 1)]
+        if offsets[0] != offsets[1]:
+            # The hour comes twice: the second time, answers look as old as those of the first.
+            return min(newest.replace(minute=0, second=0), super().settled(newest))
+        return super().settled(newest)
+
+
+class _Customers(Watched[SpreadHook]):
+    """Customers by their last change, which has its zone and is taken as UTC here."""
+
+    hook_class = SpreadHook
+
+    def changes(self, hook: SpreadHook, since: dt.datetime) -> list[Change]:
+        # In which zone the CRM filters is not documented. What a clock in UTC shows is no later than what any clock in
+        # France shows: at worst two hours are read that are known.
+        rows = hook.iter_customers(modified_after=str(since - _SECOND))
+        return [
+            Change(at, str(row.get("id")))
+            for row in rows
+            if (at := _time(row.get("updatedAt") or row.get("createdAt"))) is not None
+        ]
+
+    def clock(self, moment: dt.datetime) -> dt.datetime:
+        return moment.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def _time(text: Any) -> dt.datetime | None:
+    """Read a time to the second; None where the CRM shows none."""
+    try:
+        moment = dt.datetime.fromisoformat(str(text or ""))
+    except ValueError:
+        return None
+    if moment.tzinfo is not None:
+        moment = moment.astimezone(dt.UTC).replace(tzinfo=None)
+    return moment.replace(microsecond=0)
+
+
+class SpreadConsentEventTrigger(CrmEventTrigger):
+    """Fires when people have answered a consent.
+
+    The event is ``{"system", "consent_id", "status", "count", "created_after", "created_before"}``: how many new
+    answers there are, and a window in the CRM's local time that holds them, as the export of consents takes it.
+
+    .. seealso:: The vendor's page "API - Customer Consentement" at help.spreadfamily.fr.
+
+    :param consent_id: the consent.
+    :param status: only these answers: ``accepted``, ``refused``, ``toBeConfirmed`` or ``unknown``.
+    :param poll_interval: seconds between two looks.
+    :param spread_conn_id: the connection.
+    """
+
+    def __init__(
+        self,
+        consent_id: str | int,
+        status: str | None = None,
+        poll_interval: float = 60,
+        spread_conn_id: str = SpreadHook.default_conn_name,
+    ) -> None:
+        super().__init__(conn_id=spread_conn_id, poll_interval=poll_interval)
+        self.consent_id = str(consent_id)
+        self.status = status
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what makes the same trigger again."""
+        return f"{__name__}.{type(self).__name__}", {
+            "consent_id": self.consent_id,
+            "status": self.status,
+            "poll_interval": self.poll_interval,
+            "spread_conn_id": self.conn_id,
+        }
+
+    def _watched(self) -> Watched[SpreadHook]:
+        return _Answers(self.consent_id)
+
+    def _list_key(self) -> tuple[str, ...]:
+        return ("consent", self.consent_id)
+
+    def _own_key(self) -> str:
+        return super()._own_key() + (f".{self.status}" if self.status else "")
+
+    def _payload(self, new: Sequence[Change]) -> dict[str, Any] | None:
+        mine = [change.at for change in new if self.status in (None, change.kind)]
+        if not mine:
+            return None
+        return {
+            "system": "spread",
+            "consent_id": self.consent_id,
+            "status": self.status,
+            "count": len(mine),
+            "created_after": str(min(mine) - _SECOND),
+            "created_before": str(max(mine) + _SECOND),
+        }
+
+
+class SpreadCustomerEventTrigger(CrmEventTrigger):
+    """Fires when customers have been created or modified.
+
+    The event is ``{"system", "count", "modified_after", "modified_before"}``: how many changes there are, and a window
+    in UTC that holds them, as the export of customers takes it.
+
+    .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
+
+    :param poll_interval: seconds between two looks.
+    :param spread_conn_id: the connection.
+    """
+
+    def __init__(self, poll_interval: float = 60, spread_conn_id: str = SpreadHook.default_conn_name) -> None:
+        super().__init__(conn_id=spread_conn_id, poll_interval=poll_interval)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Give what makes the same trigger again."""
+        return f"{__name__}.{type(self).__name__}", {
+            "poll_interval": self.poll_interval,
+            "spread_conn_id": self.conn_id,
+        }
+
+    def _watched(self) -> Watched[SpreadHook]:
+        return _Customers()
+
+    def _list_key(self) -> tuple[str, ...]:
+        return ("customers",)
+
+    def _payload(self, new: Sequence[Change]) -> dict[str, Any] | None:
+        times = [change.at.replace(tzinfo=dt.UTC) for change in new]
+        return {
+            "system": "spread",
+            "count": len(times),
+            "modified_after": (min(times) - _SECOND).isoformat(),
+            "modified_before": (max(times) + _SECOND).isoformat(),
+        }

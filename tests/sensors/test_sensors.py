@@ -229,6 +229,25 @@ def test_expertsender_customer(crm_sandbox: Sandbox) -> None:
 # What is the same everywhere
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda **given: SpreadCustomerSensor(task_id="wait", **given),
+        lambda **given: SpreadLoyaltyBalanceSensor(task_id="wait", min_amount=1, **given),
+        lambda **given: MindbazSubscriberSensor(task_id="wait", **given),
+    ],
+)
+def test_airflow_does_not_write_to_the_person(make: Any) -> None:
+    """Airflow's operators have a parameter `email` too: whom to tell about a failure."""
+    operators = {"email": ["operators@example.com"]}
+    assert not make(email="zoe@example.fr").email
+    sensor = make(email="zoe@example.fr", default_args=operators)
+    assert "zoe@example.fr" in sensor._question().packed()[1].values()
+    assert sensor.email == ["operators@example.com"]
+    with pytest.raises(CrmInputError, match="0 are given"):
+        make(default_args=operators)._question()
+
+
 def test_nothing_names_a_person(crm_sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
     crm_sandbox.spread.add_customer("zoe@example.fr", external_id="C1")
     sensor = SpreadCustomerSensor(task_id="wait", email="zoe@example.fr")
