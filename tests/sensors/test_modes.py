@@ -50,4 +50,4 @@ def test_three_modes(run_dag: Any, waiting: Sandbox) -> None:
     assert waiting.calls.count("spread", "GET", "/customers-consents") == 3
     assert waiting.calls.count("mindbaz") == 2
     assert waiting.calls.count("expertsender") == 2
-    assert "zoe@" not in result["log"]
+    assert "zoe@" not in result["log"], result["log"]
