@@ -12,7 +12,7 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
-WINDOW = 50_000
+WINDOW = 30_000
 
 
 @dataclass(frozen=True, slots=True)
