@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+_NO_PART_OF_AN_ADDRESS = re.compile(r"[\s,;]")
 
 
 def normal_email(value: Any) -> str:
@@ -14,10 +17,6 @@ def normal_email(value: Any) -> str:
     if not email:
         raise ValueError("the e-mail is empty")
     local, at, domain = email.partition("@")
-    if (
-        not (local and at and domain)
-        or "@" in domain
-        or any(sign.isspace() or sign in ",;" for sign in email)
-    ):
+    if not (local and at and domain) or "@" in domain or _NO_PART_OF_AN_ADDRESS.search(email):
         raise ValueError("this is not an e-mail address")
     return email
