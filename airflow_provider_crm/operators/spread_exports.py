@@ -127,6 +127,9 @@ class CrmSpreadExportOperator(CrmExportOperator):
             own = any(getattr(self, name) not in (None, "") for name in self.other_windows)
             if self._covers == Window() and not own and self.window != "all":
                 self._covers = interval_of(context, self._zone) or Window()
+                if self._covers == Window():
+                    # Also what Airflow 3 gives a plain cron schedule, whose runs are moments.
+                    self.log.info("The run has no data interval: exporting without bounds of time")
 
     def _since_watermark(self, context: Context) -> Window:
         if self.raw:
