@@ -333,11 +333,14 @@ class CrmHook(BaseHook, Generic[E]):
 
     def _prepare(self, call: Call, auth: CrmAuth) -> requests.PreparedRequest:
         headers = {"Accept": "application/json", "Content-Type": call.content_type}
-        url = call.url_below(self.settings.base_url)
+        url, _, query = call.url_below(self.settings.base_url).partition("?")
         try:
             request = self._session.prepare_request(
                 requests.Request(call.method, url, headers=headers, data=call.body, auth=auth)
             )
+            if query:
+                # The library would take it apart and encode it anew, which is most of the work for a long one.
+                request.url = f"{request.url}?{query}"
         except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
             pass  # its message quotes the credentials
         else:
