@@ -1,0 +1,115 @@
+"""Exports of known people against the sandbox."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
+from airflow_provider_crm.operators.expertsender_exports import ExpertSenderExportCustomersOperator
+from airflow_provider_crm.operators.mindbaz_exports import MindbazExportSubscribersOperator
+from airflow_provider_crm.sandbox.server import Sandbox
+
+BOTH = pytest.mark.parametrize(
+    "operator",
+    [MindbazExportSubscribersOperator, ExpertSenderExportCustomersOperator],
+    ids=["mindbaz", "ecdp"],
+)
+
+
+@pytest.fixture
+def people(crm_sandbox: Sandbox) -> list[str]:
+    """The e-mails of a hundred people whom all CRMs know."""
+    crm_sandbox.seed(100)
+    return [customer.email for customer in crm_sandbox.spread.customers.values()]
+
+
+def export(operator: Any, path: Path, **parameters: Any) -> dict[str, Any]:
+    summary: dict[str, Any] = operator(task_id="export", path=str(path), **parameters).execute({})
+    return summary
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()]
+
+
+def rows_of(emails: list[str]) -> list[dict[str, str]]:
+    return [{"email": email} for email in emails]
+
+
+@BOTH
+def test_people_come_in_the_order_of_the_source_each_once(
+    people: list[str], tmp_path: Path, operator: Any
+) -> None:
+    asked = [people[5], people[3].upper(), "nobody@example.fr", people[5].title(), people[0]]
+    path, absent = tmp_path / "x.jsonl", tmp_path / "absent.jsonl"
+    summary = export(operator, path, source=rows_of(asked), absent_path=str(absent))
+    assert [row["email"] for row in lines(path)] == [people[5], people[3], people[0]]
+    assert lines(absent) == [{"email": "nobody@example.fr"}]
+    assert (summary["rows"], summary["absent"]) == (3, 1)
+
+
+@BOTH
+def test_a_row_without_a_key_is_rejected(people: list[str], tmp_path: Path, operator: Any) -> None:
+    path, rejects = tmp_path / "x.jsonl", tmp_path / "rejects.jsonl"
+    source = [{"email": people[0]}, {"email": " "}, {"email": people[1]}]
+    with pytest.raises(CrmRejectsError, match="1 of 3"):
+        export(operator, path, source=source, rejects_path=str(rejects))
+    assert not path.exists()
+    assert [line["row"] for line in lines(rejects)] == [2]
+    assert export(operator, path, source=source, max_rejects=1)["rows"] == 2
+
+
+@BOTH
+def test_an_empty_source_gives_an_empty_file(people: list[str], tmp_path: Path, operator: Any) -> None:
+    path = tmp_path / "x.csv"
+    assert export(operator, path, source=[])["rows"] == 0
+    assert path.read_text().startswith(("id,", "email,"))
+
+
+@BOTH
+def test_a_source_without_the_column_is_refused(crm_sandbox: Sandbox, tmp_path: Path, operator: Any) -> None:
+    with pytest.raises(CrmInputError, match="mail"):
+        export(operator, tmp_path / "x.csv", source=[{"mail": "a@example.fr"}])
+    with pytest.raises(CrmInputError, match="`by` is one of"):
+        export(operator, tmp_path / "x.csv", source=[{"name": "Zoé"}], by="name")
+    assert len(crm_sandbox.calls) == 0
+
+
+def test_mindbaz_by_client_id_with_chosen_fields(
+    people: list[str], crm_sandbox: Sandbox, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.jsonl"
+    source = [{"client_id": "C0000003"}, {"client_id": "C0000001"}]
+    export(MindbazExportSubscribersOperator, path, source=source, by="client_id", fields=["7", "email"])
+    rows = lines(path)
+    assert [row["email"] for row in rows] == [people[3], people[1]]
+    assert [set(row) for row in rows] == [{"id", "id_client", "statut", "email"}] * 2
+    assert all(isinstance(row["id"], str) and isinstance(row["statut"], int) for row in rows)
+
+
+def test_mindbaz_refuses_a_field_that_is_not_there(people: list[str], tmp_path: Path) -> None:
+    with pytest.raises(CrmInputError, match="no field"):
+        export(
+            MindbazExportSubscribersOperator, tmp_path / "x.csv", source=rows_of(people), fields=["nothing"]
+        )
+
+
+def test_consents_of_expertsender_as_a_map_or_as_columns(people: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    export(ExpertSenderExportCustomersOperator, path, source=rows_of(people))
+    maps = [row["consentsData"] for row in lines(path)]
+    export(ExpertSenderExportCustomersOperator, path, source=rows_of(people), flatten_consents=True)
+    for given, row in zip(maps, lines(path), strict=True):
+        assert "consentsData" not in row
+        flat = {name.removeprefix("consent_"): row[name] for name in row if name.startswith("consent_")}
+        assert {name: value for name, value in flat.items() if value is not None} == given
+
+
+def test_expertsender_is_asked_side_by_side(people: list[str], crm_sandbox: Sandbox, tmp_path: Path) -> None:
+    crm_sandbox.fault("latency", system="expertsender", ms=20)
+    export(ExpertSenderExportCustomersOperator, tmp_path / "x.jsonl", source=rows_of(people))
+    assert crm_sandbox.calls.max_in_flight["expertsender"] == 4
