@@ -8,97 +8,139 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from airflow_provider_crm.bulk.ledger import Credit, LoyaltyLedger
+from airflow_provider_crm.bulk.ledger import LoyaltyLedger
+from airflow_provider_crm.bulk.ledger_baselines import LineSet
+from airflow_provider_crm.bulk.ledger_tables import Credit
+from airflow_provider_crm.destinations.spread_lines import CustomerLines, Line, Pages, line_id
 from airflow_provider_crm.hooks.spread import SpreadHook
 
 log = logging.getLogger(__name__)
 
 #: Seconds after which lines that were added meanwhile are read too.
 REFRESH_EVERY = 60.0
+#: Pages of a refresh that look for known lines, where new ones come first.
+MOST_NEW_PAGES = 20
+#: Calls for one customer that take as long as one full page.
+CALLS_A_PAGE = 10
+#: Full pages of the whole account that are read at most: two million lines, 16 MB of memory.
+MOST_PAGES = 400
 
 
 class Baselines:
     """Takes baselines and keeps them in the ledger.
 
-    :param most_calls: calls that reading customer by customer would take; reading all lines may cost as many.
+    :param hook: through which lines are read.
+    :param ledger: keeps them.
+    :param most_calls: calls that reading customer by customer would take.
     """
 
     def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger, *, most_calls: int) -> None:
         self._hook = hook
         self._ledger = ledger
-        self._most_calls = max(most_calls, 1)
+        self._most_pages = min(max(most_calls // CALLS_A_PAGE, 3), MOST_PAGES)
         self._lock = threading.Lock()
-        self._bulk: _AllLines | None = None
+        self._all: _AllLines | None = None
         self._tried = False
+        #: Reads lines of customers, as the look for a credit in doubt does too.
+        self.lines = CustomerLines(hook, self._pages_of_all)
 
-    def name(self, credits_: Sequence[Credit], find_customer: Callable[[str], str | None]) -> str:
-        """Give the baseline for credits that are about to be sent for the first time.
+    def name(
+        self, credits_: Sequence[Credit], find_customers: Callable[[Sequence[Credit]], list[str]]
+    ) -> str:
+        """Give the baseline for credits that are about to be sent.
 
-        :param find_customer: gives the customer's id for a credit's key, where only the e-mail is known.
+        :param find_customers: gives the ids of the credits' customers, as far as there are any.
         :return: its name in the ledger.
         """
         with self._lock:
             if not self._tried:
-                self._bulk = _AllLines.read(self._hook, self._ledger, self._most_calls)
+                self._all = _AllLines.read(self._hook, self._ledger, self._most_pages)
                 self._tried = True
-            if self._bulk is not None:
-                return self._bulk.fresh()
-        return self._of_customers(credits_, find_customer)
+            if self._all is not None:
+                return self._all.fresh()
+        return self.of_lines(self.lines.of(find_customers(credits_)).values())
 
-    def _of_customers(self, credits_: Sequence[Credit], find_customer: Callable[[str], str | None]) -> str:
-        def lines(credit: Credit) -> list[str]:
-            customer = credit.customer_id or find_customer(credit.key)
-            if customer is None:
-                return []
-            return [
-                str(line["cagnotteLineId"]) for line in self._hook.iter_loyalty_lines(customer_id=customer)
-            ]
+    def of_lines(self, lines: Iterable[Sequence[Line]]) -> str:
+        """Keep lines that were just read as a baseline of their own."""
+        return self._ledger.baselines.save(LineSet(map(line_id, some) for some in lines))
 
-        found = self._hook.side_by_side(lines, credits_)
-        return self._ledger.save_baseline(line for some in found for line in some)
+    def _pages_of_all(self) -> int | None:
+        return None if self._all is None else self._all.pages
+
+
+class _TooManyError(Exception):
+    """There are more lines than may be read."""
 
 
 class _AllLines:
-    """All lines of the account, and those that were added since, as long as new ones come last."""
+    """All lines of the account, and those that were added since."""
 
-    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger, ids: list[str]) -> None:
+    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger) -> None:
         self._hook = hook
         self._ledger = ledger
-        self._count = len(ids)
-        self._last = ids[-1] if ids else None
-        self._name = ledger.save_baseline(ids)
+        self._list = Pages(hook)
+        self._count = 0
+        self._last = ""
+        self._name = ""
         self._read_at = time.monotonic()
+        #: Calls that it takes to read all of them.
+        self.pages = 1
 
     @classmethod
-    def read(cls, hook: SpreadHook, ledger: LoyaltyLedger, most_calls: int) -> _AllLines | None:
+    def read(cls, hook: SpreadHook, ledger: LoyaltyLedger, most_pages: int) -> _AllLines | None:
         """Read all lines; None when there are too many of them."""
-        ids: list[str] = []
-        for calls, page in enumerate(hook.loyalty_pages(), start=1):
-            if calls > most_calls:
-                log.info(
-                    "There are too many loyalty lines to read them all: reading them customer by customer"
-                )
-                return None
-            ids += (str(line["cagnotteLineId"]) for line in page)
-        return cls(hook, ledger, ids)
+        lines = cls(hook, ledger)
+        try:
+            lines._name = ledger.baselines.save(LineSet(lines._ids(most_pages)))
+        except _TooManyError:
+            log.info("There are too many loyalty lines to read them all: reading them customer by customer")
+            return None
+        return lines
+
+    def _ids(self, most_pages: int) -> Iterator[list[str]]:
+        for page in self._list.read():
+            # Whether there are too many is better asked than found out by reading them.
+            if self.pages == 1 and self._hook.loyalty_page(most_pages * len(page), 1):
+                raise _TooManyError
+            self.pages += 1
+            ids = list(map(line_id, page))
+            self._count += len(ids)
+            self._last = ids[-1]
+            yield ids
 
     def fresh(self) -> str:
         """Give the baseline, with what was added since it was read."""
         if time.monotonic() - self._read_at >= REFRESH_EVERY:
             self._read_at = time.monotonic()
-            self._add_new()
+            new = self._added_last()
+            if new is None:
+                new = self._added_first()
+            if new:
+                self._name = self._ledger.baselines.save(LineSet([new]), parent=self._name)
         return self._name
 
-    def _add_new(self) -> None:
+    def _added_last(self) -> list[str] | None:
+        """Give the ids that follow the last known one; None where that is not in its place any more."""
         start = max(self._count - 1, 0)
-        new = [str(line["cagnotteLineId"]) for page in self._hook.loyalty_pages(start=start) for line in page]
-        if self._last is not None:
+        new = [line_id(line) for page in self._list.read(start=start) for line in page]
+        if self._last:
             if not new or new[0] != self._last:
-                return  # lines are not added at the end here, or some were removed
+                return None
             new = new[1:]
         if new:
-            self._name = self._ledger.save_baseline(new, parent=self._name)
             self._count += len(new)
             self._last = new[-1]
+        return new
+
+    def _added_first(self) -> list[str]:
+        """Give the ids before the first known one, in a list that begins with the newest."""
+        new: list[str] = []
+        for number, page in enumerate(self._list.read(), start=1):
+            ids = list(map(line_id, page))
+            unknown = [one for one in ids if not self._ledger.baselines.holds(self._name, one)]
+            new += unknown
+            if len(unknown) < len(ids) or number == MOST_NEW_PAGES:
+                break
+        return new

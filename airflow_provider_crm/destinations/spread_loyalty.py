@@ -1,86 +1,62 @@
 """How SPREAD takes credits exactly once: nothing is sent that the ledger does not know of, and nothing in doubt is
 sent again before the CRM's lines were read.
 
-Knows what a cagnotte line can tell; the ledger's states and transactions are :mod:`airflow_provider_crm.bulk.ledger`'s.
+Knows the order of these steps; the ledger's states and transactions are :mod:`airflow_provider_crm.bulk.ledger`'s.
 """
 
 from __future__ import annotations
 
 import logging
+import threading
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from decimal import Decimal, InvalidOperation
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_crm.bulk.ledger import (
-    Credit,
-    Entry,
-    LaneTakenError,
-    LineTakenError,
-    LoyaltyLedger,
-    Standing,
-    State,
-    hash_email,
-)
+from airflow_provider_crm.bulk.ledger import ClaimLostError, LaneTakenError, LineTakenError, LoyaltyLedger
+from airflow_provider_crm.bulk.ledger_tables import Entry, Standing, State
 from airflow_provider_crm.bulk.outcomes import AGAIN, Again, Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.destinations.spread_baseline import Baselines
+from airflow_provider_crm.destinations.spread_credits import CreditReader, CreditRecord, Way
+from airflow_provider_crm.destinations.spread_doubts import Doubts
+from airflow_provider_crm.destinations.spread_lines import Line, line_amount, line_id
+from airflow_provider_crm.destinations.spread_people import emails_of
 from airflow_provider_crm.exceptions import (
     CrmError,
     CrmOutcomeUnknownError,
+    CrmRedirectError,
     CrmRequestError,
     CrmTransientError,
 )
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.schemas.people import normal_email
 
 log = logging.getLogger(__name__)
 
 #: Rows that are claimed and looked up together.
-BATCH = 200
-#: What the vendor's amounts show at most.
-MOST_DECIMALS = 2
-MOST_DIGITS = 12
-LONGEST_KEY = 255
+BATCH = 500
 #: Seconds between two looks at a credit that another run holds; and how long a run waits for one.
 POLL_EVERY = 1.0
 WAIT_FOR_OTHERS = 150.0
+#: Earlier keys that a dry run remembers.
+REMEMBERED = 50_000
 
-Line = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class CreditFields:
-    """Which columns hold what."""
-
-    key: str = "credit_key"
-    email: str = "email"
-    customer_id: str = "customer_id"
-    amount: str = "amount"
+CreditItem = Item[CreditRecord]
+Plan = Outcome | Step[CreditRecord]
 
 
-@dataclass(slots=True)
-class CreditRecord:
-    """A row in the ledger's terms.
-
-    :param email: in clear, for the call only.
-    :param send_id: name the customer by id, since the CRM did not know the e-mail as it was written.
-    """
-
-    credit: Credit
-    email: str | None
-    send_id: bool = False
-    waiting_since: float | None = None
+class _BlockedError(Exception):
+    """Another credit of the same customer and amount is on its way or in doubt; nothing was sent."""
 
 
 class CreditLoyalty:
     """Credits each row once.
 
-    :param settle_seconds: after a request ended, how long its line may take to be seen.
-    :param allow_debit: accept negative amounts.
-    :param secret: the key of the e-mails' hashes.
-    :param person_of: tells under which id an e-mail of this source is known, for a source that names people both ways.
+    :param hook: through which calls are made.
+    :param ledger: what may be sent, and what became of it.
+    :param baselines: which lines were there before.
+    :param doubts: looks for what may have been sent.
+    :param reader: reads the rows.
     """
 
     batch_size = BATCH
@@ -90,279 +66,279 @@ class CreditLoyalty:
         hook: SpreadHook,
         ledger: LoyaltyLedger,
         baselines: Baselines,
-        fields: CreditFields,
-        *,
-        settle_seconds: float,
-        allow_debit: bool,
-        secret: str,
-        person_of: Callable[[str], str | None],
+        doubts: Doubts,
+        reader: CreditReader,
     ) -> None:
         self._hook = hook
         self._ledger = ledger
         self._baselines = baselines
-        self._fields = fields
-        self._settle = settle_seconds
-        self._allow_debit = allow_debit
-        self._secret = secret
-        self._person_of = person_of
+        self._doubts = doubts
+        self._reader = reader
 
     # Rows
 
     def key(self, data: Mapping[str, Any]) -> RowKey:
-        text = str(_value(data, self._fields.key)).strip()
-        if not text:
-            raise ValueError(f"{self._fields.key}: a credit needs a reference of its own")
-        if len(text) > LONGEST_KEY:
-            raise ValueError(f"{self._fields.key}: at most {LONGEST_KEY} characters")
+        text = self._reader.key(data)
         try:
-            lane = self._credit(text, data).lane
+            lanes: tuple[str, ...] = (f"credit:{self._reader.record(data).credit.lane}",)
         except ValueError:
-            lane = ""  # said when the row is checked
+            lanes = ()  # said when the row is checked
         # A second row of one key is no newer version of the first, and is told apart in the ledger.
-        return RowKey(text, merges=False, apart=(f"credit:{lane}", f"key:{text}"))
+        return RowKey(text, merges=False, apart=(*lanes, f"key:{text}"))
 
     def record(self, data: Mapping[str, Any]) -> CreditRecord:
-        email = _value(data, self._fields.email)
-        credit = self._credit(str(_value(data, self._fields.key)).strip(), data)
-        return CreditRecord(credit, normal_email(email) if email != "" else None)
-
-    def _credit(self, key: str, data: Mapping[str, Any]) -> Credit:
-        amount = parse_amount(data.get(self._fields.amount), allow_debit=self._allow_debit)
-        customer_id = str(_value(data, self._fields.customer_id)).strip() or None
-        email = _value(data, self._fields.email)
-        if email == "" and customer_id is None:
-            raise ValueError(f"{self._fields.email} or {self._fields.customer_id} is required")
-        if email == "":
-            return Credit(key, amount, customer_id)
-        address = normal_email(email)
-        return Credit(key, amount, customer_id or self._person_of(address), hash_email(address, self._secret))
+        return self._reader.record(data)
 
     # Planning: claim, and find out what is in doubt
 
-    def plan(self, items: Sequence[Item[CreditRecord]]) -> list[Outcome | Step[CreditRecord]]:
-        plans: dict[int, Outcome | Step[CreditRecord]] = {}
+    def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
+        plans: dict[int, Plan] = {}
         first = {item.record.credit.key: item for item in reversed(items)}
-        for item in items:
-            if first[item.record.credit.key] is not item:
-                plans[id(item)] = self._wait(item)  # for the row before it with this key
-        asked = list(first.values())
-        doubts: list[tuple[Item[CreditRecord], Entry]] = []
-        for item, entry in self._claim(asked):
-            if entry.standing is Standing.DOUBT:
-                doubts.append((item, entry))
-            else:
-                plans[id(item)] = self._plan_one(item, entry)
-        plans.update(self._plan_doubts(doubts))
-        return [plans[id(item)] for item in items]
+        claimed = self._claim(list(first.values()))
+        self._learn_emails(claimed)
+        doubts = [(item, entry) for item, entry in claimed if entry.standing is Standing.DOUBT]
+        resolved = self._resolve(doubts)
+        for item, entry in claimed:
+            plans[id(item)] = self._plan_one(item, resolved.get(entry.id, entry))
+        # The others wait for the row before them with their key.
+        return [plans.get(id(item)) or self._wait(item) for item in items]
 
-    def _claim(self, items: Sequence[Item[CreditRecord]]) -> list[tuple[Item[CreditRecord], Entry]]:
+    def _claim(self, items: Sequence[CreditItem]) -> list[tuple[CreditItem, Entry]]:
         entries = self._ledger.claim([item.record.credit for item in items])
         unclear = [item for item, entry in zip(items, entries, strict=True) if entry.standing is Standing.WHO]
-        if not unclear:
-            return list(zip(items, entries, strict=True))
-        self._hook.side_by_side(self._learn_who, unclear)
-        again = self._ledger.claim([item.record.credit for item in unclear])
-        by_key = {entry.credit.key: entry for entry in (*entries, *again)}
-        return [(item, by_key[item.record.credit.key]) for item in items]
+        if unclear:
+            self._hook.side_by_side(self._learn_who, unclear)
+            again = self._ledger.claim([item.record.credit for item in unclear])
+            by_key = {entry.credit.key: entry for entry in (*entries, *again)}
+            entries = [by_key[item.record.credit.key] for item in items]
+        return list(zip(items, entries, strict=True))
 
-    def _learn_who(self, item: Item[CreditRecord]) -> None:
+    def _learn_who(self, item: CreditItem) -> None:
         """Find the customer's id and e-mail, so that a credit can be compared with one that names them otherwise."""
         record = item.record
-        customer = (
-            self._hook.find_customer(email=record.email)
-            if record.email
-            else self._hook.get_customer(record.credit.customer_id or "")
-        )
-        if customer is None:
+        if record.credit.customer_id is None:
+            customer = self._find(record)
+            if customer is not None:
+                record.credit = replace(record.credit, customer_id=str(customer["id"]))
             return
-        email = str(customer.get("email") or "").strip().lower()
-        record.credit = replace(
-            record.credit,
-            customer_id=record.credit.customer_id or str(customer["id"]),
-            customer_hash=record.credit.customer_hash or (hash_email(email, self._secret) if email else None),
-        )
+        customer = self._hook.get_customer(record.credit.customer_id)
+        self._know(record, str(customer.get("email") or "").strip() if customer else "")
 
-    def _plan_one(self, item: Item[CreditRecord], entry: Entry) -> Outcome | Step[CreditRecord]:
+    def _learn_emails(self, claimed: Sequence[tuple[CreditItem, Entry]]) -> None:
+        """Find the e-mails of customers named by id: other rows, or other runs, may name the same ones by e-mail."""
+        unknown = [
+            item
+            for item, entry in claimed
+            if entry.standing in (Standing.FREE, Standing.DOUBT) and not item.record.known
+        ]
+        if unknown:
+            emails = emails_of(
+                self._hook, dict.fromkeys(item.record.credit.customer_id or "" for item in unknown)
+            )
+            for item in unknown:
+                self._know(item.record, emails.get(item.record.credit.customer_id or "", ""))
+
+    def _know(self, record: CreditRecord, email: str) -> None:
+        record.known = True
+        record.other_ways = [Way(email=email)] if email else []
+        if email:
+            record.email = email
+            record.credit = replace(record.credit, customer_hash=self._reader.hash(email))
+
+    def _find(self, record: CreditRecord) -> Mapping[str, Any] | None:
+        """Find the customer of an e-mail, once; and how else to name her."""
+        customer = self._hook.find_customer(email=record.email)
+        if customer is not None:
+            spelled = str(customer.get("email") or "").strip()
+            ways = [Way(email=spelled), Way(customer_id=str(customer["id"]))]
+            record.other_ways = [way for way in ways if way != record.way]
+        return customer
+
+    def _plan_one(self, item: CreditItem, entry: Entry) -> Plan:
         match entry.standing:
+            case Standing.CREDITED if entry.state is State.CREDITED and entry.doubted:
+                return Outcome(Ending.CREATED, crm_id=entry.line_id, amount=item.record.credit.amount)
             case Standing.CREDITED:
                 return Outcome(Ending.UNCHANGED, "credited before", entry.line_id)
             case Standing.OTHER | Standing.WHO:
                 verb = "credited" if entry.state is State.CREDITED else "sent"
                 return rejected(
                     "validate",
-                    f"this key was {verb} with {entry.credit.amount:f} points to "
+                    f"this key was {verb} with {entry.credit.amount:f} points for "
                     f"customer {entry.credit.customer_id or '(named by e-mail)'}",
                 )
             case Standing.BUSY:
-                return self._wait(item)
+                return self._wait_for_others(item)
+            case Standing.DOUBT:
+                return rejected(
+                    "crm",
+                    "SPREAD knows no customer with this e-mail any more, and an earlier call may have credited it",
+                )
         return self._plan_send(item, entry)
 
-    def _plan_send(self, item: Item[CreditRecord], entry: Entry) -> Outcome | Step[CreditRecord]:
-        """Send what is not in the CRM; try a customer by id whose e-mail it did not know as it was written."""
+    def _plan_send(self, item: CreditItem, entry: Entry) -> Plan:
+        """Send what is not in the CRM; name the customer otherwise when SPREAD did not know her."""
         record = item.record
-        if not item.refusal:
-            return self._send_step(item, entry)
-        if record.email and not record.send_id:
-            customer = self._hook.find_customer(email=record.email)
-            if customer is not None:
-                record.send_id = True
-                item.refusal = ""  # it was about the e-mail
-                entry = self._ledger.know_customer(entry, str(customer["id"]))
-                return self._send_step(item, entry)
-        self._ledger.refuse(entry, item.refusal)
-        return rejected("crm", item.refusal)
+        if item.refusal:
+            if record.other_ways is None:
+                self._find(record)
+            if not record.other_ways:
+                self._ledger.refuse(entry, item.refusal)
+                return rejected("crm", item.refusal)
+            record.way = record.other_ways.pop(0)
+            item.refusal = ""  # it was about the other way
+        amount = record.credit.amount
+        if self._doubts.keeps_decimals is False and amount != amount.to_integral_value():
+            reason = "amount: SPREAD keeps whole points only: it has rounded another credit"
+            self._ledger.refuse(entry, reason)
+            return rejected("validate", reason)
+        # The ledger's row may have been written before the e-mail of this id was known.
+        entry = replace(entry, credit=replace(entry.credit, customer_hash=record.credit.customer_hash))
+        return Step(item, Outcome(Ending.CREATED, amount=amount), entry)
 
-    def _send_step(self, item: Item[CreditRecord], entry: Entry) -> Step[CreditRecord]:
-        item.record.waiting_since = None
-        return Step(item, Outcome(Ending.CREATED, amount=item.record.credit.amount), entry)
+    def _wait_for_others(self, item: CreditItem) -> Step[CreditRecord]:
+        record = item.record
+        now = time.monotonic()
+        record.waiting_since = record.waiting_since or now
+        if now - record.waiting_since > WAIT_FOR_OTHERS:
+            raise CrmTransientError(
+                "Another run holds a credit of this source for too long; a later try may pass"
+            )
+        return self._wait(item)
 
-    def _wait(self, item: Item[CreditRecord]) -> Step[CreditRecord]:
+    @staticmethod
+    def _wait(item: CreditItem) -> Step[CreditRecord]:
         return Step(item, Outcome(Ending.UNCHANGED))
 
     # Doubt
 
-    def _plan_doubts(
-        self, doubts: Sequence[tuple[Item[CreditRecord], Entry]]
-    ) -> dict[int, Outcome | Step[CreditRecord]]:
-        plans: dict[int, Outcome | Step[CreditRecord]] = {}
-        known = self._hook.side_by_side(self._with_customer, doubts)
-        open_: list[tuple[Item[CreditRecord], Entry]] = []
-        for (item, _), entry in zip(doubts, known, strict=True):
-            if entry.credit.customer_id is None:
-                reason = item.refusal or "SPREAD knows no customer with this e-mail"
-                self._ledger.refuse(entry, reason)
-                plans[id(item)] = rejected("crm", reason)
-            else:
-                open_.append((item, entry))
-        found = self.reconcile([entry for _, entry in open_])
-        for item, entry in open_:
-            line = found[entry.id]
-            if line is not None:
-                plans[id(item)] = Outcome(Ending.CREATED, crm_id=line, amount=item.record.credit.amount)
-            else:
-                plans[id(item)] = self._plan_send(item, entry)
-        return plans
+    def _resolve(self, doubts: Sequence[tuple[CreditItem, Entry]]) -> dict[int, Entry]:
+        """Find out what became of credits in doubt.
 
-    def _with_customer(self, doubt: tuple[Item[CreditRecord], Entry]) -> Entry:
-        item, entry = doubt
-        if entry.credit.customer_id is not None:
-            return entry
-        customer_id = item.record.credit.customer_id
-        if customer_id is None and item.record.email:
-            customer = self._hook.find_customer(email=item.record.email)
-            customer_id = None if customer is None else str(customer["id"])
-        return entry if customer_id is None else self._ledger.know_customer(entry, customer_id)
-
-    def reconcile(self, entries: Sequence[Entry]) -> dict[int, str | None]:
-        """Look for the lines of credits in doubt, and note those that are found as credited.
-
-        :param entries: in doubt, claimed for this run, their customers' ids known.
-        :return: by entry, its line; None when it certainly was not applied: its line is not there, and it has had
-            the time to be seen.
+        :return: by id; one stays in doubt when nobody can tell any more whose it was.
         """
-        found = self._look(entries)
-        missing = [entry for entry in entries if found[entry.id] is None]
-        if missing:
-            # One wait for all of them.
-            youngest = min(self._ledger.age(entry) for entry in missing)
-            if youngest < self._settle:
-                self._hook.pause(self._settle - youngest)
-                found |= self._look(missing)
-        return found
+        if not doubts:
+            return {}
+        entries: dict[int, Entry] = {}
+        look: list[Entry] = []
+        for entry, (item, _) in zip(
+            self._hook.side_by_side(self._with_customer, doubts), doubts, strict=True
+        ):
+            if entry.credit.customer_id is not None:
+                look.append(entry)
+            elif item.refusal:
+                # SPREAD has said itself that it knows no such customer.
+                entries[entry.id] = replace(entry, standing=Standing.FREE)
+            else:
+                entries[entry.id] = entry
+        entries.update(self._doubts.resolve(look) if look else {})
+        return entries
 
-    def _look(self, entries: Sequence[Entry]) -> dict[int, str | None]:
-        by_customer: dict[str, list[Entry]] = defaultdict(list)
-        for entry in entries:
-            by_customer[entry.credit.customer_id or ""].append(entry)
-        customers = list(by_customer)
-        lines = self._hook.side_by_side(self._lines_of, customers)
-        found: dict[int, str | None] = {}
-        for customer, held in zip(customers, lines, strict=True):
-            for entry in by_customer[customer]:
-                found[entry.id] = self._match(entry, held)
-        return found
-
-    def _lines_of(self, customer_id: str) -> list[Line]:
-        return list(self._hook.iter_loyalty_lines(customer_id=customer_id))
-
-    def _match(self, entry: Entry, lines: Iterable[Line]) -> str | None:
-        """Find the line of a credit among its customer's: of its amount, no campaign's, no purchase's, not there before
-        it was first sent, and no other credit's."""
-        before = self._ledger.baseline(entry.baseline)
-        candidates = [
-            str(line["cagnotteLineId"])
-            for line in lines
-            if is_credit_line(line)
-            and str(line.get("customerId")) == entry.credit.customer_id
-            and line_amount(line) == entry.credit.amount
-            and str(line["cagnotteLineId"]) not in before
-        ]
-        taken = self._ledger.lines_taken(candidates)
-        for line_id in candidates:
-            if line_id not in taken:
-                try:
-                    self._ledger.finish(entry, line_id, entry.credit.customer_id)
-                except LineTakenError:
-                    continue  # another run has just found it
-                return line_id
-        return None
+    def _with_customer(self, doubt: tuple[CreditItem, Entry]) -> Entry:
+        """Find the id of a credit's customer, once."""
+        item, entry = doubt
+        record = item.record
+        if entry.credit.customer_id is None:
+            customer_id = record.credit.customer_id
+            if customer_id is None:
+                customer = self._find(record)
+                customer_id = None if customer is None else str(customer["id"])
+            if customer_id is not None:
+                entry = self._ledger.know_customer(entry, customer_id)
+        return entry
 
     # Sending
 
     def apply(self, steps: Sequence[Step[CreditRecord]]) -> list[Outcome | Again | None]:
-        answers: dict[int, Outcome | Again] = {}
         chosen: dict[str, Step[CreditRecord]] = {}
         for step in steps:
-            if step.payload is None:
-                self._check_patience(step.item.record)
-            elif step.payload.lane not in chosen:
-                chosen[step.payload.lane] = step
-        todo = list(chosen.values())
-        if todo:
-            before = self._baselines.name([step.payload.credit for step in todo], self._customer_of(todo))
-            results = self._hook.side_by_side(lambda step: self._send(step, before), todo)
-            for step, result in zip(todo, results, strict=True):
-                if isinstance(result, BaseException):
-                    continue
-                answers[id(step)] = result
-            self._raise_first(results, progress=any(isinstance(result, Outcome) for result in results))
-        else:
+            if step.payload is not None:
+                chosen.setdefault(step.payload.credit.lane, step)
+        todo = self._with_baseline(list(chosen.values()))
+        stop = threading.Event()
+        results = self._hook.side_by_side(lambda step: self._send(step, stop), todo)
+        answers: dict[int, Outcome | Again] = {
+            id(step.item): result
+            for step, result in zip(todo, results, strict=True)
+            if isinstance(result, Outcome)
+        }
+        blocked = [
+            step for step, result in zip(todo, results, strict=True) if isinstance(result, _BlockedError)
+        ]
+        progress = self._clear_the_way(blocked) or bool(answers)
+        self._raise_first([result for result in results if isinstance(result, CrmError)], progress=progress)
+        if not progress:
             self._hook.pause(POLL_EVERY)
-        return [answers.get(id(step), AGAIN) for step in steps]
+        return [answers.get(id(step.item), AGAIN) for step in steps]
+
+    def _with_baseline(self, steps: Sequence[Step[CreditRecord]]) -> list[Step[CreditRecord]]:
+        """Take note of the lines that are there before anything is sent."""
+        without = [step for step in steps if step.payload.baseline is None]
+        if not without:
+            return list(steps)
+        by_key = {step.payload.credit.key: step.item.record for step in without}
+        name = self._baselines.name(
+            [step.payload.credit for step in without],
+            lambda credits_: self._ids([by_key[credit.key] for credit in credits_]),
+        )
+        return [
+            replace(step, payload=replace(step.payload, baseline=step.payload.baseline or name))
+            for step in steps
+        ]
+
+    def _ids(self, records: Sequence[CreditRecord]) -> list[str]:
+        def id_of(record: CreditRecord) -> str | None:
+            if record.credit.customer_id is not None:
+                return record.credit.customer_id
+            customer = self._find(record)
+            return None if customer is None else str(customer["id"])
+
+        return [one for one in self._hook.side_by_side(id_of, records) if one is not None]
 
     @staticmethod
-    def _raise_first(results: Sequence[Outcome | Again | CrmError], *, progress: bool) -> None:
-        errors = [result for result in results if isinstance(result, CrmError)]
+    def _raise_first(errors: Sequence[CrmError], *, progress: bool) -> None:
         for error in errors:
             if not isinstance(error, CrmOutcomeUnknownError):
                 raise error
         if errors and not progress:
             raise errors[0]
 
-    def _send(self, step: Step[CreditRecord], baseline: str | None) -> Outcome | Again | CrmError:
-        """Send one credit; what goes wrong is returned, so that those side by side with it are not left alone."""
+    def _send(
+        self, step: Step[CreditRecord], stop: threading.Event
+    ) -> Outcome | Again | CrmError | _BlockedError:
+        """Send one credit; what goes wrong is returned, so that those side by side with it come to their end."""
+        if stop.is_set():
+            return AGAIN
         try:
-            return self._send_one(step, baseline)
+            return self._send_one(step)
         except LaneTakenError:
-            return self._clear_the_way(step)
+            return _BlockedError()
+        except ClaimLostError as error:
+            log.warning("%s", error)
+            return AGAIN
         except CrmError as error:
+            if not isinstance(error, CrmOutcomeUnknownError):
+                stop.set()
             return error
 
-    def _send_one(self, step: Step[CreditRecord], baseline: str | None) -> Outcome | Again:
-        record = step.item.record
-        entry = self._ledger.start(step.payload, baseline)
-        by_id = record.send_id or not record.email
+    def _send_one(self, step: Step[CreditRecord]) -> Outcome | Again:
+        way = step.item.record.way
+        entry = self._ledger.start(step.payload, step.payload.baseline)
+        step.item.record.waiting_since = None
+
+        def still_mine() -> None:
+            nonlocal entry
+            entry = self._ledger.confirm(entry)
+
         try:
             answer = self._hook.credit_loyalty(
-                amount=entry.credit.amount,
-                email=None if by_id else record.email,
-                customer_id=entry.credit.customer_id if by_id else None,
+                amount=entry.credit.amount, email=way.email, customer_id=way.customer_id, before=still_mine
             )
-        except CrmOutcomeUnknownError:
-            self._ledger.doubt(entry)
-            raise
         except CrmRequestError as error:
             return self._refused(step.item, entry, error)
+        except (CrmOutcomeUnknownError, CrmRedirectError):
+            self._ledger.doubt(entry)
+            raise
         except CrmError:
             self._ledger.unsend(entry)  # it did not reach the CRM, or was refused for being too many
             raise
@@ -371,125 +347,116 @@ class CreditLoyalty:
             raise
         return self._credited(step, entry, answer)
 
-    def _refused(self, item: Item[CreditRecord], entry: Entry, error: CrmRequestError) -> Outcome | Again:
+    def _refused(self, item: CreditItem, entry: Entry, error: CrmRequestError) -> Outcome | Again:
         outcome = item.refuse(error.reason)
         if error.status is None or error.status < 400:
             # Words of failure in an answer that says success: what it did has to be seen.
             self._ledger.doubt(entry)
             return AGAIN
         entry = self._ledger.unsend(entry)
-        if outcome is None:
+        if outcome is None or entry.state is not State.CLAIMED:
             return AGAIN
         self._ledger.refuse(entry, error.reason)
         return outcome
 
-    def _credited(self, step: Step[CreditRecord], entry: Entry, answer: Mapping[str, Line]) -> Outcome:
+    def _credited(
+        self, step: Step[CreditRecord], entry: Entry, answer: Mapping[str, Line]
+    ) -> Outcome | Again:
         line = answer["cagnotte"]
-        line_id = str(line["cagnotteLineId"])
+        one = line_id(line)
+        if not one:
+            self._ledger.doubt(entry)
+            return AGAIN
         customer_id = str(answer["customer"].get("id") or line.get("customerId") or "") or None
-        if line_amount(line) != entry.credit.amount:
-            log.warning("SPREAD noted another amount than was sent for line %s", line_id)
         try:
-            self._ledger.finish(entry, line_id, customer_id)
+            self._ledger.finish(entry, one, customer_id)
         except LineTakenError:
-            other = self._ledger.give_back(line_id)
-            self._ledger.finish(entry, line_id, customer_id)
-            if other is not None:
-                self.reconcile([other])
-        return replace(step.then, crm_id=line_id)
+            self._take_line(entry, one, customer_id)
+        return replace(step.then, crm_id=one, amount=self._noted_amount(entry, line))
 
-    def _clear_the_way(self, step: Step[CreditRecord]) -> Again | CrmError:
-        """Settle another run's credit of the same customer and amount that was left in doubt."""
-        try:
-            entry = self._ledger.in_the_way(step.payload)
-            if entry is None or entry.standing is Standing.BUSY:
-                self._check_patience(step.item.record)
-                self._hook.pause(POLL_EVERY)
-                return AGAIN
-            entry = self._with_customer((step.item, entry))
-            if entry.credit.customer_id is None or self.reconcile([entry])[entry.id] is None:
-                self._ledger.set_free(entry)
-        except CrmError as error:
-            return error
-        return AGAIN
+    def _noted_amount(self, entry: Entry, line: Line) -> Any:
+        """Tell what SPREAD has added, and take note of how it treats decimals."""
+        sent, noted = entry.credit.amount, line_amount(line)
+        if sent != sent.to_integral_value():
+            self._doubts.keeps_decimals = noted == sent
+        if noted is None or noted == sent:
+            return sent
+        log.warning("SPREAD noted %s points in place of %s as line %s", noted, sent, line_id(line))
+        return noted
 
-    def _customer_of(self, steps: Sequence[Step[CreditRecord]]) -> Callable[[str], str | None]:
-        emails = {step.payload.credit.key: step.item.record.email for step in steps}
-
-        def find(key: str) -> str | None:
-            email = emails[key]
-            customer = self._hook.find_customer(email=email) if email else None
-            return None if customer is None else str(customer["id"])
-
-        return find
-
-    @staticmethod
-    def _check_patience(record: CreditRecord) -> None:
-        now = time.monotonic()
-        record.waiting_since = record.waiting_since or now
-        if now - record.waiting_since > WAIT_FOR_OTHERS:
-            raise CrmTransientError(
-                "Another run holds a credit of this source for too long; a later try may pass"
+    def _take_line(self, entry: Entry, one: str, customer_id: str | None) -> None:
+        """Correct the ledger: another credit, which was in doubt, was taken for applied because of this line."""
+        other = self._ledger.take_line(entry, one, customer_id)
+        if other is None:
+            return
+        found = self._doubts.resolve([other])[other.id] if other.credit.customer_id else other
+        if found.standing is not Standing.CREDITED:
+            log.error(
+                "The credit %s was taken for applied and is not, since line %s belongs to %s: run its source again",
+                other.credit.key,
+                one,
+                entry.credit.key,
             )
+
+    def _clear_the_way(self, blocked: Sequence[Step[CreditRecord]]) -> bool:
+        """Settle other runs' credits of the same customers and amounts that were left in doubt.
+
+        :return: whether there were any; otherwise they are on their way, and have to be waited for.
+        """
+        found = [(step, self._ledger.in_the_way(step.payload)) for step in blocked]
+        doubts = [
+            (step.item, entry)
+            for step, entry in found
+            if entry is not None and entry.standing is Standing.DOUBT
+        ]
+        settled = {entry.id for _, entry in doubts}
+        try:
+            for entry in self._resolve(doubts).values():
+                if entry.standing is Standing.FREE:
+                    self._ledger.set_free(entry)
+                elif entry.standing is Standing.DOUBT:
+                    settled.discard(entry.id)  # its customer is not to be found any more
+        except ClaimLostError as error:
+            log.warning("%s", error)
+        finally:
+            for _, entry in doubts:
+                self._ledger.hand_back(entry)
+        cleared = False
+        for step, holder in found:
+            if holder is None or holder.id in settled:
+                cleared = True
+            else:
+                self._wait_for_others(step.item)
+        return cleared
 
 
 class ExpectedCredits(CreditLoyalty):
-    """Says what would be credited: reads the ledger, claims nothing and calls nothing."""
+    """Says what would be credited: reads the ledger, claims nothing and calls nothing that writes."""
 
-    def plan(self, items: Sequence[Item[CreditRecord]]) -> list[Outcome | Step[CreditRecord]]:
-        plans: list[Outcome | Step[CreditRecord]] = []
-        seen: dict[str, Credit] = {}
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self._seen: OrderedDict[str, CreditRecord] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
         entries = self._ledger.peek([item.record.credit for item in items])
-        for item, entry in zip(items, entries, strict=True):
-            credit = item.record.credit
-            if entry is not None and entry.standing in (Standing.CREDITED, Standing.OTHER):
-                plans.append(self._plan_one(item, entry))
-            elif credit == seen.setdefault(credit.key, credit) and seen[credit.key] is not credit:
-                plans.append(Outcome(Ending.UNCHANGED, "credited by an earlier row"))
-            else:
-                plans.append(Outcome(Ending.CREATED, amount=credit.amount))
-        return plans
+        return [self._expect(item, entry) for item, entry in zip(items, entries, strict=True)]
 
-
-def parse_amount(value: Any, *, allow_debit: bool) -> Decimal:
-    """Read an amount of points.
-
-    :raises ValueError: no number, zero, negative without ``allow_debit``, or finer than the CRM keeps.
-    """
-    if isinstance(value, bool) or value is None:
-        raise ValueError("amount: a number is required")
-    try:
-        amount = Decimal(str(value).strip())
-    except InvalidOperation:
-        raise ValueError("amount: a number such as 5 or 12.50 is required") from None
-    if not amount.is_finite():
-        raise ValueError("amount: a finite number is required")
-    if amount == 0:
-        raise ValueError("amount: zero credits nothing")
-    if amount < 0 and not allow_debit:
-        raise ValueError("amount: negative; see `allow_debit`")
-    amount = amount.normalize()
-    exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -MOST_DECIMALS:
-        raise ValueError(f"amount: at most {MOST_DECIMALS} decimals")
-    if amount.adjusted() >= MOST_DIGITS:
-        raise ValueError(f"amount: at most {MOST_DIGITS} digits")
-    return amount
-
-
-def is_credit_line(line: Line) -> bool:
-    """Tell whether a line can come from a credit by API: no campaign's, and no voucher's."""
-    return not line.get("campaignId") and not line.get("code")
-
-
-def line_amount(line: Line) -> Decimal | None:
-    """Read a line's amount; None when it is no number."""
-    try:
-        return Decimal(str(line.get("amount")))
-    except InvalidOperation:
-        return None
-
-
-def _value(data: Mapping[str, Any], column: str) -> Any:
-    value = data.get(column)
-    return "" if value is None else value
+    def _expect(self, item: CreditItem, entry: Entry | None) -> Plan:
+        record = item.record
+        with self._lock:
+            earlier = self._seen.setdefault(record.credit.key, record)
+            if len(self._seen) > REMEMBERED:
+                self._seen.popitem(last=False)
+        if entry is not None and entry.standing is Standing.WHO:
+            self._learn_who(item)
+            entry = self._ledger.peek([record.credit])[0]
+        if entry is not None and entry.standing in (Standing.CREDITED, Standing.OTHER, Standing.WHO):
+            return self._plan_one(item, entry)
+        if earlier is record:
+            return Outcome(Ending.CREATED, amount=record.credit.amount)
+        if earlier.credit.amount == record.credit.amount and earlier.way == record.way:
+            return Outcome(Ending.UNCHANGED, "credited by an earlier row")
+        return rejected(
+            "validate", f"this key was credited with {earlier.credit.amount:f} points by an earlier row"
+        )

@@ -1,58 +1,37 @@
-"""Who the rows of a source are: by id, by e-mail, or some by one and some by the other. Knows SPREAD's customers only.
+"""Who SPREAD's customers are: by id, by e-mail, or some rows by one and some by the other. Knows no ledger.
 
-Where both occur, the ids' e-mails are read beforehand, in bulk, so that one person is one person.
+Credits of one person must be known to be one person's however the rows name her, so that ids are looked up in bulk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection
 
+from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.sources import Row, Source
 
 
-class People:
-    """The people of one source.
-
-    :param rows_by_id: rows that name the customer by id.
-    :param rows_by_email: rows that name the customer by e-mail only.
-    :param ids: ids by e-mail, of those named by id; empty when nobody is named by e-mail only.
-    """
-
-    def __init__(self, rows_by_id: int, rows_by_email: int, ids: dict[str, str]) -> None:
-        #: Calls that it would take to look every row's customer up one by one.
-        self.calls = rows_by_id + 2 * rows_by_email
-        self._ids = ids
-
-    @classmethod
-    def of(cls, hook: SpreadHook, source: Source, *, email_column: str, id_column: str) -> People:
-        """Read a source once to see how its rows name people."""
-        by_id = by_email = 0
-        for row in source:
-            if isinstance(row, Row):
-                if _text(row, id_column):
-                    by_id += 1
-                else:
-                    by_email += 1
-        ids: dict[str, str] = {}
-        if by_id and by_email:
-            named = dict.fromkeys(_ids(source, id_column))
-            for customer in hook.iter_customers(ids=named):
-                if email := str(customer.get("email") or "").strip().lower():
-                    ids[email] = str(customer["id"])
-        return cls(by_id, by_email, ids)
-
-    def id_of(self, email: str) -> str | None:
-        """Give the id under which other rows of the source name this e-mail's customer."""
-        return self._ids.get(email)
-
-
-def _ids(source: Source, id_column: str) -> Iterator[str]:
+def calls_for(source: Source, id_column: str) -> int:
+    """Tell how many calls it would take to look every row's customer and lines up one by one."""
+    calls = 0
     for row in source:
-        if isinstance(row, Row) and (text := _text(row, id_column)):
-            yield text
+        if isinstance(row, Row):
+            value = row.data.get(id_column)
+            calls += 2 if value is None or not str(value).strip() else 1
+    return calls
 
 
-def _text(row: Row, column: str) -> str:
-    value = row.data.get(column)
-    return "" if value is None else str(value).strip()
+def emails_of(hook: SpreadHook, ids: Collection[str]) -> dict[str, str]:
+    """Give customers' e-mails, as SPREAD spells them, by id; without those who have none.
+
+    :param ids: SPREAD's ids.
+    """
+    try:
+        customers = list(hook.iter_customers(ids=ids))
+    except CrmUnreadableAnswerError:
+        # The server ignores the list of ids.
+        customers = [one for one in hook.side_by_side(hook.get_customer, ids) if one is not None]
+    wanted = set(ids)
+    found = {str(one.get("id")): str(one.get("email") or "").strip() for one in customers}
+    return {one: email for one, email in found.items() if email and one in wanted}

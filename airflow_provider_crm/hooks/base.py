@@ -68,6 +68,8 @@ class Call:
     :param content_type: of the body.
     :param repeatable: whether sending it twice leaves the CRM as sending it once does.
     :param url: the whole URL when it is not below the base URL.
+    :param before: called each time in the very moment before the call leaves, after all waiting; what it raises
+        keeps the call from leaving.
     """
 
     method: str
@@ -79,6 +81,7 @@ class Call:
     repeatable: bool = True
     url: str | None = None
     auth: CrmAuth | None = None
+    before: Callable[[], object] | None = None
 
     @property
     def name(self) -> str:
@@ -368,6 +371,8 @@ class CrmHook(BaseHook, Generic[E]):
     def _send(self, call: Call, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
         timeouts = (min(CONNECT_TIMEOUT, self.settings.extras.timeout), self.settings.extras.timeout)
         with self._shared.throttle.slot(patience=self.retry_budget), no_urls_in_logs():
+            if call.before is not None:
+                call.before()
             self.counters.sent()
             try:
                 response = self._session.send(

@@ -346,17 +346,17 @@ class SpreadHook(CrmHook[SpreadExtras]):
         sizes = _sizes(page_size, documented="maxResult")
         return iterate(self._pages("/cagnottes", query, sizes, _read_lines))
 
-    def loyalty_pages(self, *, start: int = 0) -> Iterator[Sequence[Row]]:
-        """Read the movements of all loyalty pots, page by page.
+    def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Any) -> list[Row]:
+        """Read one page of the movements of the loyalty pots.
 
         :param start: how many lines to leave out at the beginning.
+        :param size: lines at most, up to 5000.
+        :param filters: as for :meth:`iter_loyalty_lines`.
         """
-        sizes = _sizes(MAX_PAGE, documented="maxResult")
-
-        def fetch(offset: int) -> list[Row]:
-            return self.request(self._page("/cagnottes", [], start + offset, sizes), _read_lines)
-
-        return offset_pages(fetch, call="GET /cagnottes")
+        sizes = _sizes(size, documented="maxResult")
+        return self.request(
+            self._page("/cagnottes", query_of(filters, LOYALTY_FILTERS), start, sizes), _read_lines
+        )
 
     def credit_loyalty(
         self,
@@ -364,6 +364,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         amount: Decimal | int | str,
         email: str | None = None,
         customer_id: str | int | None = None,
+        before: Callable[[], object] | None = None,
     ) -> dict[str, Row]:
         """Add points to a customer's loyalty pot.
 
@@ -373,11 +374,14 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param amount: sent as it is, without rounding.
         :param email: exactly one of this and ``customer_id`` is required.
         :param customer_id: SPREAD's id.
+        :param before: called each time in the very moment before the credit leaves; what it raises keeps it here.
         :return: ``{"customer": {"id", "cagnotteAmount"}, "cagnotte": the line}``, amounts as text.
         :raises CrmOutcomeUnknownError: the points may have been added; :meth:`iter_loyalty_lines` can tell.
         """
         body = encode_json(wire_credit(amount=amount, email=email, customer_id=customer_id))
-        return self.request(Call("POST", "/cagnottes", body=body, repeatable=False), _read_credit)
+        return self.request(
+            Call("POST", "/cagnottes", body=body, repeatable=False, before=before), _read_credit
+        )
 
     # What the calls share
 

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm._compat import BaseOperator
-from airflow_provider_crm.bulk.ledger import LoyaltyLedger, Origin, State, account_of
+from airflow_provider_crm.bulk.ledger import LoyaltyLedger
+from airflow_provider_crm.bulk.ledger_tables import Origin, State, account_of
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.destinations.spread_baseline import Baselines
-from airflow_provider_crm.destinations.spread_loyalty import (
-    CreditFields,
-    CreditLoyalty,
-    ExpectedCredits,
+from airflow_provider_crm.destinations.spread_credits import CreditFields, CreditReader
+from airflow_provider_crm.destinations.spread_doubts import Doubts
+from airflow_provider_crm.destinations.spread_lines import (
+    CustomerLines,
+    Pages,
     is_credit_line,
+    line_amount,
+    line_id,
 )
-from airflow_provider_crm.destinations.spread_people import People
+from airflow_provider_crm.destinations.spread_loyalty import CreditLoyalty, ExpectedCredits
+from airflow_provider_crm.destinations.spread_people import calls_for
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
+from airflow_provider_crm.hooks.base import CONNECT_TIMEOUT
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.operators.base import CrmBulkOperator
 from airflow_provider_crm.rows.journal import Journal
@@ -47,7 +53,10 @@ def open_ledger(hook: SpreadHook, ledger_conn_id: str, origin: Origin) -> Iterat
     settings = hook.settings
     try:
         with LoyaltyLedger(
-            engine, account=account_of(settings.base_url, settings.login), origin=origin
+            engine,
+            account=account_of(settings.base_url, settings.login),
+            origin=origin,
+            longest_call=CONNECT_TIMEOUT + settings.extras.timeout,
         ) as ledger:
             yield ledger
     finally:
@@ -134,18 +143,14 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
     def _destination(self, hook: SpreadHook, source: Source) -> CreditLoyalty | ExpectedCredits:
         fields = CreditFields(self.key_field, self.email_field, self.customer_id_field, self.amount_field)
         self._check_columns(source, fields)
-        people = People.of(hook, source, email_column=fields.email, id_column=fields.customer_id)
         assert self._ledger is not None
-        make = ExpectedCredits if self.only_plan else CreditLoyalty
-        return make(
+        baselines = Baselines(hook, self._ledger, most_calls=calls_for(source, fields.customer_id))
+        return (ExpectedCredits if self.only_plan else CreditLoyalty)(
             hook,
             self._ledger,
-            Baselines(hook, self._ledger, most_calls=people.calls),
-            fields,
-            settle_seconds=float(self.settle_seconds),
-            allow_debit=self.allow_debit,
-            secret=hook.settings.password,
-            person_of=people.id_of,
+            baselines,
+            Doubts(hook, self._ledger, baselines, settle_seconds=float(self.settle_seconds)),
+            CreditReader(fields, secret=hook.settings.password, allow_debit=self.allow_debit),
         )
 
     @staticmethod
@@ -224,7 +229,8 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare.
 
-        :return: ``credits``, ``lines``, ``credits_without_line``, ``lines_without_credit``.
+        :return: ``credits``, ``lines``, ``credits_without_line``, ``credits_with_another_amount``,
+            ``credits_in_doubt``, ``lines_without_credit``.
         :raises CrmFailError: a credit of the ledger has no line in the CRM.
         """
         after, before = _moment(self.created_after), _moment(self.created_before)
@@ -236,64 +242,79 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
                 str(row["line_id"]): row
                 for row in ledger.history(states=[State.CREDITED], since=after, until=before)
             }
-            known = {str(row["line_id"]) for row in ledger.history(states=[State.CREDITED])}
+            in_doubt = sum(1 for _ in ledger.history(states=[State.SENDING, State.UNKNOWN]))
             lines = self._lines(hook, after, before)
-        without_line = [row for line_id, row in credits_.items() if line_id not in lines]
-        without_credit = [line for line_id, line in lines.items() if line_id not in known and line["counts"]]
-        self._write(without_line, without_credit)
+            missing = [row for line, row in credits_.items() if line not in lines]
+            lines |= self._lines_of_customers(hook, missing)
+            inside = [one for one, line in lines.items() if line["counts"]]
+            known = credits_.keys() | ledger.lines_taken([one for one in inside if one not in credits_])
+        found = {
+            "credit without line": [row for line, row in credits_.items() if line not in lines],
+            "credit with another amount": [
+                row
+                for line, row in credits_.items()
+                if line in lines and line_amount(lines[line]) != row["amount"]
+            ],
+            "line without credit": [lines[one] for one in inside if one not in known],
+        }
+        self._write(found)
+        without_line, another_amount, without_credit = map(len, found.values())
         result = {
             "credits": len(credits_),
-            "lines": sum(1 for line in lines.values() if line["counts"]),
-            "credits_without_line": len(without_line),
-            "lines_without_credit": len(without_credit),
+            "lines": len(inside),
+            "credits_without_line": without_line,
+            "credits_with_another_amount": another_amount,
+            "credits_in_doubt": in_doubt,
+            "lines_without_credit": without_credit,
         }
         self.log.info("Audit: %s", result)
         if without_line:
             where = (
                 f", listed in {self.report_path}" if self.report_path else "; set `report_path` to list them"
             )
-            raise CrmFailError(f"{len(without_line)} credits of the ledger have no line in SPREAD{where}")
+            raise CrmFailError(f"{without_line} credits of the ledger have no line in SPREAD{where}")
         return result
 
     def _lines(self, hook: SpreadHook, after: datetime | None, before: datetime | None) -> dict[str, Any]:
         """Read the lines of the window and of a margin around it, since the two clocks need not agree."""
         margin = timedelta(hours=self.margin_hours)
         lines: dict[str, Any] = {}
-        for line in hook.iter_loyalty_lines(
+        pages = Pages(hook).read(
             created_after=after and after - margin, created_before=before and before + margin
-        ):
-            if is_credit_line(line):
-                moment = _moment(str(line.get("cagnotteLineDate") or "") or None)
-                inside = (after is None or moment is None or moment >= after) and (
-                    before is None or moment is None or moment < before
-                )
-                lines[str(line["cagnotteLineId"])] = {**line, "counts": inside}
+        )
+        for page in pages:
+            for line in page:
+                if is_credit_line(line):
+                    moment = _moment(str(line.get("cagnotteLineDate") or "") or None)
+                    inside = (after is None or moment is None or moment >= after) and (
+                        before is None or moment is None or moment < before
+                    )
+                    lines[line_id(line)] = {**line, "counts": inside}
         return lines
 
-    def _write(self, without_line: Sequence[Any], without_credit: Sequence[Any]) -> None:
+    @staticmethod
+    def _lines_of_customers(hook: SpreadHook, rows: Sequence[Any]) -> dict[str, Any]:
+        """Look once more for lines that were not among those of the window: the CRM's clock may be days away."""
+        customers = dict.fromkeys(str(row["customer_id"]) for row in rows if row["customer_id"])
+        found = CustomerLines(hook, lambda: None).of(customers)
+        return {line_id(line): {**line, "counts": False} for lines in found.values() for line in lines}
+
+    def _write(self, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         if not self.report_path:
             return
         journal = Journal(self.report_path)
         journal.open()
-        for row in without_line:
-            journal.append(
-                {
-                    "problem": "credit without line",
-                    "credit_key": row["credit_key"],
-                    "customer_id": row["customer_id"],
-                    "amount": str(row["amount"]),
-                    "line_id": row["line_id"],
-                }
-            )
-        for line in without_credit:
-            journal.append(
-                {
-                    "problem": "line without credit",
-                    "customer_id": line.get("customerId"),
-                    "amount": line.get("amount"),
-                    "line_id": line.get("cagnotteLineId"),
-                }
-            )
+        for problem, rows in found.items():
+            for row in rows:
+                journal.append(
+                    {
+                        "problem": problem,
+                        "credit_key": row.get("credit_key"),
+                        "customer_id": row.get("customer_id", row.get("customerId")),
+                        "amount": str(row.get("amount")),
+                        "line_id": row.get("line_id", row.get("cagnotteLineId")),
+                    }
+                )
         journal.close()
 
 

@@ -1,0 +1,163 @@
+"""How the ledger's database is written: one transaction at a time and whole, by the clock that all workers share.
+
+Knows SQLAlchemy and the differences between databases; knows nothing of credits.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from airflow_provider_crm.exceptions import CrmTransientError, redact
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Work = Callable[[Connection, float], T]
+"""Something to be done within a transaction; gets the database's time, in seconds since 1970."""
+
+#: How often a transaction is begun again that the database gave up in favour of another.
+MOST_CONFLICTS = 10
+#: The codes for that: deadlock and serialization failure of PostgreSQL, deadlock and lock timeout of MySQL.
+_CONFLICTS = ("40P01", "40001", 1213, 1205)
+
+_CLOCKS = {
+    "sqlite": "select (julianday('now') - 2440587.5) * 86400.0",
+    "postgresql": "select extract(epoch from clock_timestamp())",
+    # In UTC: the hour that comes twice when summer ends would set a local clock back.
+    "mysql": "select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) / 1000000.0",
+}
+_CLOCKS["mariadb"] = _CLOCKS["mysql"]
+
+
+class LedgerError(CrmTransientError):
+    """The ledger cannot be reached or written: nothing more is sent."""
+
+
+class _StaleConnectionError(SQLAlchemyError):
+    """A connection that was kept open is not any more."""
+
+
+class Database:
+    """A database that takes transactions from any thread.
+
+    :param engine: any database that SQLAlchemy knows; SQLite serves one machine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        clock = _CLOCKS.get(engine.dialect.name)
+        self._clock = None if clock is None else sa.text(clock)
+        if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "connect", _prepare_sqlite):
+            sa.event.listen(engine, "connect", _prepare_sqlite)
+            sa.event.listen(engine, "begin", _begin_sqlite)
+
+    def create(self, metadata: sa.MetaData) -> None:
+        """Make the tables that are missing.
+
+        :raises LedgerError: the database cannot be used.
+        """
+        with said_plainly():
+            for _ in range(MOST_CONFLICTS):
+                try:
+                    metadata.create_all(self._engine)
+                except SQLAlchemyError as error:
+                    problem = error  # another worker may be making them at the same time
+                    time.sleep(random.uniform(0.0, 0.05))
+                else:
+                    return
+            # Never as itself: two workers that make one table may break its database's own uniqueness.
+            raise SQLAlchemyError(str(getattr(problem, "orig", problem)))
+
+    def write(self, work: Work[T]) -> T:
+        """Do something in one transaction.
+
+        :param work: called again when the database gave the transaction up in favour of another.
+        :return: what it gave.
+        :raises IntegrityError: it broke a unique constraint; nothing was changed.
+        :raises LedgerError: the database cannot be used; what was to be changed may be changed or not.
+        """
+        with said_plainly():
+            for _ in range(MOST_CONFLICTS - 1):
+                try:
+                    return self._write_once(work)
+                except _StaleConnectionError:
+                    continue
+                except DBAPIError as error:
+                    if not _is_conflict(error):
+                        raise
+                time.sleep(random.uniform(0.0, 0.02))
+            return self._write_once(work)
+
+    def _write_once(self, work: Work[T]) -> T:
+        with self._engine.connect() as connection, connection.begin():
+            try:
+                now = self._now(connection)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                # It waited in the pool for so long that the server closed it; nothing was done yet.
+                raise _StaleConnectionError(str(error.orig)) from error
+            return work(connection, now)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Open a connection that only reads, and keeps nobody from writing meanwhile."""
+        with said_plainly(), self._engine.connect() as connection:
+            reader = connection.execution_options(crm_ledger_reads=True)
+            with reader.begin():
+                yield reader
+
+    def now(self) -> float:
+        """Give the database's time, in seconds since 1970."""
+        return self.write(lambda connection, now: now)
+
+    def _now(self, connection: Connection) -> float:
+        return time.time() if self._clock is None else float(connection.execute(self._clock).scalar_one())
+
+
+def _is_conflict(error: DBAPIError) -> bool:
+    if isinstance(error, IntegrityError):
+        return False
+    cause: Any = error.orig
+    code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    first = cause.args[0] if getattr(cause, "args", ()) else None
+    return code in _CONFLICTS or (isinstance(first, int) and first in _CONFLICTS)
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    """Let SQLite commit to the disk, and let readers read meanwhile."""
+    connection.isolation_level = None  # the driver would begin transactions too late
+    cursor = connection.cursor()
+    for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Take the write lock when a transaction begins: one that begins by reading could not get it any more."""
+    reads = connection.get_execution_options().get("crm_ledger_reads")
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Turn a database's error into ours, without its parameters."""
+    try:
+        yield
+    except IntegrityError:
+        raise
+    except SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        problem = f"{type(cause).__name__}: {redact(cause, limit=200)}"
+    else:
+        return
+    raise LedgerError(f"The loyalty ledger cannot be used ({problem}). No credit is sent without it")

@@ -1,0 +1,148 @@
+"""SPREAD's loyalty lines, read so that none is overlooked: of all customers, or of some.
+
+Knows what a line can tell; knows no ledger and no credit.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from decimal import Decimal, InvalidOperation
+from typing import Any, Self
+
+from airflow_provider_crm.hooks.paging import OverlappingPages
+from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
+
+Line = Mapping[str, Any]
+
+
+def line_id(line: Line) -> str:
+    """Give a line's id; empty when it has none."""
+    value = line.get("cagnotteLineId")
+    return "" if value is None else str(value)
+
+
+def line_amount(line: Line) -> Decimal | None:
+    """Read a line's amount; None when it is no number."""
+    try:
+        return Decimal(str(line.get("amount")))
+    except InvalidOperation:
+        return None
+
+
+def is_credit_line(line: Line) -> bool:
+    """Tell whether a line can come from a credit by API: no campaign's, and no voucher's."""
+    return all(line.get(name) in (None, "", "0", 0) for name in ("campaignId", "code"))
+
+
+class Pages:
+    """Reads the account's lines page by page, each line once, also while others are added or go away.
+
+    :param hook: through which calls are made.
+    """
+
+    def __init__(self, hook: SpreadHook) -> None:
+        self._hook = hook
+
+    def read(self, *, start: int = 0, **filters: Any) -> Iterator[list[Line]]:
+        """Read a list.
+
+        :param start: how many lines to leave out at the beginning.
+        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
+        """
+
+        def fetch(offset: int, size: int) -> _Page:
+            return _Page(self._hook.loyalty_page(start + offset, size, **filters))
+
+        pages: Iterable[_Page] = OverlappingPages(
+            fetch, _at_once, size=MAX_PAGE, ahead=1, call="GET /cagnottes"
+        )
+        for page in pages:
+            yield page.lines
+
+
+class CustomerLines:
+    """Reads the lines of some customers: side by side, or all lines at once where that takes fewer calls.
+
+    :param hook: through which calls are made.
+    :param pages_of_all: tells how many calls it takes to read all lines; None when that is unknown, or too many.
+    """
+
+    def __init__(self, hook: SpreadHook, pages_of_all: Callable[[], int | None]) -> None:
+        self._hook = hook
+        self._pages = Pages(hook)
+        self._pages_of_all = pages_of_all
+        self._heeds_filter: bool | None = None
+        self._lock = threading.Lock()
+
+    def of(self, customers: Collection[str]) -> dict[str, list[Line]]:
+        """Read all lines of customers.
+
+        :param customers: their ids.
+        """
+        todo = list(dict.fromkeys(customers))
+        lines: dict[str, list[Line]] = {customer: [] for customer in todo}
+        pages = self._pages_of_all()
+        if pages is None or 2 * len(todo) <= pages:
+            todo = self._one_by_one(todo, lines)
+        if todo:
+            wanted = set(todo)
+            for page in self._pages.read():
+                for line in page:
+                    if (customer := str(line.get("customerId"))) in wanted:
+                        lines[customer].append(line)
+        return lines
+
+    def _one_by_one(self, todo: list[str], lines: dict[str, list[Line]]) -> list[str]:
+        """Read customer by customer.
+
+        :return: those that are left, since the server ignores the filter.
+        """
+        with self._lock:  # one alone, to see whether the server heeds the filter at all
+            if self._heeds_filter is None and todo:
+                lines[todo[0]] = self._of_one(todo[0])
+                todo = todo[1:] if self._heeds_filter is not False else todo
+        if self._heeds_filter is not False:
+            lines.update(zip(todo, self._hook.side_by_side(self._of_one, todo), strict=True))
+        if self._heeds_filter is not False:
+            return []
+        for customer in todo:
+            lines[customer] = []
+        return todo
+
+    def _of_one(self, customer: str) -> list[Line]:
+        found: list[Line] = []
+        for page in self._pages.read(customer_id=customer):
+            mine = [line for line in page if str(line.get("customerId")) == customer]
+            if len(mine) < len(page):
+                self._heeds_filter = False
+                return []
+            found += mine
+        if found and self._heeds_filter is None:
+            self._heeds_filter = True
+        return found
+
+
+class _Page:
+    """One page, as :class:`~airflow_provider_crm.hooks.paging.OverlappingPages` wants it."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.lines = list(lines)
+
+    @property
+    def keys(self) -> list[str]:
+        return [line_id(line) for line in self.lines]
+
+    def without(self, positions: Collection[int]) -> Self:
+        return type(self)([line for place, line in enumerate(self.lines) if place not in positions])
+
+
+def _at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Make a call in this thread: one of the pool's must not wait for another one of the pool."""
+    future: Future[Any] = Future()
+    try:
+        future.set_result(function(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
