@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         Context,
         ObjectStoragePath,
         PokeReturnValue,
+        RetryDecision,
+        RetryPolicy,
     )
     from airflow.sdk.exceptions import (
         AirflowException,
@@ -84,6 +86,10 @@ else:
         from airflow.triggers.shared_stream import SharedStreamProducer
     except ImportError:  # before 3.3
         SharedStreamProducer = object
+    try:
+        from airflow.sdk import RetryDecision, RetryPolicy
+    except ImportError:  # before 3.3
+        RetryDecision = RetryPolicy = object
 
 T = TypeVar("T")
 
@@ -133,6 +139,8 @@ __all__ = [
     "Context",
     "ObjectStoragePath",
     "PokeReturnValue",
+    "RetryDecision",
+    "RetryPolicy",
     "SharedStreamProducer",
     "TriggerEvent",
     "conf",

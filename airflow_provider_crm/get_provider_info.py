@@ -33,6 +33,8 @@ _MODULES = {
     "triggers": ["spread"],
 }
 
+_LINKS = ["RejectsFileLink", "MindbazLink", "ExpertSenderLink"]
+
 
 def get_provider_info() -> dict[str, Any]:
     """Describe the package to Airflow.
@@ -51,6 +53,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         **{folder: _modules(folder) for folder in _MODULES},
         "connection-types": [_spread(), _mindbaz(), _expertsender()],
+        "extra-links": [f"airflow_provider_crm.links.{link}" for link in _LINKS],
     }
 
 

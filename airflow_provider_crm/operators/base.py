@@ -10,13 +10,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_crm._compat import BaseOperator
+from airflow_provider_crm._compat import BaseOperator, BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun, check_min_rows
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.report import Report, check_max_rejects
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base import CrmHook
+from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
+from airflow_provider_crm.operators.metrics import emit
 from airflow_provider_crm.rows.sources import Source, open_source
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class CrmBulkOperator(BaseOperator):
         "min_rows",
     )
     ui_color = "#e8f0fe"
+    operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
 
     def __init__(
         self,
@@ -135,6 +138,9 @@ class CrmBulkOperator(BaseOperator):
             "seconds": round(time.monotonic() - started, 3),
         }
         self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
+        emit(hook.conn_type, type(self).__name__, summary)
+        if summary["rejected"] and self.rejects_path and "ti" in context:
+            context["ti"].xcom_push(REJECTS_KEY, self.rejects_path)  # for the link, also of a task that fails
         report.check_rejects(max_rejects)
         return summary
 

@@ -12,6 +12,7 @@ from airflow_provider_crm.destinations.expertsender import (
     read_consents,
 )
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
 from airflow_provider_crm.operators.base import CrmDeleteOperator, CrmMappedOperator, one_of
 from airflow_provider_crm.operators.expertsender_exports import ExpertSenderExportCustomersOperator
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -65,6 +66,8 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         "mode",
     )
 
+    operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
+
     def __init__(
         self,
         *,
@@ -117,6 +120,8 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
     """
 
     template_fields: Sequence[str] = (*CrmDeleteOperator.template_fields, "expertsender_conn_id", "by")
+
+    operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
         self,

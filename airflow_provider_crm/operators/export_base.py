@@ -16,6 +16,7 @@ from airflow_provider_crm.bulk.export import Export, ExportPage, ExportRejects, 
 from airflow_provider_crm.bulk.report import check_max_rejects
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base import CrmHook
+from airflow_provider_crm.operators.metrics import emit
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
 from airflow_provider_crm.schemas.records import Records
@@ -144,6 +145,7 @@ class CrmExportOperator(BaseOperator):
         }
         self._announce(context, {"rows": exported.rows, "path": path, **self._announcement()})
         self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
+        emit(hook.conn_type, type(self).__name__, summary)
         return summary
 
     def on_kill(self) -> None:

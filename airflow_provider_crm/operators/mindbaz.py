@@ -9,6 +9,7 @@ from airflow_provider_crm.destinations.mindbaz import KEY_FIELDS, MODES, UpsertS
 from airflow_provider_crm.destinations.mindbaz_unsubscribe import UnsubscribeSubscribers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.links import MindbazLink, RejectsFileLink
 from airflow_provider_crm.operators.base import CrmBulkOperator, CrmMappedOperator, one_of
 from airflow_provider_crm.operators.mindbaz_exports import MindbazExportSubscribersOperator
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -45,6 +46,8 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
         "match_by",
         "mode",
     )
+
+    operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
         self,
@@ -116,6 +119,8 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         "match_by",
         "key_field",
     )
+
+    operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
         self,

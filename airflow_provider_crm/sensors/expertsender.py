@@ -7,6 +7,7 @@ from typing import Any, cast, get_args
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.links import ExpertSenderLink
 from airflow_provider_crm.schemas.expertsender import AWAITING_CONFIRMATION, GRANTED, REFUSED, By
 from airflow_provider_crm.sensors.base import CrmSensor
 from airflow_provider_crm.sensors.parameters import one_of, text_or_none
@@ -33,6 +34,7 @@ class ExpertSenderCustomerSensor(CrmSensor):
 
     template_fields: Sequence[str] = ("expertsender_conn_id", "value", "by", "consent_id", "consent_value")
     conn_id_field = "expertsender_conn_id"
+    operator_extra_links = (ExpertSenderLink(),)
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.links import MindbazLink
 from airflow_provider_crm.sensors.base import CrmSensor
 from airflow_provider_crm.sensors.parameters import persons_email, text_or_none, the_one_given, whole
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
@@ -29,6 +30,7 @@ class MindbazSubscriberSensor(CrmSensor):
 
     template_fields: Sequence[str] = ("mindbaz_conn_id", "person_email", "client_id", "status")
     conn_id_field = "mindbaz_conn_id"
+    operator_extra_links = (MindbazLink(),)
 
     def __init__(
         self,
