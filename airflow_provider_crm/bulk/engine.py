@@ -242,7 +242,7 @@ def check_min_rows(source: Source, least: int | None) -> None:
 
     :raises CrmInputError: it has fewer rows.
     """
-    if not least:
+    if least is None or least < 1:
         return
     found = sum(1 for _ in islice(source, least))
     if found < least:

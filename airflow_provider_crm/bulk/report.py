@@ -50,7 +50,7 @@ class Report:
     ) -> None:
         if rejects_path and results_path and locate(rejects_path).same_as(locate(results_path)):
             raise CrmInputError("`rejects_path` and `results_path` are the same file")
-        self.rejects_path = rejects_path
+        self.rejects_path = rejects_path or None
         self._results_path = results_path
         self.counts: Counter[Ending] = Counter()
         #: What all rows have added, where rows add something.

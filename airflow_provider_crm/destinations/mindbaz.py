@@ -70,17 +70,19 @@ def look_up(
     key_field = KEY_FIELDS[match_by]
     found: dict[str, list[Subscriber]] = {}
     seen: set[int] = set()
+    by_case = {key.casefold(): key for key in keys}
+    asked = set(keys)
     for subscriber in hook.get_subscribers(
         keys, by=cast(By, match_by), field_ids=sorted({ID, key_field, *field_ids})
     ):
-        key = subscriber["fields"].get(key_field)
-        if key is None and len(keys) == 1:
-            key = keys[0]
-        if key is None or subscriber["id"] in seen or subscriber["id"] < 0:
+        held = subscriber["fields"].get(key_field)
+        key = keys[0] if held is None and len(keys) == 1 else str(held).strip()
+        if key not in asked:  # the CRM may compare without case
+            key = by_case.get(key.casefold(), "")
+        if not key or subscriber["id"] in seen or subscriber["id"] < 0:
             continue
         seen.add(subscriber["id"])
-        text = str(key).strip()
-        found.setdefault(text.lower() if match_by == "Email" else text, []).append(subscriber)
+        found.setdefault(key, []).append(subscriber)
     return found
 
 
@@ -144,8 +146,10 @@ class UpsertSubscribers:
         batch_size: int,
         allow_resubscribe: bool,
     ) -> None:
-        if not 1 <= batch_size <= MAX_SUBSCRIBERS:
-            raise CrmInputError(f"`batch_size` is between 1 and {MAX_SUBSCRIBERS}")
+        if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_SUBSCRIBERS:
+            raise CrmInputError(f"`batch_size` is a whole number between 1 and {MAX_SUBSCRIBERS}")
+        if not isinstance(allow_resubscribe, bool):
+            raise CrmInputError("`allow_resubscribe` is True or False: a text such as 'False' would be true")
         self.batch_size = batch_size
         self._hook = hook
         self._mapping = mapping

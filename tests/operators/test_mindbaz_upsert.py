@@ -18,6 +18,7 @@ from airflow_provider_crm.destinations.mindbaz import UpsertSubscribers
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError, CrmRejectsError
 from airflow_provider_crm.hooks import retry
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
+from airflow_provider_crm.sandbox.mindbaz.subscribers import Subscribers
 from airflow_provider_crm.sandbox.server import Sandbox
 
 Row = dict[str, Any]
@@ -240,6 +241,17 @@ def test_another_e_mail_for_a_client_id(upsert: Upsert, put_email: str) -> None:
     assert upsert.endings == ["updated" if put_email == "update" else "rejected", "updated"]
     assert upsert.held("new@example.fr" if put_email == "update" else "old@example.fr")[43] == "C1"
     assert upsert.held("zoe@example.fr")[14] == "New"
+
+
+def test_client_ids_that_the_crm_compares_without_case(
+    upsert: Upsert, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exactly = Subscribers.by_client
+    monkeypatch.setattr(Subscribers, "by_client", lambda self, text: exactly(self, text.lower()))
+    upsert.sandbox.mindbaz.insert({1: "zoe@example.fr", 43: "abc"})
+    upsert([{"id_client": "ABC", "email": "zoe@example.fr", "nom": "New"}], match_by="IdClient")
+    assert upsert.endings == ["updated"]
+    assert upsert.held("zoe@example.fr")[43] == "abc"
 
 
 def test_two_client_ids_with_one_e_mail(upsert: Upsert) -> None:
@@ -513,7 +525,8 @@ def test_rejects_without_data(upsert: Upsert) -> None:
 
 
 def test_without_files(upsert: Upsert) -> None:
-    summary = upsert([{"email": "zoe@example.fr"}, {"email": ""}], rejects_path=None, results_path=None)
+    rows = [{"email": "zoe@example.fr"}, {"email": ""}]
+    summary = upsert(rows, rejects_path="", results_path=None, min_rows=-1)
     assert summary["created"] == summary["rejected"] == 1
     assert summary["rejects_path"] is None
 
@@ -534,6 +547,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "unknown nulls": ({"nulls": "keep"}, "'skip'"),
     "batch too large": ({"batch_size": 5001}, "5000"),
     "batch too small": ({"batch_size": 0}, "between 1"),
+    "batch as a text": ({"batch_size": "500"}, "between 1"),
+    "a text that is true": ({"allow_resubscribe": "False"}, "True or False"),
     "rejects as a text": ({"max_rejects": "few"}, "max_rejects"),
     "rejects beyond all": ({"max_rejects": 1.5}, "at most 1.0"),
     "rejects below none": ({"max_rejects": -1}, "max_rejects"),
