@@ -9,7 +9,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from airbyte_cdk.models import AirbyteMessageSerializer, Type
-from airbyte_cdk.sources.declarative.manifest_declarative_source import ManifestDeclarativeSource
+from airbyte_cdk.sources.declarative.concurrent_declarative_source import ConcurrentDeclarativeSource
 from measured import measure
 from orjson import dumps
 
@@ -73,7 +73,6 @@ def main() -> int:
 
     url, path = sys.argv[1:3]
     base, _, name = url.rpartition("/")
-    source = ManifestDeclarativeSource(manifest(base, name))
     catalog = ConfiguredAirbyteCatalogSerializer.load(
         {
             "streams": [
@@ -85,6 +84,7 @@ def main() -> int:
             ]
         }
     )
+    source = ConcurrentDeclarativeSource(catalog, {}, [], source_config=manifest(base, name))
     written = 0
     with open(path, "wb") as file:
         for message in source.read(logging.getLogger("airbyte"), {}, catalog, None):
