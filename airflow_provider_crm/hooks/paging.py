@@ -212,6 +212,7 @@ class OverlappingPages(Generic[P]):
         self._under_way = 1
         self._last_short = 0
         self._turned_back = False
+        self._first: Sequence[str] = ()
         self._previous: Sequence[str] = ()
         self._repeats = 0
 
@@ -272,7 +273,9 @@ class OverlappingPages(Generic[P]):
         :return: False at the end of the list.
         """
         keys = part.page.keys
-        same = not has_new and len(keys) > 1 and list(keys) == list(self._previous)
+        # A server without offsets gives the first page for ever; one that bounds them, its last whole one.
+        other = self._first if part.is_short else self._previous
+        same = not has_new and len(keys) > 1 and list(keys) == list(other)
         self._repeats = self._repeats + 1 if same else 0
         if self._repeats > MOST_REPEATS:
             raise CrmUnreadableAnswerError(
@@ -281,6 +284,7 @@ class OverlappingPages(Generic[P]):
                 call=self._call,
             )
         self._previous = keys
+        self._first = self._first or keys
         if not part.is_short:
             self._under_way = self._ahead
             if not self._asked:

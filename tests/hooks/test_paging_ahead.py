@@ -119,6 +119,15 @@ def test_a_server_that_ignores_the_offset_is_told_from_a_long_list() -> None:
             read(Stubborn(rows))
 
 
+def test_a_server_that_bounds_the_offset_is_told_from_a_long_list() -> None:
+    class Bounded(Server):
+        def fetch(self, start: int, size: int) -> Rows:
+            return super().fetch(min(start, 50), size)
+
+    with pytest.raises(CrmUnreadableAnswerError, match="ignores the offset"):
+        read(Bounded(1000))
+
+
 def on_call(number: int, change: Callable[[], None]) -> Callable[[int, int], None]:
     calls = iter(range(1, 10**6))
 
