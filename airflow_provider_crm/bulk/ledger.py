@@ -115,6 +115,7 @@ class LoyaltyLedger:
             self._release()
         except LedgerError as failure:
             log.warning("Claims could not be released (%s); they run out in %.0f s", failure, self._lease)
+        self._database.close()
 
     # Claims
 

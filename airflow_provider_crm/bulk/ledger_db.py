@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
 
 from airflow_provider_crm.exceptions import CrmTransientError, redact
 
@@ -46,6 +49,28 @@ class _StaleConnectionError(SQLAlchemyError):
     """A connection that was kept open is not any more."""
 
 
+class _Job(Generic[T]):
+    """Something that a thread wants done, and what became of it."""
+
+    def __init__(self, work: Work[T]) -> None:
+        self.work = work
+        self.done = False
+        self._result: Any = None
+        self._error: Exception | None = None
+
+    def end(self, result: Any = None, error: Exception | None = None) -> None:
+        self.done, self._result, self._error = True, result, error
+
+    def outcome(self) -> T:
+        if not self.done:  # the thread that was about to do it has come to a sudden end
+            raise LedgerError(
+                "The loyalty ledger was not written: the task is ending. No credit is sent without it"
+            )
+        if self._error is not None:
+            raise self._error
+        return self._result  # type: ignore[no-any-return]
+
+
 class Database:
     """A database that takes transactions from any thread.
 
@@ -54,11 +79,17 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._one_writer = engine.dialect.name == "sqlite"
+        self._turn = threading.Lock()
+        self._waiting: deque[_Job[Any]] = deque()
         clock = _CLOCKS.get(engine.dialect.name)
         self._clock = None if clock is None else sa.text(clock)
-        if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "connect", _prepare_sqlite):
-            sa.event.listen(engine, "connect", _prepare_sqlite)
-            sa.event.listen(engine, "begin", _begin_sqlite)
+        if self._one_writer:
+            self._engine = _sqlite_engine(engine)
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._engine.dispose()
 
     def create(self, metadata: sa.MetaData) -> None:
         """Make the tables that are missing.
@@ -78,13 +109,47 @@ class Database:
             raise SQLAlchemyError(str(getattr(problem, "orig", problem)))
 
     def write(self, work: Work[T]) -> T:
-        """Do something in one transaction.
+        """Do something in one transaction, which is committed when this returns.
 
         :param work: called again when the database gave the transaction up in favour of another.
         :return: what it gave.
         :raises IntegrityError: it broke a unique constraint; nothing was changed.
         :raises LedgerError: the database cannot be used; what was to be changed may be changed or not.
         """
+        if not self._one_writer:
+            return self._write_alone(work)
+        # SQLite has one writer at a time and makes the others sleep: those of this process wait for each other
+        # here, and whoever comes first commits what all of them want done.
+        job = _Job(work)
+        self._waiting.append(job)
+        with self._turn:
+            if not job.done:
+                self._write_together([self._waiting.popleft() for _ in range(len(self._waiting))])
+        return job.outcome()
+
+    def _write_together(self, jobs: Sequence[_Job[Any]]) -> None:
+        if len(jobs) > 1:
+            try:
+                results = self._write_alone(
+                    lambda connection, now: [job.work(connection, now) for job in jobs]
+                )
+            except LedgerError as error:
+                for job in jobs:
+                    job.end(error=error)
+                return
+            except Exception:  # one of them cannot be done: nothing was, so let each be done by itself
+                log.debug("A common transaction was given up")
+            else:
+                for job, result in zip(jobs, results, strict=True):
+                    job.end(result)
+                return
+        for job in jobs:
+            try:
+                job.end(self._write_alone(job.work))
+            except Exception as error:
+                job.end(error=error)
+
+    def _write_alone(self, work: Work[T]) -> T:
         with said_plainly():
             for _ in range(MOST_CONFLICTS - 1):
                 try:
@@ -131,6 +196,16 @@ def _is_conflict(error: DBAPIError) -> bool:
     code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     first = cause.args[0] if getattr(cause, "args", ()) else None
     return code in _CONFLICTS or (isinstance(first, int) and first in _CONFLICTS)
+
+
+def _sqlite_engine(engine: Engine) -> Engine:
+    """Give an engine whose connections are kept open and begin transactions as the ledger needs it."""
+    if isinstance(engine.pool, NullPool):  # what SQLAlchemy 1.4 has for files
+        engine = sa.create_engine(engine.url, poolclass=QueuePool, connect_args={"check_same_thread": False})
+    if not sa.event.contains(engine, "connect", _prepare_sqlite):
+        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:

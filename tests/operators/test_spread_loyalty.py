@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections import Counter
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -555,6 +556,10 @@ def test_two_runs_of_one_source_at_once(spread, add, credit, crm_sandbox):
     results, failures = [], []
 
     def run():
+        with suppress(ImportError, AttributeError):  # Airflow 2 prepares the main thread only
+            from airflow.models.baseoperator import ExecutorSafeguard
+
+            ExecutorSafeguard._sentinel.callers = {}
         try:
             results.append(credit(source))
         except CrmTransientError as error:
