@@ -214,7 +214,7 @@ PASSING: list[dict[str, Any]] = [
     {"kind": "answer_before", "body": REFUSED, "method": "GET", "after": 1, "times": 3},
     *({"kind": "query_too_long", "limit": 300, "status": status} for status in (414, 404, 400)),
     *({"kind": "redirect", "to": "slash", "status": status} for status in (301, 307, 308)),
-    *({"kind": "abort_at", "item": item, "times": 4} for item in (0, 1, 7, 14)),
+    *({"kind": "abort_at", "item": item, "times": 3} for item in (0, 1, 7, 14)),
     {"kind": "answer_before", "status": 413, "method": "POST", "times": 2},
 ]
 
