@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError, CrmRequestError
-from airflow_provider_crm.hooks.base import encode_json
+from airflow_provider_crm.hooks.calls import encode_json
 from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
 from airflow_provider_crm.rows.mapping import FieldMapping, is_empty
 from airflow_provider_crm.schemas.mindbaz import (

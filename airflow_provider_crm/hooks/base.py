@@ -5,15 +5,13 @@ Knows HTTP, authentication, retries, limits and redirects; knows neither a vendo
 
 from __future__ import annotations
 
-import math
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, ClassVar, Generic, TypeVar
-from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit, urlunsplit
 
 import msgspec
 import requests
@@ -26,7 +24,6 @@ from airflow_provider_crm.exceptions import (
     CrmAuthenticationError,
     CrmConnectionError,
     CrmError,
-    CrmInputError,
     CrmNotFoundError,
     CrmOutcomeUnknownError,
     CrmRateLimitError,
@@ -39,10 +36,12 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.hooks.answers import UnreadableError, vendor_errors
 from airflow_provider_crm.hooks.auth import CrmAuth
+from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.forms import connection_form_widgets, ui_field_behaviour
 from airflow_provider_crm.hooks.log_privacy import no_urls_in_logs
-from airflow_provider_crm.hooks.retry import AttemptError, never_sent, reset_in, retrying, seconds_asked
-from airflow_provider_crm.hooks.settings import E, Settings, origin, read_settings
+from airflow_provider_crm.hooks.redirects import redirect_target
+from airflow_provider_crm.hooks.retry import AttemptError, failure_of, reset_in, retrying, seconds_asked
+from airflow_provider_crm.hooks.settings import E, Settings, read_settings
 from airflow_provider_crm.hooks.shared_pace import shared_pacer
 from airflow_provider_crm.hooks.throttle import EvenPacer, Pacer, Throttle, Unpaced
 
@@ -54,57 +53,6 @@ MAX_REDIRECTS = 5
 DEFAULT_CONCURRENCY = 8
 #: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
 RETRY_BUDGET = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a vendor's API, before it becomes a request.
-
-    :param method: the HTTP verb.
-    :param path: template below the base URL, such as ``/customers/{id}``; shown in errors as it is.
-    :param values: what stands in the path's braces; encoded here.
-    :param query: names and values, encoded here.
-    :param body: the encoded JSON or form.
-    :param content_type: of the body.
-    :param repeatable: whether sending it twice leaves the CRM as sending it once does.
-    :param url: the whole URL when it is not below the base URL.
-    :param before: called each time in the very moment before the call leaves, after all waiting; what it raises
-        keeps the call from leaving.
-    """
-
-    method: str
-    path: str
-    values: Mapping[str, object] = field(default_factory=dict)
-    query: Sequence[tuple[str, str]] = ()
-    body: bytes | None = None
-    content_type: str = "application/json"
-    repeatable: bool = True
-    url: str | None = None
-    auth: CrmAuth | None = None
-    before: Callable[[], object] | None = None
-
-    @property
-    def name(self) -> str:
-        return f"{self.method} {self.path}"
-
-    def url_below(self, base_url: str) -> str:
-        """Build the URL, every value percent-encoded."""
-        try:
-            url = self.url or base_url + self.path.format_map(
-                {name: _path_segment(name, value) for name, value in self.values.items()}
-            )
-            return f"{url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else url
-        except UnicodeError:
-            pass  # its message quotes the value
-        raise CrmInputError(f"{self.name}: a value holds characters that a URL cannot carry")
-
-
-def _path_segment(name: str, value: object) -> str:
-    text = "" if value is None else str(value).strip()
-    # An empty segment or dots would lead to another resource than the one that is meant.
-    if text in ("", ".", ".."):
-        raise CrmInputError(f"{name} is empty or cannot stand in a path")
-    return quote(text, safe="")
 
 
 class Counters:
@@ -365,7 +313,7 @@ class CrmHook(BaseHook, Generic[E]):
                 # "See other" is an answer to a call that was carried out; what is there is to be read only.
                 raise AttemptError(f"{call.name} was answered 303", call=call.name, maybe_applied=True)
             request = request.copy()
-            request.url = _redirect_target(call, str(request.url), location)
+            request.url = redirect_target(call, str(request.url), location)
         raise CrmRedirectError(f"{call.name} is redirected in a circle", call=call.name)
 
     def _send(self, call: Call, request: requests.PreparedRequest) -> tuple[requests.Response, bytes]:
@@ -386,7 +334,7 @@ class CrmHook(BaseHook, Generic[E]):
             else:
                 self._heed(response)
                 return response, body
-        raise _failure(call, failure)
+        raise failure_of(call.name, failure)
 
     def _heed(self, response: requests.Response) -> None:
         headers = response.headers
@@ -521,69 +469,6 @@ _REFUSALS: Mapping[int, type[CrmRequestError]] = {
     414: CrmTooLargeError,
     431: CrmTooLargeError,
 }
-
-
-def _redirect_target(call: Call, url: str, location: str) -> str:
-    target: SplitResult | None
-    try:
-        target = urlsplit(urljoin(url, location))
-        (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target.geturl())
-    except ValueError:
-        target = None  # its message may quote the address
-    # Not all libraries agree on which host such an address names.
-    if target is None or "@" in target.netloc or "\\" in target.netloc:
-        raise CrmRedirectError(f"{call.name} is redirected to something that is no address", call=call.name)
-    upgraded = (scheme, port, to_scheme, to_port) == ("http", 80, "https", 443)
-    if host != to_host or ((scheme, port) != (to_scheme, to_port) and not upgraded):
-        raise CrmRedirectError(
-            f"{call.name} is redirected to {to_scheme}://{to_host}:{to_port}, which the connection does not name; "
-            f"nothing was sent there. Put the right base URL into the connection",
-            call=call.name,
-        )
-    return urlunsplit(
-        (to_scheme, urlsplit(url).netloc if not upgraded else host, target.path, target.query, "")
-    )
-
-
-def _failure(call: Call, error: Exception) -> CrmError:
-    """Say what became of a request that got no whole answer, without its URL, which may name a person."""
-    kind = type(error).__name__
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return CrmConnectionError(
-            f"{call.name}: the server's certificate is not trusted; see the extra `verify`"
-        )
-    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
-        kind = "no answer in time"
-    if never_sent(error):
-        return AttemptError(f"{call.name} could not be sent ({kind})", call=call.name, maybe_applied=False)
-    return AttemptError(f"{call.name} got no whole answer ({kind})", call=call.name, maybe_applied=True)
-
-
-def encode_json(value: object) -> bytes:
-    """Encode a request's body.
-
-    :raises CrmInputError: a value that JSON cannot express, among them NaN, which would silently become ``null``.
-    """
-    try:
-        body = msgspec.json.encode(value)
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        # Its type names the value's type only; an encoding error would quote the value.
-        problem = (
-            str(error) if isinstance(error, TypeError) else "it holds characters or numbers out of bounds"
-        )
-    else:
-        if b"null" not in body or not _holds_nan(value):
-            return body
-        problem = "it holds a number that is none (NaN or infinite)"
-    raise CrmInputError(f"A value cannot be sent as JSON: {problem}")
-
-
-def _holds_nan(value: object) -> bool:
-    if isinstance(value, float):
-        return not math.isfinite(value)
-    if isinstance(value, Mapping):
-        return any(map(_holds_nan, value.values()))
-    return isinstance(value, (list, tuple, set, frozenset)) and any(map(_holds_nan, value))
 
 
 def iterate(pages: Iterable[Sequence[T]]) -> Iterator[T]:

@@ -21,7 +21,8 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.hooks.answers import UnreadableError, read_json, vendor_errors
 from airflow_provider_crm.hooks.auth import ApiKeyAuth, CrmAuth, NoAuth, PasswordGrantAuth
-from airflow_provider_crm.hooks.base import Call, CrmHook, encode_json
+from airflow_provider_crm.hooks.base import CrmHook
+from airflow_provider_crm.hooks.calls import Call, encode_json
 from airflow_provider_crm.hooks.lookups import Lookups
 from airflow_provider_crm.hooks.settings import Extras, check_url, origin
 from airflow_provider_crm.schemas.mindbaz import (

@@ -18,7 +18,7 @@ import requests
 import tenacity
 import urllib3.exceptions
 
-from airflow_provider_crm.exceptions import CrmTransientError
+from airflow_provider_crm.exceptions import CrmConnectionError, CrmError, CrmTransientError
 
 log = logging.getLogger(__name__)
 
@@ -147,3 +147,15 @@ def _server_time(headers: Headers) -> float:
         return parsedate_to_datetime(headers.get("Date") or "").timestamp()
     except (TypeError, ValueError, OverflowError):
         return time.time()
+
+
+def failure_of(call: str, error: Exception) -> CrmError:
+    """Say what became of a request that got no whole answer, without its URL, which may name a person."""
+    kind = type(error).__name__
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return CrmConnectionError(f"{call}: the server's certificate is not trusted; see the extra `verify`")
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+        kind = "no answer in time"
+    if never_sent(error):
+        return AttemptError(f"{call} could not be sent ({kind})", call=call, maybe_applied=False)
+    return AttemptError(f"{call} got no whole answer ({kind})", call=call, maybe_applied=True)

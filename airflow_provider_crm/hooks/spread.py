@@ -23,7 +23,8 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.hooks.answers import UnreadableError, read_json, said_in
 from airflow_provider_crm.hooks.auth import BasicAuth, CrmAuth
-from airflow_provider_crm.hooks.base import Call, CrmHook, encode_json, iterate
+from airflow_provider_crm.hooks.base import CrmHook, iterate
+from airflow_provider_crm.hooks.calls import Call, encode_json
 from airflow_provider_crm.hooks.lookups import Lookups
 from airflow_provider_crm.hooks.paging import offset_pages
 from airflow_provider_crm.hooks.settings import Extras

@@ -19,7 +19,7 @@ from airflow_provider_crm.exceptions import (
     redact,
 )
 from airflow_provider_crm.hooks.answers import UnreadableError, said_in
-from airflow_provider_crm.hooks.base import Call
+from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.schemas.spread import Row, wire_customer
 from airflow_provider_crm.schemas.spread_records import differing
 

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRedirectError
 from airflow_provider_crm.hooks.answers import read_json
-from airflow_provider_crm.hooks.base import Call
+from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 
 HOST = "https://crm.example.com"

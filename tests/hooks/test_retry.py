@@ -22,7 +22,7 @@ from airflow_provider_crm.exceptions import (
     CrmUnreadableAnswerError,
 )
 from airflow_provider_crm.hooks.answers import read_json
-from airflow_provider_crm.hooks.base import Call
+from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.retry import reset_in, seconds_asked
 

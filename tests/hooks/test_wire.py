@@ -19,7 +19,7 @@ from airflow_provider_crm.exceptions import (
     CrmUnreadableAnswerError,
 )
 from airflow_provider_crm.hooks.answers import read_json
-from airflow_provider_crm.hooks.base import Call
+from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 
 GET = Call("GET", "/{value}", values={"value": "marie@curie.example"})
