@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import threading
@@ -52,7 +53,9 @@ class Upsert:
         }
         operator = MindbazUpsertSubscribersOperator(task_id="upsert", source=source, **settings)
         context: Any = {} if store is None else {"task_state_store": store}
-        return operator.execute(context)
+        # Airflow 2 wraps the method in a way that works in the main thread only.
+        summary: dict[str, Any] = inspect.unwrap(type(operator).execute)(operator, context)
+        return summary
 
     @property
     def rejects(self) -> list[Row]:
@@ -363,7 +366,7 @@ def test_a_key_too_long_for_a_look_up_does_not_shrink_the_batches(upsert: Upsert
     upsert.sandbox.fault("query_too_long", system="mindbaz", limit=1500)
     rows = [{"id_client": f"C{number}", "email": f"a{number}@example.fr"} for number in range(40)]
     rows[3]["id_client"] = "C" * 2000
-    upsert(rows, match_by="IdClient", field_map={"id_client": 43, "email": 1}, batch_size=20)
+    upsert(rows, match_by="IdClient", field_map={"id_client": 43, "email": 1}, batch_size=20, concurrency=1)
     assert upsert.endings.count("created") == 39
     assert upsert.writes()[-1] == ("POST", 20)
 
