@@ -120,7 +120,7 @@ class CrmBulkOperator(BaseOperator):
                 DryRun(destination) if self.only_plan else destination,
                 source,
                 report,
-                self._checkpoint(context),
+                self._checkpoint(context, hook),
                 concurrency=hook.concurrency,
                 max_retries=hook.settings.extras.max_retries,
                 sleep=hook.pause,
@@ -149,7 +149,7 @@ class CrmBulkOperator(BaseOperator):
         if self._stop is not None:
             self._stop()
 
-    def _checkpoint(self, context: Context) -> Checkpoint | None:
+    def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
             return None
         store: Any = context.get("task_state_store")
@@ -158,6 +158,9 @@ class CrmBulkOperator(BaseOperator):
             return None
         parameters = fingerprint(
             type(self).__name__,
+            # What went to another CRM or account is not done here.
+            hook.settings.base_url,
+            hook.settings.login,
             self.rejects_path,
             self.reject_data,
             self.results_path,

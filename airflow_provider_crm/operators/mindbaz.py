@@ -89,6 +89,7 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     def _parameters(self) -> tuple[Any, ...]:
         return (
             self.mindbaz_conn_id,
+            self._hook().site_id,
             self.field_map,
             self.match_by,
             self.mode,
@@ -148,4 +149,4 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         return UnsubscribeSubscribers(hook, key_column=self.key_field, match_by=self.match_by)
 
     def _parameters(self) -> tuple[Any, ...]:
-        return (self.mindbaz_conn_id, self.match_by, self.key_field)
+        return (self.mindbaz_conn_id, self._hook().site_id, self.match_by, self.key_field)

@@ -704,6 +704,27 @@ def test_a_retry_of_something_else_starts_afresh(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("change", ["site", "host"])
+def test_a_retry_towards_another_account_starts_afresh(
+    upsert: Upsert, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store()
+    broken_after(upsert.sandbox, 4)
+    with pytest.raises(Exception, match="500"):
+        upsert(ROWS, store=store, batch_size=10, concurrency=1)
+    upsert.sandbox.clear()
+    upsert.sandbox.mindbaz.reset()
+    if change == "site":
+        upsert.sandbox.switch("mindbaz", site_id=4)
+    connection = json.loads(upsert.sandbox.connections()["mindbaz_default"])
+    if change == "host":
+        connection["host"] = connection["host"].replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", json.dumps(connection))
+    assert upsert(ROWS, store=store, batch_size=10)["created"] == 90
+    assert len(upsert.emails()) == 90
+
+
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("harm", ["gone", "short", "state"])
 def test_a_retry_without_what_the_first_try_left_starts_afresh(
     upsert: Upsert, harm: str, caplog: pytest.LogCaptureFixture
