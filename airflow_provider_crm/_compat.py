@@ -6,7 +6,7 @@ object itself (the context, the trigger), never of a version number.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -106,6 +106,17 @@ async def with_airflow(function: Callable[[], T]) -> T:
     return await sync_to_async(function)()
 
 
+def persons_email(email: str | None, given: Mapping[str, Any]) -> str | None:
+    """Tell a person's e-mail from that of Airflow's own parameter of this name, to which it writes about failures.
+
+    An operator must keep it under another name than ``email``: the person would get those messages. And ``email``
+    among a DAG's ``default_args`` is meant for Airflow only.
+
+    :param given: the other parameters, with the ``default_args`` that Airflow took it from.
+    """
+    return None if email is not None and (given.get("default_args") or {}).get("email") is email else email
+
+
 def stats() -> Any:
     """Give Airflow's metrics: an object with ``incr`` and ``timing``."""
     try:
@@ -144,6 +155,7 @@ __all__ = [
     "SharedStreamProducer",
     "TriggerEvent",
     "conf",
+    "persons_email",
     "stats",
     "with_airflow",
     "xcom_value",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
+from airflow_provider_crm._compat import persons_email
 from airflow_provider_crm.bulk.export import ExportPage
 from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
@@ -205,7 +206,6 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         "modified_after",
         "modified_before",
         "ids",
-        "email",
         "last_name",
         "first_name",
         "zipcode",
@@ -215,7 +215,7 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         "mobile_phone_number",
         "external_id",
     )
-    template_fields: Sequence[str] = (*CrmSpreadExportOperator.template_fields, *filters)
+    template_fields: Sequence[str] = (*CrmSpreadExportOperator.template_fields, *filters, "person_email")
     resource = "customers"
     record_type = CUSTOMERS
     created = "createdAt"
@@ -244,7 +244,7 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         self.modified_after = modified_after
         self.modified_before = modified_before
         self.ids = ids
-        self.email = email
+        self.person_email = persons_email(email, kwargs)
         self.last_name = last_name
         self.first_name = first_name
         self.zipcode = zipcode
@@ -262,6 +262,7 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         return {
             "modified_after": changed.after,
             "modified_before": changed.before,
+            "email": self.person_email,
             **{name: getattr(self, name) for name in plain},
         }
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from airflow_provider_crm._compat import persons_email
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.links import MindbazLink
 from airflow_provider_crm.sensors.base import CrmSensor
-from airflow_provider_crm.sensors.parameters import persons_email, text_or_none, the_one_given, whole
+from airflow_provider_crm.sensors.parameters import text_or_none, the_one_given, whole
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_crm.exceptions import CrmInputError
@@ -12,17 +12,6 @@ def text_or_none(value: Any) -> str | None:
     """Give a parameter as text; an empty template is as none at all."""
     text = "" if value is None else str(value).strip()
     return text or None
-
-
-def persons_email(email: str | None, given: Mapping[str, Any]) -> str | None:
-    """Tell a person's e-mail from that of Airflow's own parameter of this name, to which it writes about failures.
-
-    A sensor must keep it under another name than ``email``: the person would get those messages. And ``email`` among a
-    DAG's ``default_args`` is meant for Airflow only.
-
-    :param given: the other parameters, with the ``default_args`` that Airflow took it from.
-    """
-    return None if email is not None and (given.get("default_args") or {}).get("email") is email else email
 
 
 def the_one_given(**parameters: Any) -> dict[str, str]:

@@ -229,6 +229,7 @@ def test_expertsender_customer(crm_sandbox: Sandbox) -> None:
 # What is the same everywhere
 
 
+@pytest.mark.filterwarnings("ignore:Setting email")  # Airflow has notifiers for it by now
 @pytest.mark.parametrize(
     "make",
     [
