@@ -1,0 +1,143 @@
+"""What the engine does around the batches: their order, their number, what is said and kept when one fails."""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.bulk import engine, report
+from airflow_provider_crm.bulk.engine import BulkEngine
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step
+from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.exceptions import CrmInputError, CrmTransientError
+from airflow_provider_crm.rows.sources import open_source
+
+
+class Places:
+    """Hands each batch to a function, which may take its time or fail."""
+
+    def __init__(self, call: Callable[[list[int]], Any], batch_size: int = 10) -> None:
+        self.batch_size = batch_size
+        self.most = 0
+        self._call = call
+        self._now = 0
+        self._lock = threading.Lock()
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        return RowKey(str(data["number"]))
+
+    def record(self, data: Mapping[str, Any]) -> int:
+        return int(data["number"])
+
+    def plan(self, items: Sequence[Item[int]]) -> list[Step[int]]:
+        return [Step(item, Outcome(Ending.CREATED)) for item in items]
+
+    def apply(self, steps: Sequence[Step[int]]) -> list[Outcome]:
+        with self._lock:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        try:
+            self._call([step.item.record for step in steps])
+        finally:
+            with self._lock:
+                self._now -= 1
+        return [step.then for step in steps]
+
+
+def run(
+    places: Places, rows: int, results: Path, *, concurrency: int = 4, stop: Any = lambda: None
+) -> Report:
+    account = Report(results_path=str(results))
+    source = open_source([{"number": number} for number in range(rows)])
+    try:
+        BulkEngine(
+            places,
+            source,
+            account,
+            None,
+            concurrency=concurrency,
+            max_retries=0,
+            sleep=lambda seconds: None,
+            stop=stop,
+        ).run()
+    finally:
+        account.close()
+    return account
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    return tmp_path / "results.jsonl"
+
+
+def test_batches_go_side_by_side_and_are_reported_in_order(results: Path) -> None:
+    places = Places(lambda numbers: time.sleep(0.03 if numbers[0] == 0 else 0.005))
+    assert run(places, 200, results).counts == {Ending.CREATED: 200}
+    assert places.most == 4
+    assert [json.loads(line)["row"] for line in results.read_text().splitlines()] == list(range(1, 201))
+
+
+def test_large_batches_are_fewer_at_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "ROWS_IN_FLIGHT", 100)
+    places = Places(lambda numbers: time.sleep(0.005), batch_size=50)
+    run(places, 500, results, concurrency=8)
+    assert places.most == 2
+
+
+def test_a_failure_stops_the_others_and_keeps_what_was_done(results: Path) -> None:
+    stopped = threading.Event()
+    seen: list[int] = []
+
+    def fail_at_the_third(numbers: list[int]) -> None:
+        seen.append(numbers[0])
+        if numbers[0] == 20:
+            raise CrmTransientError("gone")
+        if numbers[0] > 20:
+            assert stopped.wait(5)
+
+    with pytest.raises(CrmTransientError, match="gone"):
+        run(Places(fail_at_the_third), 1000, results, stop=stopped.set)
+    assert len(seen) <= 8
+    rows = [json.loads(line)["row"] for line in results.read_text().splitlines()]
+    assert rows[:20] == list(range(1, 21))
+    assert len(rows) == len(set(rows))
+    assert not set(rows) & set(range(21, 31))
+
+
+def test_progress_is_said_while_a_batch_takes_long(
+    results: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(report, "PROGRESS_EVERY", 0.0)
+    real = engine.wait
+    monkeypatch.setattr(engine, "wait", lambda futures, timeout: real(futures, timeout=0.01))
+    with caplog.at_level(logging.INFO):
+        run(Places(lambda numbers: time.sleep(0.1)), 10, results)
+    assert len([line for line in caplog.messages if "rows/s" in line]) > 2
+
+
+@pytest.mark.parametrize("threshold", [700, 0, 10**6])
+def test_the_garbage_collector_is_left_as_it_was(results: Path, threshold: int) -> None:
+    before = gc.get_threshold()
+    during: list[int] = []
+    gc.set_threshold(threshold, *before[1:])
+    try:
+        run(Places(lambda numbers: during.append(gc.get_threshold()[0])), 10, results)
+        assert gc.get_threshold() == (threshold, *before[1:])
+    finally:
+        gc.set_threshold(*before)
+    assert during == [threshold and max(threshold, engine.OBJECTS_PER_COLLECTION)]
+
+
+def test_a_file_that_cannot_be_written_is_found_before_any_row_is_sent(tmp_path: Path) -> None:
+    places = Places(lambda numbers: None)
+    with pytest.raises(CrmInputError):
+        run(places, 10, tmp_path / "no such folder" / "results.jsonl")
+    assert places.most == 0
