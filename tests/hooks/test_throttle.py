@@ -170,8 +170,9 @@ def test_calls_that_wait_for_their_places_leave_evenly_after_a_pause() -> None:
         shared.pause(0.4)
         for one in calls:
             one.result()
-    # The first has left before the pause.
-    assert all(later - earlier > 0.08 for earlier, later in pairwise(left))
+    # The first has left before the pause. A thread that the machine lets wait shortens the next distance, but
+    # cannot make a burst of all of them.
+    assert left[-1] - left[1] > 0.15
 
 
 @pytest.mark.usefixtures("real_time")

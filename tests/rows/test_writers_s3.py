@@ -19,9 +19,9 @@ s3fs = pytest.importorskip("s3fs", reason="the S3 client is not installed beside
 moto_server = pytest.importorskip("moto.server", reason="the S3 server is not installed beside this Airflow")
 
 try:
-    from airflow.sdk.io import attach
+    import airflow.sdk.io.store as airflow_stores
 except ImportError:  # before 3.0
-    from airflow.io.store import attach
+    import airflow.io.store as airflow_stores
 
 COLUMNS = (Column("id", "text", "", required=True), Column("name", "text", ""))
 TYPE = RecordType("things", COLUMNS, key="id")
@@ -45,7 +45,9 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     if fs.exists("bucket"):
         fs.rm("bucket", recursive=True)
     fs.mkdir("bucket")
-    attach("s3", fs=fs)
+    # A store that some other test has asked for would be kept, whatever is attached now.
+    airflow_stores._STORE_CACHE.pop("s3", None)
+    airflow_stores.attach("s3", fs=fs)
     (tmp_path / "spool").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "spool"))
     return fs
