@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,9 @@ s3fs = pytest.importorskip("s3fs", reason="the S3 client is not installed beside
 moto_server = pytest.importorskip("moto.server", reason="the S3 server is not installed beside this Airflow")
 
 try:
-    import airflow.sdk.io.store as airflow_stores
+    airflow_stores = import_module("airflow.sdk.io.store")
 except ImportError:  # before 3.0
-    import airflow.io.store as airflow_stores
+    airflow_stores = import_module("airflow.io.store")
 
 COLUMNS = (Column("id", "text", "", required=True), Column("name", "text", ""))
 TYPE = RecordType("things", COLUMNS, key="id")
