@@ -251,9 +251,10 @@ class CreditLoyalty:
 
     def apply(self, steps: Sequence[Step[CreditRecord]]) -> list[Outcome | Again | None]:
         chosen: dict[str, Step[CreditRecord]] = {}
-        for step in steps:
-            if step.payload is not None:
-                chosen.setdefault(step.payload.credit.lane, step)
+        sent = [step for step in steps if step.payload is not None]
+        # Before the others, one that was in doubt: it keeps them from being sent until it is itself.
+        for step in sorted(sent, key=lambda step: not step.payload.doubted):
+            chosen.setdefault(step.payload.credit.lane, step)
         todo = self._with_baseline(list(chosen.values()))
         stop = threading.Event()
         results = self._hook.side_by_side(lambda step: self._send(step, stop), todo)

@@ -598,6 +598,14 @@ def test_another_runs_credit_stands_in_the_way(spread, add, credit, crm_sandbox,
     assert amounts(spread) == {(zoe, Decimal(5)): 2}
 
 
+def test_of_two_rows_the_one_in_doubt_is_sent_first(spread, add, credit, crm_sandbox, ledger):
+    """It keeps the other one from being sent, so that the two would wait for each other."""
+    zoe = add("zoe@example.fr")
+    leave_in_doubt(credit, crm_sandbox, ledger, [row("first")], applied=False)
+    assert credit([row("second"), row("first")])["credited"] == 2
+    assert amounts(spread) == {(zoe, Decimal(5)): 2}
+
+
 def test_a_line_taken_by_mistake_is_given_back(spread, add, credit, crm_sandbox, ledger, tmp_path):
     """The CRM's own answer counts more than a look at its lines."""
     zoe = add("zoe@example.fr")
