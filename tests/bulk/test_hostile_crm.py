@@ -327,7 +327,7 @@ def fresh(folder: Path, **settings: Any) -> Job:
     return Job(folder=folder, **settings)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=rows,
     held=st.dictionaries(keys, st.sampled_from(GOOD)),
