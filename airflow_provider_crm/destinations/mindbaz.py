@@ -127,7 +127,7 @@ class SubscriberRecord:
 
 
 class UpsertSubscribers:
-    """Writes subscribers: one look-up of the batch, then one POST, or one PUT when none is new.
+    """Writes subscribers: one look-up of the batch, then one POST of what differs, or one PUT when none is new.
 
     :param mapping: which column goes into which field.
     :param key_column: the column that holds the match key.

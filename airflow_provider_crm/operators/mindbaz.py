@@ -25,8 +25,9 @@ __all__ = [
 class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     """Create and update Mindbaz subscribers in bulk, with the end of every row accounted for.
 
-    Look-up by the match key, then creates and updates together in calls of up to 5000. A subscriber who is
-    not subscribed any more is never put back to subscribed unless ``allow_resubscribe`` says so.
+    Look-up by the match key, then creates and updates together in calls of up to 5000. Only what Mindbaz does not hold
+    yet is sent, so that the same rows once more change nothing. A subscriber who is not subscribed any more is never
+    put back to subscribed unless ``allow_resubscribe`` says so.
 
     .. seealso:: The vendor's page "Gestion des abonnés" at learn.mindbaz.com.
 
