@@ -40,9 +40,9 @@ from airflow_provider_crm.sandbox.spread.customers import Changes
 
 EXAMPLES = int(os.environ.get("CRM_LOYALTY_EXAMPLES", "200"))
 SEED = int(os.environ.get("CRM_LOYALTY_SEED") or random.randrange(10**9))
-SETTLE = 0.02
+SETTLE = 0.05
 #: Lines show up within this time, so that SETTLE is enough even when the machine is busy.
-LATE = 0.015
+LATE = 0.04
 PEOPLE = ["zoe@example.fr", "Bob@Example.fr", "eve@example.fr"]
 #: A folder in memory, where committing costs nothing.
 FOLDER = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
@@ -158,9 +158,12 @@ class Credits(RuleBasedStateMachine):
         shift=st.sampled_from([0.0, -7200.0, 50000.0]),
         most_pages=st.sampled_from([0, 400]),
         before=st.lists(who, max_size=3),
+        delay=st.sampled_from([0.0, LATE]),
     )
-    def begin(self, order, page_cap, shift, most_pages, before):
-        self.sandbox.switch("spread", list_order=order, page_cap=page_cap, clock_shift=shift)
+    def begin(self, order, page_cap, shift, most_pages, before, delay):
+        self.sandbox.switch(
+            "spread", list_order=order, page_cap=page_cap, clock_shift=shift, line_delay=delay
+        )
         self.most_pages = most_pages
         for person, _ in before:
             self.give_by_hand(person, "5")
