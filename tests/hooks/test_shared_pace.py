@@ -181,14 +181,18 @@ def test_two_processes_together_keep_the_limit(redis: RedisServer, crm_sandbox: 
         assert worker.stdout is not None
         assert any(line.strip() == "ready" for line in worker.stdout)
     for worker in workers:
-        worker.communicate("go\n", timeout=60)
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    for worker in workers:
+        worker.communicate(timeout=60)
         assert worker.returncode == 0
 
     arrived = sorted(call.at for call in crm_sandbox.calls)
     assert len(arrived) == 2 * calls
     # Without the other one's calls in the count, it would take half of the time.
     assert arrived[-1] - arrived[0] >= (2 * calls - 1) / per_second - 0.1
-    assert arrived[-1] - arrived[0] < 2 * 2 * calls / per_second
+    assert arrived[-1] - arrived[0] < 4 * 2 * calls / per_second
     # Not all of a second's calls at its beginning; a call may be late, and the next one on time.
     assert most_within(1.0, arrived) <= per_second + 3
     assert most_within(0.25, arrived) <= per_second / 4 + 4

@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ try:
     HAS_ASSET_STATES = True
 except ImportError:  # before 3.3
     HAS_ASSET_STATES = False
+
+
+needs_active_assets = pytest.mark.skipif(
+    version("apache-airflow").startswith("3.0."),
+    reason="dag.test() of Airflow 3.0 runs no task with outlets: only its DAG processor makes assets active",
+)
 
 
 @pytest.fixture
@@ -64,6 +71,7 @@ def test_customers(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     assert (tmp_path / "rejects.jsonl").read_bytes() == b""
 
 
+@needs_active_assets
 def test_consents_of_a_day(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     held = [event for event in sandbox.spread.consents.events if event.created_at.startswith("2024-01-02")]
     assert held
@@ -89,6 +97,7 @@ def test_loyalty(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     ]
 
 
+@needs_active_assets
 def test_incremental(run: Run, run_dag: Any, sandbox: Sandbox, tmp_path: Path) -> None:
     if not HAS_ASSET_STATES:
         result = run_dag(
