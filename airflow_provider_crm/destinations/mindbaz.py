@@ -86,6 +86,28 @@ def look_up(
     return found
 
 
+def look_up_surely(
+    hook: MindbazHook, keys: Sequence[str], *, match_by: str, field_ids: Sequence[int]
+) -> dict[str, list[Subscriber]]:
+    """Find subscribers where being absent ends a row: nobody is taken for unknown on one answer alone.
+
+    How many keys a look-up takes is not documented: a server may answer for the first ones and keep silent about the
+    rest. So those not found are asked for again in the other order, and one by one when that finds any of them.
+    """
+    found = look_up(hook, keys, match_by=match_by, field_ids=field_ids)
+    absent = [key for key in reversed(keys) if key not in found]
+    if not absent or len(keys) == 1:
+        return found
+    more = look_up(hook, absent, match_by=match_by, field_ids=field_ids)
+    if more:
+        rest = [key for key in absent if key not in more]
+        for one in hook.side_by_side(
+            lambda key: look_up(hook, [key], match_by=match_by, field_ids=field_ids), rest
+        ):
+            more |= one
+    return found | more
+
+
 def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
     """Read the site's fields, by which names are found and values converted.
 
@@ -187,7 +209,8 @@ class UpsertSubscribers:
     def _find(
         self, keys: Sequence[str], match_by: str, field_ids: Collection[int]
     ) -> dict[str, list[Subscriber]]:
-        return look_up(self._hook, keys, match_by=match_by, field_ids=sorted(field_ids))
+        look = look_up_surely if self._mode == "update" else look_up
+        return look(self._hook, keys, match_by=match_by, field_ids=sorted(field_ids))
 
     def _compared(self, items: Sequence[Item[SubscriberRecord]]) -> set[int]:
         """Name the fields to ask for: what is not compared is not needed."""

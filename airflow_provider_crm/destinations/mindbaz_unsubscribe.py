@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
-from airflow_provider_crm.destinations.mindbaz import SubscriberRecord, key_text, look_up, send
+from airflow_provider_crm.destinations.mindbaz import SubscriberRecord, key_text, look_up_surely, send
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.schemas.mindbaz import (
     MAX_SUBSCRIBERS,
@@ -51,7 +51,7 @@ class UnsubscribeSubscribers:
 
     def plan(self, items: Sequence[Item[SubscriberRecord]]) -> list[Outcome | Step[SubscriberRecord]]:
         keys = [item.key for item in items]
-        found = look_up(self._hook, keys, match_by=self._match_by, field_ids=(STATUS,))
+        found = look_up_surely(self._hook, keys, match_by=self._match_by, field_ids=(STATUS,))
         return [self._plan_one(item, found.get(item.key, ())) for item in items]
 
     def _plan_one(

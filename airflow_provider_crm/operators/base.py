@@ -108,6 +108,11 @@ class CrmBulkOperator(BaseOperator):
         """
         started = time.monotonic()
         max_rejects = check_max_rejects(self.max_rejects)
+        # A text such as "False" would be true, and write what it was to leave out.
+        yes_or_no("reject_data", self.reject_data)
+        yes_or_no("dry_run", self.only_plan)
+        if self.concurrency is not None and not (type(self.concurrency) is int and self.concurrency > 0):
+            raise CrmInputError(f"`concurrency` is a whole number above 0, not {self.concurrency!r}")
         source = open_source(self.source)
         report = Report(
             rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
@@ -217,6 +222,15 @@ def _whole(name: str, value: int | str | None) -> int | None:
         return int(value)
     except ValueError:
         raise CrmInputError(f"`{name}` is a whole number, not {value!r}") from None
+
+
+def yes_or_no(name: str, value: object) -> None:
+    """Refuse a value that is neither True nor False.
+
+    :raises CrmInputError: it is not.
+    """
+    if not isinstance(value, bool):
+        raise CrmInputError(f"`{name}` is True or False, not {value!r}")
 
 
 def one_of(name: str, value: str, allowed: Sequence[str]) -> None:

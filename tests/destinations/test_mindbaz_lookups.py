@@ -1,0 +1,48 @@
+"""Look-ups that a server answers only in part: nobody is taken for unknown because of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.operators.mindbaz import (
+    MindbazUnsubscribeOperator,
+    MindbazUpsertSubscribersOperator,
+)
+
+PEOPLE = [f"person{number}@example.fr" for number in range(40)]
+
+
+@pytest.fixture
+def crm(crm_sandbox: Any) -> Any:
+    for email in PEOPLE:
+        crm_sandbox.mindbaz.insert({1: email, 7: 0})
+    crm_sandbox.switch("mindbaz", lookup_limit=7, lookup_over_limit="truncate")
+    return crm_sandbox
+
+
+def test_every_opt_out_reaches_the_crm(crm: Any) -> None:
+    source = [{"email": email} for email in [*PEOPLE, "nobody@example.fr"]]
+    summary = MindbazUnsubscribeOperator(task_id="unsubscribe", source=source).execute({})
+    assert (summary["updated"], summary["skipped"]) == (40, 1)
+    assert {crm.mindbaz.by_email(email)[7] for email in PEOPLE} == {1}
+
+
+def test_an_update_leaves_nobody_out(crm: Any) -> None:
+    source = [{"email": email, "name": "Martin"} for email in [*PEOPLE, "nobody@example.fr"]]
+    summary = MindbazUpsertSubscribersOperator(
+        task_id="update", source=source, field_map={"email": 1, "name": 14}, mode="update"
+    ).execute({})
+    assert (summary["updated"], summary["skipped"]) == (40, 1)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"reject_data": "False"}, {"dry_run": "False"}, {"concurrency": 0}, {"concurrency": "8"}]
+)
+def test_what_is_no_yes_or_no_and_no_number_is_refused(crm: Any, wrong: dict[str, Any]) -> None:
+    operator = MindbazUnsubscribeOperator(task_id="unsubscribe", source=[{"email": PEOPLE[0]}], **wrong)
+    with pytest.raises(CrmInputError, match=next(iter(wrong))):
+        operator.execute({})
+    assert len(crm.calls) == 0
