@@ -88,4 +88,6 @@ def _holds_nan(value: object) -> bool:
         return not math.isfinite(value)
     if isinstance(value, Mapping):
         return any(map(_holds_nan, value.values()))
+    if isinstance(value, msgspec.Struct):
+        return any(map(_holds_nan, msgspec.structs.astuple(value)))
     return isinstance(value, (list, tuple, set, frozenset)) and any(map(_holds_nan, value))

@@ -29,20 +29,24 @@ Subscriber = dict[str, Any]
 """``{"id": int, "fields": {field id: value}}``."""
 
 
-class FieldData(msgspec.Struct):
-    idField: int | str  # noqa: N815 - the vendor's name
+# Without `gc`, Python does not look for reference cycles among tens of thousands of these.
+class FieldData(msgspec.Struct, gc=False):
+    idField: int  # noqa: N815 - the vendor's name
     value: Any = None
 
 
-class SubscriberData(msgspec.Struct):
+class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
     id: int | str | None = None
     fields: list[FieldData] | None = None
 
     def plain(self) -> Subscriber:
-        fields = {int(field.idField): field.value for field in self.fields or ()}
+        fields = {field.idField: field.value for field in self.fields or ()}
         number = fields.get(ID) if self.id is None else self.id
         return {"id": -1 if number is None else int(number), "fields": fields}
 
+
+# A server may print ids as texts.
+_read_subscribers = msgspec.json.Decoder(list[SubscriberData] | None, strict=False).decode
 
 #: An answer's data when nothing was found: not an empty list.
 NOTHING = b"null"
@@ -61,15 +65,15 @@ def subscribers_of(data: bytes) -> list[Subscriber]:
 
     :raises msgspec.ValidationError: another shape than documented.
     """
-    rows = msgspec.json.decode(data, type=list[SubscriberData] | None)
+    rows = _read_subscribers(data)
     return [row.plain() for row in rows or ()]
 
 
-def wire_subscriber(subscriber: Mapping[str, Any]) -> dict[str, Any]:
+def wire_subscriber(subscriber: Mapping[str, Any]) -> SubscriberData:
     """Write a subscriber as POST and PUT want it; without an id it is to be created."""
-    fields = [{"idField": int(field), "value": value} for field, value in subscriber["fields"].items()]
+    fields = [FieldData(int(field), value) for field, value in subscriber["fields"].items()]
     number = subscriber.get("id")
-    return {"fields": fields} if number is None else {"id": int(number), "fields": fields}
+    return SubscriberData(None if number is None else int(number), fields)
 
 
 class FieldType(msgspec.Struct, frozen=True):
