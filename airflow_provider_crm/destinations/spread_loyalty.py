@@ -11,6 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +75,14 @@ class CreditLoyalty:
         self._baselines = baselines
         self._doubts = doubts
         self._reader = reader
+        # More threads than calls in flight: while some wait for the ledger, others have the line.
+        self._senders = ThreadPoolExecutor(
+            hook.concurrency + max(2, hook.concurrency // 2), thread_name_prefix="crm-credit"
+        )
+
+    def close(self) -> None:
+        """End the threads, once what they have begun has come to its end."""
+        self._senders.shutdown(wait=True, cancel_futures=True)
 
     # Rows
 
@@ -256,8 +265,7 @@ class CreditLoyalty:
         for step in sorted(sent, key=lambda step: not step.payload.doubted):
             chosen.setdefault(step.payload.credit.lane, step)
         todo = self._with_baseline(list(chosen.values()))
-        stop = threading.Event()
-        results = self._hook.side_by_side(lambda step: self._send(step, stop), todo)
+        results = self._send_all(todo)
         answers: dict[int, Outcome | Again] = {
             id(step.item): result
             for step, result in zip(todo, results, strict=True)
@@ -303,6 +311,18 @@ class CreditLoyalty:
                 raise error
         if errors and not progress:
             raise errors[0]
+
+    def _send_all(
+        self, steps: Sequence[Step[CreditRecord]]
+    ) -> list[Outcome | Again | CrmError | _BlockedError]:
+        """Send credits side by side; nothing of it goes on after this returns or raises."""
+        stop = threading.Event()
+        futures = [self._senders.submit(self._send, step, stop) for step in steps]
+        try:
+            return [future.result() for future in futures]
+        finally:
+            stop.set()
+            wait(futures)
 
     def _send(
         self, step: Step[CreditRecord], stop: threading.Event

@@ -122,6 +122,7 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         self.settle_seconds = settle_seconds
         self.allow_debit = allow_debit
         self._ledger: LoyaltyLedger | None = None
+        self._credits: CreditLoyalty | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Credit the source's rows.
@@ -135,23 +136,28 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
             open_ledger(hook, self.ledger_conn_id, origin_of(context)) as ledger,
         ):
             self._ledger = ledger
-            return super().execute(context)
+            try:
+                return super().execute(context)
+            finally:
+                if self._credits is not None:
+                    self._credits.close()
 
     def _hook(self) -> SpreadHook:
         return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
 
-    def _destination(self, hook: SpreadHook, source: Source) -> CreditLoyalty | ExpectedCredits:
+    def _destination(self, hook: SpreadHook, source: Source) -> CreditLoyalty:
         fields = CreditFields(self.key_field, self.email_field, self.customer_id_field, self.amount_field)
         self._check_columns(source, fields)
         assert self._ledger is not None
         baselines = Baselines(hook, self._ledger, most_calls=calls_for(source, fields.customer_id))
-        return (ExpectedCredits if self.only_plan else CreditLoyalty)(
+        self._credits = (ExpectedCredits if self.only_plan else CreditLoyalty)(
             hook,
             self._ledger,
             baselines,
             Doubts(hook, self._ledger, baselines, settle_seconds=float(self.settle_seconds)),
             CreditReader(fields, secret=hook.settings.password, allow_debit=self.allow_debit),
         )
+        return self._credits
 
     @staticmethod
     def _check_columns(source: Source, fields: CreditFields) -> None:

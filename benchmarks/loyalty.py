@@ -1,0 +1,152 @@
+"""What crediting exactly once costs: calls, time against what the latency allows, and the ledger's share of it.
+
+``uv run python benchmarks/loyalty.py [--rows 10000] [--turns 2] [--postgres]``: runs with a real ledger and with one
+that keeps nothing, in turns, against a sandbox in a process of its own that answers after 50 ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_crm.bulk.ledger_baselines import LineSet
+from airflow_provider_crm.bulk.ledger_tables import Credit, Entry, Standing, State, metadata
+from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.sandbox.remote import RemoteSandbox
+
+LATENCY = 0.05
+CONCURRENCY = 8
+PEOPLE = 10_000
+
+
+class NoBaselines:
+    """Keeps no lines."""
+
+    def save(self, lines: LineSet, parent: str | None = None) -> str:
+        return "none"
+
+    def holds(self, name: str | None, line_id: str) -> bool:
+        return False
+
+
+class NoLedger:
+    """Lets everything pass and keeps nothing: what the same run costs without a ledger."""
+
+    baselines = NoBaselines()
+
+    def claim(self, credits_: Sequence[Credit]) -> list[Entry]:
+        return [Entry(number, 0, Standing.FREE, State.CLAIMED, one) for number, one in enumerate(credits_)]
+
+    def start(self, entry: Entry, baseline: str | None) -> Entry:
+        return replace(entry, state=State.SENDING, baseline=baseline)
+
+    def confirm(self, entry: Entry) -> Entry:
+        return entry
+
+    def finish(self, entry: Entry, line_id: str, customer_id: str | None) -> None:
+        pass
+
+    def lines_taken(self, line_ids: Collection[str]) -> set[str]:
+        return set()
+
+
+def one_run(sandbox: RemoteSandbox, rows: int, url: str | None, folder: Path) -> dict[str, float]:
+    """Credit new rows once.
+
+    :param url: the ledger's database; None for none.
+    """
+    sandbox.reset()  # which gives its lines the same ids again: the ledger must be a new one, too
+    if url is not None:
+        engine = sa.create_engine(url)
+        metadata.drop_all(engine)
+        engine.dispose()
+    sandbox.seed(PEOPLE, ["spread"])
+    people = sandbox.records("spread", "customers")
+    source = folder / "credits.csv"
+    with source.open("w") as file:
+        file.write("credit_key,email,amount\n")
+        for number in range(rows):
+            file.write(f"{time.time_ns()}-{number},{people[number % PEOPLE]['email']},{5 + number % 20}\n")
+    before = len(sandbox.records("spread", "lines"))
+    sandbox.fault("latency", ms=LATENCY * 1000)
+    open_ledger, engine_for = operators.open_ledger, operators.engine_for  # type: ignore[attr-defined]
+
+    @contextmanager
+    def no_ledger(*_: Any) -> Any:
+        yield NoLedger()
+
+    if url is None:
+        operators.open_ledger = no_ledger  # type: ignore[assignment]
+    else:
+        operators.engine_for = lambda conn_id: sa.create_engine(url)  # type: ignore[attr-defined]
+    try:
+        operator = operators.SpreadCreditLoyaltyOperator(
+            task_id="t", source=str(source), concurrency=CONCURRENCY
+        )
+        spent = resource.getrusage(resource.RUSAGE_SELF)
+        began = time.perf_counter()
+        result = operator.execute({})
+        seconds = time.perf_counter() - began
+        used = resource.getrusage(resource.RUSAGE_SELF)
+    finally:
+        operators.open_ledger, operators.engine_for = open_ledger, engine_for  # type: ignore[attr-defined]
+    calls = Counter(call.method for call in sandbox.calls)
+    assert result["credited"] == rows == len(sandbox.records("spread", "lines")) - before
+    return {
+        "seconds": seconds,
+        "cpu": used.ru_utime + used.ru_stime - spent.ru_utime - spent.ru_stime,
+        "posts": calls["POST"],
+        "others": calls.total() - calls["POST"],
+        "share": rows * LATENCY / CONCURRENCY / seconds,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--postgres", action="store_true", help="also on a PostgreSQL started for it")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name, RemoteSandbox.spawn() as sandbox:
+        folder = Path(name)
+        ledgers: dict[str, str | None] = {
+            "no ledger": None,
+            "SQLite": f"sqlite:///{folder / 'ledger.db'}",
+        }
+        if options.postgres:
+            import pgserver
+
+            uri = pgserver.get_server(folder / "postgres").get_uri()
+            ledgers["PostgreSQL"] = uri.replace("postgresql://", "postgresql+psycopg2://")
+        connection = json.loads(sandbox.connections()["spread_default"])
+        os.environ["AIRFLOW_CONN_SPREAD_DEFAULT"] = json.dumps(connection)
+        found: dict[str, list[dict[str, float]]] = {one: [] for one in ledgers}
+        for _ in range(options.turns):
+            for one, url in ledgers.items():
+                found[one].append(one_run(sandbox, options.rows, url, folder))
+                print(one, {key: round(value, 3) for key, value in found[one][-1].items()}, flush=True)
+    without = statistics.median(run["seconds"] for run in found["no ledger"])
+    for one, runs in found.items():
+        seconds = statistics.median(run["seconds"] for run in runs)
+        cost = f"{seconds / without - 1:+.1%} for the ledger" if ledgers[one] else "without a ledger"
+        share = statistics.median(run["share"] for run in runs)
+        print(
+            f"{one}: {options.rows / seconds:.1f} credits/s, {share:.1%} of what the latency allows, {cost}"
+        )
+
+
+if __name__ == "__main__":
+    main()
