@@ -16,8 +16,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
-from functools import lru_cache
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -27,6 +26,15 @@ from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_crm.bulk.ledger_baselines import BaselineStore
 from airflow_provider_crm.bulk.ledger_db import Database, LedgerError
+from airflow_provider_crm.bulk.ledger_rows import (
+    CreditRows,
+    compare,
+    entry_of,
+    origin_values,
+    payload_of,
+    seen,
+    utc_now,
+)
 from airflow_provider_crm.bulk.ledger_tables import (
     Credit,
     Entry,
@@ -83,13 +91,13 @@ class LoyaltyLedger:
         longest_call: float = 0.0,
     ) -> None:
         self._database = Database(engine)
-        self._account = account
+        self._rows = CreditRows(account)
         self._lease = lease = LEASE if lease is None else lease
         # A request leaves this long after its credit was confirmed at the latest, and lasts so long at most.
         self._over_after = lease * FRESH + longest_call
         # Of this process, not of the task: a second try must not mistake the first one's claims for its own.
         self._owner = uuid.uuid4().hex
-        self._origin = _origin_values(origin or Origin())
+        self._origin = origin_values(origin or Origin())
         self._in_other_hands: set[int] = set()
         self._closing = threading.Event()
         self._renewer = threading.Thread(target=self._renew_for_ever, name="crm-ledger-lease", daemon=True)
@@ -140,10 +148,10 @@ class LoyaltyLedger:
         for start in range(0, len(credits_), CHUNK):
             some = credits_[start : start + CHUNK]
             with self._database.reading() as connection:
-                rows = self._rows(connection, _c.credit_key.in_([credit.key for credit in some]))
+                rows = self._rows.where(connection, _c.credit_key.in_([credit.key for credit in some]))
             by_key = {row.credit_key: row for row in rows}
             entries += [
-                _entry(by_key[one.key], _seen(one, by_key[one.key])) if one.key in by_key else None
+                entry_of(by_key[one.key], seen(one, by_key[one.key])) if one.key in by_key else None
                 for one in some
             ]
         return entries
@@ -158,12 +166,12 @@ class LoyaltyLedger:
 
     def _claim_in(self, connection: Connection, now: float, credits_: Sequence[Credit]) -> list[Entry]:
         keys = [credit.key for credit in credits_]
-        held = {row.credit_key: row for row in self._rows(connection, _c.credit_key.in_(keys))}
+        held = {row.credit_key: row for row in self._rows.where(connection, _c.credit_key.in_(keys))}
         new = [credit for credit in credits_ if credit.key not in held]
         self._insert(connection, now, new)
         new_keys = [credit.key for credit in new]
-        inserted = self._rows(connection, _c.credit_key.in_(new_keys)) if new else []
-        entries = [_entry(row, Standing.FREE) for row in inserted]
+        inserted = self._rows.where(connection, _c.credit_key.in_(new_keys)) if new else []
+        entries = [entry_of(row, Standing.FREE) for row in inserted]
         entries += [
             self._stand(connection, now, credit, held[credit.key])
             for credit in credits_
@@ -173,9 +181,9 @@ class LoyaltyLedger:
 
     def _insert(self, connection: Connection, now: float, new: Sequence[Credit]) -> None:
         if new:
-            moment = _utc_now()
+            moment = utc_now()
             values = {
-                "account": self._account,
+                "account": self._rows.account,
                 "state": State.CLAIMED.value,
                 "attempts": 0,
                 "owner": self._owner,
@@ -185,23 +193,23 @@ class LoyaltyLedger:
                 "updated_at": moment,
                 **self._origin,
             }
-            connection.execute(credits_table.insert(), [{**values, **_payload(one)} for one in new])
+            connection.execute(credits_table.insert(), [{**values, **payload_of(one)} for one in new])
 
     def _stand(self, connection: Connection, now: float, credit: Credit, row: Row[Any]) -> Entry:
         """Tell where a known key stands, and take it when it is free."""
         state = State(row.state)
         if state is State.CREDITED:
-            return _entry(row, _compare(credit, row) or Standing.CREDITED)
+            return entry_of(row, compare(credit, row) or Standing.CREDITED)
         if self._is_held(row, now):
-            return _entry(row, Standing.BUSY)
-        difference = _compare(credit, row)
+            return entry_of(row, Standing.BUSY)
+        difference = compare(credit, row)
         if state in _IN_DOUBT:
-            return _entry(row, difference) if difference else self._doubt(connection, now, row)
+            return entry_of(row, difference) if difference else self._doubt(connection, now, row)
         if row.owner == self._owner and difference is None and state is State.CLAIMED:
-            return _entry(row, Standing.FREE)
+            return entry_of(row, Standing.FREE)
         # Nothing of it is in the CRM, so that it may come with another amount or customer; a baseline that was
         # taken for an earlier attempt may be another customer's.
-        values = {**_payload(credit), "baseline": None, "reason": None}
+        values = {**payload_of(credit), "baseline": None, "reason": None}
         return self._take(connection, now, row, Standing.FREE, State.CLAIMED, **values)
 
     def _is_held(self, row: Row[Any], now: float) -> bool:
@@ -226,7 +234,7 @@ class LoyaltyLedger:
         **values: Any,
     ) -> Entry:
         """Make a row this run's own; it is busy when somebody else was faster."""
-        changed = self._change(
+        changed = self._rows.change(
             connection,
             row.id,
             row.version,
@@ -239,8 +247,8 @@ class LoyaltyLedger:
             **values,
         )
         if not changed:
-            return _entry(row, Standing.BUSY)
-        return _entry(self._rows(connection, _c.id == row.id)[0], standing)
+            return entry_of(row, Standing.BUSY)
+        return entry_of(self._rows.where(connection, _c.id == row.id)[0], standing)
 
     def in_the_way(self, entry: Entry) -> Entry | None:
         """Find the credit that holds this one's lane, and take it over when its run is gone.
@@ -250,12 +258,12 @@ class LoyaltyLedger:
         """
 
         def find(connection: Connection, now: float) -> Entry | None:
-            rows = self._rows(connection, _c.lane == entry.credit.lane)
+            rows = self._rows.where(connection, _c.lane == entry.credit.lane)
             if not rows:
                 return None
             # One of this very process is being settled by the thread that sends it.
             if rows[0].owner == self._owner or self._is_held(rows[0], now):
-                return _entry(rows[0], Standing.BUSY)
+                return entry_of(rows[0], Standing.BUSY)
             return self._doubt(connection, now, rows[0])
 
         found = self._database.write(find)
@@ -358,8 +366,8 @@ class LoyaltyLedger:
             "reason": None,
         }
         version = entry.version
-        while not self._change(connection, entry.id, version, **values):
-            row = self._rows(connection, _c.id == entry.id)[0]
+        while not self._rows.change(connection, entry.id, version, **values):
+            row = self._rows.where(connection, _c.id == entry.id)[0]
             if row.line_id == line_id:
                 return
             same = row.attempts == entry.attempts and row.amount == entry.credit.amount
@@ -376,18 +384,17 @@ class LoyaltyLedger:
         """
 
         def swap(connection: Connection, now: float) -> Entry | None:
-            rows = [row for row in self._rows(connection, _c.line_id == line_id) if row.id != entry.id]
             other = None
-            for row in rows:
-                other = self._take(
-                    connection,
-                    now,
-                    row,
-                    Standing.DOUBT,
-                    State.UNKNOWN,
-                    line_id=None,
-                    ended_at=row.ended_at or row.sent_at or now,
-                )
+            for row in self._rows.where(connection, _c.line_id == line_id):
+                if row.id == entry.id:
+                    continue
+                if row.ended_at is None or compare(entry.credit, row) is Standing.OTHER:
+                    # Its own answer named the line as well: the CRM has given an id twice.
+                    reason = f"the CRM has given line {line_id} to another credit, too"
+                    self._rows.change(connection, row.id, row.version, line_id=None, reason=reason)
+                    continue
+                values = {"line_id": None, "ended_at": row.ended_at}
+                other = self._take(connection, now, row, Standing.DOUBT, State.UNKNOWN, **values)
             self._finish_in(connection, entry, line_id, customer_id)
             return other
 
@@ -442,7 +449,7 @@ class LoyaltyLedger:
         taken: set[str] = set()
         for start in range(0, len(wanted), CHUNK):
             some = wanted[start : start + CHUNK]
-            query = sa.select(_c.line_id).where(_c.account == self._account, _c.line_id.in_(some))
+            query = sa.select(_c.line_id).where(_c.account == self._rows.account, _c.line_id.in_(some))
             with self._database.reading() as connection:
                 taken.update(row.line_id for row in connection.execute(query))
         return taken
@@ -465,7 +472,7 @@ class LoyaltyLedger:
         :param run_id: of the DAG run that did it.
         :return: one dict a credit, with the table's columns.
         """
-        query = sa.select(credits_table).where(_c.account == self._account).order_by(_c.id)
+        query = sa.select(credits_table).where(_c.account == self._rows.account).order_by(_c.id)
         if states:
             query = query.where(_c.state.in_([state.value for state in states]))
         if since is not None:
@@ -485,29 +492,6 @@ class LoyaltyLedger:
             raise LedgerError("The ledger was closed: nothing more is sent")
         return _machine_clock()
 
-    def _rows(self, connection: Connection, condition: Any) -> Sequence[Row[Any]]:
-        query = sa.select(credits_table).where(_c.account == self._account, condition)
-        return connection.execute(query).fetchall()
-
-    def _change(
-        self,
-        connection: Connection,
-        row_id: int,
-        version: int,
-        *,
-        owner_before: str | None = None,
-        lease_before: float | None = None,
-        **values: Any,
-    ) -> bool:
-        """Change a row, if nobody has meanwhile."""
-        values = {**values, "version": version + 1, "updated_at": _utc_now()}
-        parameters: dict[str, Any] = {"row_id": row_id, "row_version": version}
-        parameters |= {f"new_{name}": value for name, value in values.items()}
-        parameters |= {"row_owner": owner_before} if owner_before is not None else {}
-        parameters |= {"row_lease": lease_before} if lease_before is not None else {}
-        statement = _update(tuple(values), owner_before is not None, lease_before is not None)
-        return bool(connection.execute(statement, parameters).rowcount)
-
     def _move(self, entry: Entry, values: Callable[[float], dict[str, Any]]) -> float:
         """Change the state of a credit that this run holds.
 
@@ -516,7 +500,9 @@ class LoyaltyLedger:
         """
 
         def move(connection: Connection, now: float) -> float:
-            if not self._change(connection, entry.id, entry.version, owner_before=self._owner, **values(now)):
+            if not self._rows.change(
+                connection, entry.id, entry.version, owner_before=self._owner, **values(now)
+            ):
                 raise ClaimLostError(
                     "Another run has taken over a credit of this one: a later try sorts it out"
                 )
@@ -543,75 +529,6 @@ class LoyaltyLedger:
             connection.execute(mine.values(owner="", lease_until=0.0, version=_c.version + 1))
 
         self._database.write(release)
-
-
-@lru_cache(maxsize=64)
-def _update(names: tuple[str, ...], of_owner: bool, of_lease: bool) -> Any:
-    """Build the statement that changes one row: building it takes longer than carrying it out."""
-    statement = credits_table.update().where(
-        _c.id == sa.bindparam("row_id"), _c.version == sa.bindparam("row_version")
-    )
-    if of_owner:
-        statement = statement.where(_c.owner == sa.bindparam("row_owner"))
-    if of_lease:
-        statement = statement.where(_c.lease_until <= sa.bindparam("row_lease"))
-    return statement.values({name: sa.bindparam(f"new_{name}", type_=_c[name].type) for name in names})
-
-
-def _entry(row: Row[Any], standing: Standing) -> Entry:
-    return Entry(
-        id=row.id,
-        version=row.version,
-        standing=standing,
-        state=State(row.state),
-        credit=Credit(row.credit_key, row.amount, row.customer_id, row.customer_hash),
-        lane=row.lane,
-        attempts=row.attempts,
-        line_id=row.line_id,
-        baseline=row.baseline,
-        ended_at=row.ended_at,
-        doubted=standing is Standing.DOUBT,
-    )
-
-
-def _payload(credit: Credit) -> dict[str, Any]:
-    return {
-        "credit_key": credit.key,
-        "amount": credit.amount,
-        "customer_id": credit.customer_id,
-        "customer_hash": credit.customer_hash,
-    }
-
-
-def _origin_values(origin: Origin) -> dict[str, Any]:
-    return {
-        "dag_id": origin.dag_id,
-        "run_id": origin.run_id,
-        "task_id": origin.task_id,
-        "map_index": origin.map_index,
-    }
-
-
-def _compare(credit: Credit, row: Row[Any]) -> Standing | None:
-    """Tell in what a credit differs from the one its key is known for; None when it is the same."""
-    if credit.amount != row.amount:
-        return Standing.OTHER
-    if credit.customer_id and row.customer_id:
-        return None if credit.customer_id == row.customer_id else Standing.OTHER
-    if credit.customer_hash and row.customer_hash and credit.customer_hash == row.customer_hash:
-        return None
-    return Standing.WHO
-
-
-def _seen(credit: Credit, row: Row[Any]) -> Standing:
-    difference = _compare(credit, row)
-    if row.state in (State.CLAIMED, State.REFUSED):
-        return Standing.FREE
-    return difference or (Standing.CREDITED if row.state == State.CREDITED else Standing.DOUBT)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC).replace(tzinfo=None)
 
 
 #: This machine's clock, which goes on while it is suspended where the system has such a clock.

@@ -64,14 +64,11 @@ class Doubts:
         return known
 
     def _wait_until(self, moment: float) -> None:
-        for _ in range(3):  # the database's clock may be coarser than ours
-            left = moment - self._ledger.now()
-            if left <= 0:
-                return
-            self._hook.pause(left + 0.002)
-        raise CrmTransientError(
-            "The task ended before it was known what became of a credit; the next try looks again"
-        )
+        while (left := moment - self._ledger.now()) > 0:
+            if self._hook.pause(left + 0.002):
+                raise CrmTransientError(
+                    "The task ended before it was known what became of a credit; the next try looks again"
+                )
 
     def _look(self, entries: Sequence[Entry]) -> tuple[dict[int, Entry], Mapping[str, Sequence[Line]]]:
         lines = self._baselines.lines.of([_customer(entry) for entry in entries])

@@ -276,8 +276,8 @@ class CreditLoyalty:
         ]
         progress = self._clear_the_way(blocked) or bool(answers)
         self._raise_first([result for result in results if isinstance(result, CrmError)], progress=progress)
-        if not progress:
-            self._hook.pause(POLL_EVERY)
+        if not progress and self._hook.pause(POLL_EVERY):
+            raise CrmTransientError("The task ended while another run held a credit; a later try goes on")
         return [answers.get(id(step.item), AGAIN) for step in steps]
 
     def _with_baseline(self, steps: Sequence[Step[CreditRecord]]) -> list[Step[CreditRecord]]:

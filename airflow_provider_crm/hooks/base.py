@@ -148,9 +148,12 @@ class CrmHook(BaseHook, Generic[E]):
         except (CrmError, ValueError) as error:
             return False, str(error)
 
-    def pause(self, seconds: float) -> None:
-        """Wait, unless the hook is closed meanwhile."""
-        self._closing.wait(seconds)
+    def pause(self, seconds: float) -> bool:
+        """Wait, unless the hook is closed meanwhile.
+
+        :return: whether it is.
+        """
+        return self._closing.wait(seconds)
 
     def close(self) -> None:
         """Give up calls that wait, and the connections that are kept open."""

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_crm.bulk import ledger as ledger_module
-from airflow_provider_crm.bulk import ledger_baselines
+from airflow_provider_crm.bulk import ledger_baselines, ledger_rows
 from airflow_provider_crm.bulk.ledger import (
     ClaimLostError,
     LaneTakenError,
@@ -237,12 +237,23 @@ def test_a_line_belongs_to_one_credit(process, rows):
 
 def test_a_line_can_be_taken_back_for_the_credit_whose_answer_names_it(process, rows):
     one = process()
-    one.finish(start(one, claim(one, A)), "17", "123")
+    one.finish(one.doubt(start(one, claim(one, A))), "17", "123")
     sent = start(one, claim(one, B))
     other = one.take_line(sent, "17", "123")
     assert (other.credit.key, other.standing, other.line_id) == ("a", DOUBT, None)
     assert {key: row.state for key, row in rows().items()} == {"a": "unknown", "b": "credited"}
     one.finish(other, "16", "123")
+
+
+def test_a_line_that_the_crm_has_given_twice(process, rows):
+    """Two answers that name the same line: both credits were applied."""
+    one = process()
+    one.finish(start(one, claim(one, A)), "17", "123")
+    assert one.take_line(start(one, claim(one, B)), "17", "123") is None
+    assert {key: (row.state, row.line_id) for key, row in rows().items()} == {
+        "a": ("credited", None),
+        "b": ("credited", "17"),
+    }
 
 
 # Another process
@@ -331,14 +342,13 @@ def test_a_lease_renewed_in_the_last_moment_wins(process, engine, monkeypatch):
     start(one, claim(one, A))
     with engine.begin() as connection:
         connection.execute(credits_table.update().values(lease_until=1.0))
-    change = LoyaltyLedger._change
+    change = two._rows.change
 
-    def renew_first(self, *arguments, **values):
-        if self is two:
-            one._database.write(one._renew)
-        return change(self, *arguments, **values)
+    def renew_first(*arguments, **values):
+        one._database.write(one._renew)
+        return change(*arguments, **values)
 
-    monkeypatch.setattr(LoyaltyLedger, "_change", renew_first)
+    monkeypatch.setattr(two._rows, "change", renew_first)
     assert claim(two, A).standing is BUSY
 
 
@@ -574,5 +584,5 @@ def test_the_tables_and_statements_suit_mysql():
     tables = "\n".join(said)
     assert "utf8mb4_bin" in tables
     assert "UNIQUE (account, lane)" in tables
-    update = ledger_module._update(("state", "lane", "version"), True, True)
+    update = ledger_rows._update(("state", "lane", "version"), True, True)
     assert "UPDATE crm_loyalty_credit" in str(update.compile(dialect=mock.dialect))

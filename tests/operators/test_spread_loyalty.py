@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 from airflow_provider_crm.bulk import ledger as ledger_module
 from airflow_provider_crm.bulk import settle
 from airflow_provider_crm.bulk.ledger import LedgerError, LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_tables import credits_table
+from airflow_provider_crm.bulk.ledger_tables import Standing, credits_table
 from airflow_provider_crm.destinations import spread_baseline, spread_loyalty
 from airflow_provider_crm.exceptions import (
     CrmFailError,
@@ -613,12 +614,57 @@ def test_a_line_taken_by_mistake_is_given_back(spread, add, credit, crm_sandbox,
     next_line = str(int(spread.loyalty.lines[0].cagnotte_line_id) + 1)
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
     with engine.begin() as connection:
-        connection.execute(credits_table.update().values(line_id=next_line))
+        connection.execute(credits_table.update().values(line_id=next_line, ended_at=1.0))
     engine.dispose()
     assert credit([row("ours")])["credited"] == 1
     assert ledger()["ours"].line_id == next_line
     assert ledger()["mistaken"].line_id == spread.loyalty.lines[0].cagnotte_line_id
     assert amounts(spread) == {(zoe, Decimal(5)): 2}
+
+
+def test_a_run_that_is_stopped_while_it_waits_ends(spread, add, credit, monkeypatch):
+    add("zoe@example.fr")
+    hooks = []
+    monkeypatch.setattr(operators.SpreadCreditLoyaltyOperator, "_hook", keep_hook(hooks))
+    monkeypatch.setattr(LoyaltyLedger, "claim", busy(LoyaltyLedger.claim))
+    monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 60.0)
+    stopper = threading.Timer(0.5, lambda: [hook.close() for hook in hooks])
+    stopper.start()
+    with pytest.raises(CrmTransientError):
+        credit([row("a")])
+    stopper.join()
+
+
+def keep_hook(hooks):
+    make = operators.SpreadCreditLoyaltyOperator._hook
+
+    def make_hook(self):
+        hooks.append(make(self))
+        return hooks[-1]
+
+    return make_hook
+
+
+def busy(claim):
+    return lambda self, credits_: [replace(entry, standing=Standing.BUSY) for entry in claim(self, credits_)]
+
+
+def test_a_look_that_is_cut_short_decides_nothing(spread, add, credit, crm_sandbox, monkeypatch, ledger):
+    """When the task ends during the wait, the line may still be about to show."""
+    zoe = add("zoe@example.fr")
+    hooks = []
+    monkeypatch.setattr(operators.SpreadCreditLoyaltyOperator, "_hook", keep_hook(hooks))
+    crm_sandbox.switch("spread", line_delay=1.5)
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes")
+    stopper = threading.Timer(0.5, lambda: [hook.close() for hook in hooks])
+    stopper.start()
+    with pytest.raises(CrmTransientError):
+        credit([row("a")], settle_seconds=2)
+    stopper.join()
+    assert ledger()["a"].state == "unknown"
+    crm_sandbox.clear()
+    assert credit([row("a")], settle_seconds=2)["credited"] == 1
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
 
 
 # What must not be seen
