@@ -219,6 +219,8 @@ class LoyaltyLedger:
 
     def _doubt(self, connection: Connection, now: float, row: Row[Any]) -> Entry:
         ended_at = row.ended_at
+        if row.owner == self._owner and row.state == State.UNKNOWN:
+            return entry_of(row, Standing.DOUBT)
         if row.state == State.SENDING:
             # Its process is gone, or was cut off from the ledger while its last request may have been under way.
             ended_at = max(row.lease_until, (row.sent_at or now) + self._over_after)
