@@ -11,7 +11,8 @@ from concurrent.futures import Future
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
-from airflow_provider_crm.hooks.paging import OverlappingPages
+from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.hooks.paging import OverlappingPages, Seen
 from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
 
 Line = Mapping[str, Any]
@@ -52,14 +53,33 @@ class Pages:
         :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
         """
 
-        def fetch(offset: int, size: int) -> _Page:
-            return _Page(self._hook.loyalty_page(start + offset, size, **filters))
+        seen = Seen()
+        largest = rows = offset = 0
+
+        def fetch(begin: int, size: int) -> _Page:
+            nonlocal largest, rows, offset
+            page = _Page(self._hook.loyalty_page(start + begin, size, **filters))
+            rows = len(page.lines)
+            largest, offset = max(largest, rows), begin + rows
+            return page
 
         pages: Iterable[_Page] = OverlappingPages(
             fetch, _at_once, size=MAX_PAGE, ahead=1, call="GET /cagnottes"
         )
         for page in pages:
+            seen.add(page.keys)
             yield page.lines
+        # A page that is shorter than others is the end. One as long as they are, and known altogether, may be the work
+        # of lines that were added in front: what they pushed on comes behind it.
+        previous: list[str] = []
+        while 0 < rows == largest:
+            page = fetch(offset, MAX_PAGE)
+            if page.keys and page.keys == previous:
+                raise CrmUnreadableAnswerError("GET /cagnottes ignores the offset", call="GET /cagnottes")
+            previous = page.keys
+            known = seen.add(page.keys)
+            if len(known) < rows:
+                yield page.without(known).lines
 
 
 class CustomerLines:

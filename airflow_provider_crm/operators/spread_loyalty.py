@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm._compat import BaseOperator
 from airflow_provider_crm.bulk.ledger import LoyaltyLedger
+from airflow_provider_crm.bulk.ledger_rows import utc_now
 from airflow_provider_crm.bulk.ledger_tables import Origin, State, account_of
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.destinations.spread_baseline import Baselines
@@ -198,7 +199,9 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
     :param created_after: begin of the window, in the CRM's time; UTC in the ledger. (templated)
     :param created_before: end of the window, not in it. (templated)
     :param report_path: JSON-lines file that takes what differs. (templated)
-    :param margin_hours: how far the CRM's clock may be from the database's.
+    :param margin_hours: how far the CRM's clock may be from the database's; beyond it, lines are looked for customer by
+        customer.
+    :param settle_seconds: how long a line may take to be seen.
     :param spread_conn_id: the connection. (templated)
     :param ledger_conn_id: connection to the ledger's database. (templated)
 
@@ -220,6 +223,7 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
         created_before: datetime | str | None = None,
         report_path: str | os.PathLike[str] | None = None,
         margin_hours: float = 26,
+        settle_seconds: float = 10,
         spread_conn_id: str = SpreadHook.default_conn_name,
         ledger_conn_id: str = LEDGER_CONN,
         **kwargs: Any,
@@ -229,6 +233,7 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
         self.created_before = created_before
         self.report_path = report_path
         self.margin_hours = margin_hours
+        self.settle_seconds = settle_seconds
         self.spread_conn_id = spread_conn_id
         self.ledger_conn_id = ledger_conn_id
 
@@ -251,6 +256,7 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
             in_doubt = sum(1 for _ in ledger.history(states=[State.SENDING, State.UNKNOWN]))
             lines = self._lines(hook, after, before)
             missing = [row for line, row in credits_.items() if line not in lines]
+            self._let_settle(hook, missing)
             lines |= self._lines_of_customers(hook, missing)
             inside = [one for one, line in lines.items() if line["counts"]]
             known = credits_.keys() | ledger.lines_taken([one for one in inside if one not in credits_])
@@ -297,6 +303,12 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
                     )
                     lines[line_id(line)] = {**line, "counts": inside}
         return lines
+
+    def _let_settle(self, hook: SpreadHook, rows: Sequence[Any]) -> None:
+        """Give the lines of credits that were noted just now the time to be seen."""
+        if rows:
+            age = (utc_now() - max(row["updated_at"] for row in rows)).total_seconds()
+            hook.pause(min(max(float(self.settle_seconds) - age, 0.0), float(self.settle_seconds)))
 
     @staticmethod
     def _lines_of_customers(hook: SpreadHook, rows: Sequence[Any]) -> dict[str, Any]:

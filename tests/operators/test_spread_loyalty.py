@@ -693,6 +693,7 @@ def test_no_email_and_no_secret_anywhere(spread, add, credit, crm_sandbox, tmp_p
 def audit(spread, tmp_path):
     def audit(**parameters):
         report = tmp_path / "audit.jsonl"
+        parameters = {"settle_seconds": SETTLE, **parameters}
         operator = SpreadAuditLoyaltyOperator(task_id="a", report_path=str(report), **parameters)
         try:
             return operator.execute({})
@@ -726,6 +727,13 @@ def test_the_audit_fails_when_a_line_is_missing(spread, add, credit, audit):
     message, report = audit()
     assert message.startswith("1 credits of the ledger have no line in SPREAD")
     assert [(one["problem"], one["credit_key"]) for one in report] == [("credit without line", "a")]
+
+
+def test_the_audit_waits_for_lines_that_show_late(spread, add, credit, audit, crm_sandbox):
+    add("zoe@example.fr")
+    crm_sandbox.switch("spread", line_delay=1.0)
+    credit([row("a")])
+    assert audit(settle_seconds=2)["credits_without_line"] == 0
 
 
 def test_the_audit_does_not_trust_the_crms_clock(spread, add, credit, audit, crm_sandbox):

@@ -330,7 +330,7 @@ class Credits(RuleBasedStateMachine):
         lines = len(self.spread.loyalty.lines)
         self.work([(self.rows, None)])
         assert len(self.spread.loyalty.lines) == lines
-        audit = SpreadAuditLoyaltyOperator(task_id="a").execute({})
+        audit = SpreadAuditLoyaltyOperator(task_id="a", settle_seconds=SETTLE).execute({})
         assert audit["credits"] == len(self.worth)
         assert audit["credits_without_line"] == audit["credits_with_another_amount"] == 0
         assert audit["lines_without_credit"] == self.foreign.total()
