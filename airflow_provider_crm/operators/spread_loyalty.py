@@ -9,7 +9,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm._compat import BaseOperator
@@ -257,8 +257,8 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
             lines = self._lines(hook, after, before)
             missing = [row for line, row in credits_.items() if line not in lines]
             self._let_settle(hook, missing)
-            lines |= self._lines_of_customers(hook, missing)
-            inside = [one for one, line in lines.items() if line["counts"]]
+            lines = self._lines_of_customers(hook, missing) | lines
+            inside = [one for one, line in lines.items() if _inside(line, after, before)]
             known = credits_.keys() | ledger.lines_taken([one for one in inside if one not in credits_])
         found = {
             "credit without line": [row for line, row in credits_.items() if line not in lines],
@@ -290,19 +290,10 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
     def _lines(self, hook: SpreadHook, after: datetime | None, before: datetime | None) -> dict[str, Any]:
         """Read the lines of the window and of a margin around it, since the two clocks need not agree."""
         margin = timedelta(hours=self.margin_hours)
-        lines: dict[str, Any] = {}
         pages = Pages(hook).read(
             created_after=after and after - margin, created_before=before and before + margin
         )
-        for page in pages:
-            for line in page:
-                if is_credit_line(line):
-                    moment = _moment(str(line.get("cagnotteLineDate") or "") or None)
-                    inside = (after is None or moment is None or moment >= after) and (
-                        before is None or moment is None or moment < before
-                    )
-                    lines[line_id(line)] = {**line, "counts": inside}
-        return lines
+        return {line_id(line): line for page in pages for line in page if is_credit_line(line)}
 
     def _let_settle(self, hook: SpreadHook, rows: Sequence[Any]) -> None:
         """Give the lines of credits that were noted just now the time to be seen."""
@@ -315,7 +306,7 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
         """Look once more for lines that were not among those of the window: the CRM's clock may be days away."""
         customers = dict.fromkeys(str(row["customer_id"]) for row in rows if row["customer_id"])
         found = CustomerLines(hook, lambda: None).of(customers)
-        return {line_id(line): {**line, "counts": False} for lines in found.values() for line in lines}
+        return {line_id(line): line for lines in found.values() for line in lines if is_credit_line(line)}
 
     def _write(self, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
         if not self.report_path:
@@ -336,6 +327,15 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
         journal.close()
 
 
+def _inside(line: Mapping[str, Any], after: datetime | None, before: datetime | None) -> bool:
+    """Tell whether a line belongs to the window; one without a date that can be read does."""
+    try:
+        moment = _moment(str(line.get("cagnotteLineDate") or ""))
+    except CrmInputError:
+        return True
+    return moment is None or ((after is None or moment >= after) and (before is None or moment < before))
+
+
 def _moment(value: datetime | str | None) -> datetime | None:
     if value is None or value == "":
         return None
@@ -343,4 +343,4 @@ def _moment(value: datetime | str | None) -> datetime | None:
         moment = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
     except ValueError:
         raise CrmInputError("A window is given as datetimes or YYYY-MM-DD HH:MM:SS") from None
-    return moment.replace(tzinfo=None)
+    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
@@ -730,10 +731,23 @@ def test_the_audit_fails_when_a_line_is_missing(spread, add, credit, audit):
 
 
 def test_the_audit_waits_for_lines_that_show_late(spread, add, credit, audit, crm_sandbox):
-    add("zoe@example.fr")
+    zoe = add("zoe@example.fr")
+    spread.loyalty.add(zoe, Decimal(9), "2030-01-01 00:00:00")
     crm_sandbox.switch("spread", line_delay=1.0)
     credit([row("a")])
-    assert audit(settle_seconds=2)["credits_without_line"] == 0
+    found = audit(settle_seconds=2)
+    assert found["credits_without_line"] == 0
+    assert (found["lines"], found["lines_without_credit"]) == (2, 1)
+
+
+def test_the_audit_takes_a_window_with_a_zone(spread, add, credit, audit):
+    add("zoe@example.fr")
+    credit([row("a")])
+    now = datetime.now(UTC)
+    hour = timedelta(hours=1)
+    ahead = timezone(timedelta(hours=14))
+    assert audit(created_after=(now - hour).astimezone(ahead))["credits"] == 1
+    assert audit(created_after=(now + hour).astimezone(ahead))["credits"] == 0
 
 
 def test_the_audit_does_not_trust_the_crms_clock(spread, add, credit, audit, crm_sandbox):
