@@ -7,6 +7,8 @@ from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from airflow_provider_crm.bulk.outcomes import Ending, Outcome, RowKey, rejected
 from airflow_provider_crm.rows.sources import Row, UnreadableRow
 
@@ -15,8 +17,7 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 WINDOW = 30_000
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """A row whose end is known."""
 
     number: int

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import msgspec
 
 from airflow_provider_crm.rows.sources import Row
 
@@ -18,8 +19,7 @@ Stage = Literal["read", "validate", "crm"]
 MOST_REFUSALS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class RowKey:
+class RowKey(msgspec.Struct, frozen=True, gc=False):
     """What a row is about, mostly a person.
 
     :param text: names it, in reports too.
@@ -58,8 +58,7 @@ class Ending(enum.StrEnum):
     """It cannot be done; the reason says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """How a row ended.
 
     :param reason: why, for a row that was skipped or rejected; may hold the vendor's words in clear.
@@ -80,8 +79,7 @@ def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outc
     return Outcome(Ending.REJECTED, reason, crm_id, stage)
 
 
-@dataclass(slots=True)
-class Item(Generic[R]):
+class Item(msgspec.Struct, Generic[R]):
     """One valid row on its way into the CRM.
 
     :param key: what the row is about, mostly a person.
@@ -116,8 +114,7 @@ class Item(Generic[R]):
         return rejected("crm", self.refusal) if self.refusals >= MOST_REFUSALS else None
 
 
-@dataclass(frozen=True, slots=True)
-class Step(Generic[R]):
+class Step(msgspec.Struct, Generic[R], frozen=True):
     """What is to be done with an item.
 
     :param then: how the row ends once the CRM has applied it.

@@ -5,7 +5,7 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -33,6 +33,8 @@ from airflow_provider_crm.schemas.people import normal_email
 #: The field that each way of matching looks at.
 KEY_FIELDS: Mapping[str, int] = {"Email": EMAIL, "IdClient": CLIENT_ID}
 MODES = ("upsert", "create", "update")
+
+Writer = Callable[[Any], Any]
 
 
 def key_text(value: Any, match_by: str) -> str:
@@ -179,7 +181,7 @@ class UpsertSubscribers:
         self._match_by = match_by
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
-        self._types: dict[int, FieldType] = {}
+        self._writers: dict[int, Writer] = {}
 
     def key(self, data: Mapping[str, Any]) -> RowKey:
         return RowKey(key_text(data.get(self._key_column), self._match_by))
@@ -187,9 +189,10 @@ class UpsertSubscribers:
     def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
         fields: dict[int, Any] = {}
         for field, value in self._mapping.fields(data):
-            self._types[field.id] = field
+            number = field.id
+            writer = self._writers.get(number) or self._writers.setdefault(number, _writer(field))
             try:
-                fields[field.id] = _value(field, value)
+                fields[number] = writer(value)
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
         _check_json(fields)
@@ -268,7 +271,7 @@ class UpsertSubscribers:
         return {
             number: value
             for number, value in wanted.items()
-            if number != key_field and not _same(self._types[number], value, held.get(number))
+            if number != key_field and not _same(self._writers[number], value, held.get(number))
         }
 
     def apply(self, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
@@ -318,26 +321,33 @@ def _email_of(subscriber: Subscriber) -> str:
     return str(subscriber["fields"].get(EMAIL) or "").strip().lower()
 
 
-def _value(field: FieldType, value: Any) -> Any:
-    if value is None:
-        if field.id in (EMAIL, STATUS):
-            raise ValueError("this field cannot be emptied")
-        return None
-    if field.id == EMAIL:
-        return field.convert(normal_email(value))
-    if field.id == CLIENT_ID:
-        return field.convert(client_id_text(value))
+def _writer(field: FieldType) -> Writer:
+    """Give what turns values into those of a field."""
     if field.id == STATUS and field.type != LIST:
         field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
-    return field.convert(_whole(value))
+    convert = field.converter()
+    normalise = _NORMALISERS.get(field.id, _whole)
+    can_be_emptied = field.id not in (EMAIL, STATUS)
+
+    def write(value: Any) -> Any:
+        if value is not None:
+            return convert(normalise(value))
+        if can_be_emptied:
+            return None
+        raise ValueError("this field cannot be emptied")
+
+    return write
 
 
-def _same(field: FieldType, wanted: Any, held: Any) -> bool:
+_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: client_id_text}
+
+
+def _same(writer: Writer, wanted: Any, held: Any) -> bool:
     """Tell whether the CRM's value, written as ours are, is the one that is wanted."""
     if wanted is None or is_empty(held):
         return wanted is None and is_empty(held)
     try:
-        return bool(_value(field, held) == wanted)
+        return bool(held == wanted or writer(held) == wanted)
     except ValueError:
         return False
 

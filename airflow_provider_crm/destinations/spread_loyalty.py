@@ -291,7 +291,7 @@ class CreditLoyalty:
             lambda credits_: self._ids([by_key[credit.key] for credit in credits_]),
         )
         return [
-            replace(step, payload=replace(step.payload, baseline=step.payload.baseline or name))
+            Step(step.item, step.then, replace(step.payload, baseline=step.payload.baseline or name))
             for step in steps
         ]
 
@@ -393,7 +393,7 @@ class CreditLoyalty:
             self._ledger.finish(entry, one, customer_id)
         except LineTakenError:
             self._take_line(entry, one, customer_id)
-        return replace(step.then, crm_id=one, amount=self._noted_amount(entry, line))
+        return Outcome(step.then.ending, crm_id=one, amount=self._noted_amount(entry, line))
 
     def _noted_amount(self, entry: Entry, line: Line) -> Any:
         """Tell what SPREAD has added, and take note of how it treats decimals."""

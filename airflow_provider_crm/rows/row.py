@@ -6,8 +6,9 @@ Knows neither where rows come from nor what the columns mean.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError, redact
 
@@ -15,8 +16,8 @@ from airflow_provider_crm.exceptions import CrmInputError, redact
 MAX_UNPARSED = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+# There are millions of them: a struct is made in a sixth of the time a frozen dataclass takes.
+class Row(msgspec.Struct, frozen=True, gc=False):
     """A row as the source has it.
 
     :param number: its number in the source, from 1, running on over several files.
@@ -27,8 +28,7 @@ class Row:
     data: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
+class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     """A row of the source that cannot be read.
 
     :param number: its number in the source, from 1.

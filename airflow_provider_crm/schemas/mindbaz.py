@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -91,7 +92,11 @@ class FieldType(msgspec.Struct, frozen=True):
 
         :raises ValueError: it cannot stand in this field; the message says what can.
         """
-        return _CONVERTERS.get(self.type, _as_is)(self, value)
+        return self.converter()(value)
+
+    def converter(self) -> Callable[[Any], Any]:
+        """Give :meth:`convert` for many values: what depends on the field is decided once."""
+        return partial(_CONVERTERS.get(self.type, _as_is), self)
 
 
 TEXT, INTEGER, DATE, LIST, BOOLEAN = 1, 2, 3, 4, 5
@@ -198,7 +203,9 @@ def _int(value: Any) -> int:
 
 
 def _text(field: FieldType, value: Any) -> str:
-    if isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):
+    if not isinstance(value, str) and (
+        isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value))
+    ):
         raise ValueError("a text is expected")
     text = str(value)
     if field.length and len(text) > field.length:
