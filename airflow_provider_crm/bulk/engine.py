@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import islice
+from itertools import islice, repeat
 from typing import Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
@@ -50,7 +50,6 @@ class DryRun(Generic[R]):
 @dataclass(frozen=True, slots=True)
 class _Work:
     batch: Batch
-    lanes: frozenset[str]
     digest: str
     future: Future[list[Ended]]
 
@@ -88,6 +87,8 @@ class BulkEngine(Generic[R]):
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._reported: _Work | None = None
+        #: Who is in flight, and in which batch.
+        self._in_batch: dict[str, int] = {}
 
     def run(self) -> None:
         """Process the whole source.
@@ -109,9 +110,8 @@ class BulkEngine(Generic[R]):
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
                     if batch.number <= done:
                         continue
-                    lanes = frozenset(lane for key, _ in batch.rows for lane in key.lanes)
-                    self._make_room(pending, lanes)
-                    pending.append(_Work(batch, lanes, digest, pool.submit(self._process, batch)))
+                    self._make_room(pending, batch)
+                    pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
             while pending:
                 self._finish(pending.popleft())
         except BaseException:
@@ -127,16 +127,13 @@ class BulkEngine(Generic[R]):
     def _batches(self) -> Generator[Batch, None, None]:
         return batches(self._source, self._destination.key, size=self._destination.batch_size)
 
-    def _make_room(self, pending: deque[_Work], lanes: frozenset[str]) -> None:
+    def _make_room(self, pending: deque[_Work], batch: Batch) -> None:
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
-        while len(pending) >= 2 * self._workers:
+        lanes = _lanes(batch)
+        last = max(map(self._in_batch.get, lanes, repeat(0)), default=0)
+        while pending and (len(pending) >= 2 * self._workers or pending[0].batch.number <= last):
             self._finish(pending.popleft())
-        last = max(
-            (at for at, work in enumerate(pending) if not lanes.isdisjoint(work.lanes)),
-            default=-1,
-        )
-        for _ in range(last + 1):
-            self._finish(pending.popleft())
+        self._in_batch.update(dict.fromkeys(lanes, batch.number))
 
     def _process(self, batch: Batch) -> list[Ended]:
         ended = list(batch.ended)
@@ -160,6 +157,8 @@ class BulkEngine(Generic[R]):
         while not wait((work.future,), timeout=1.0).done:
             self._report.progress(self._source)
         rows = work.future.result()
+        for lane in _lanes(work.batch):
+            self._in_batch.pop(lane, None)
         self._reported = None  # until the counts are again those of whole batches
         for row in rows:
             self._report.add(row)
@@ -225,6 +224,10 @@ class BulkEngine(Generic[R]):
             checkpoint.restart()
         log.info("The source is not the one of the earlier try: starting from the first row")
         return False
+
+
+def _lanes(batch: Batch) -> list[str]:
+    return [lane for key, _ in batch.rows for lane in key.lanes]
 
 
 @contextmanager

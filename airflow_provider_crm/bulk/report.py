@@ -138,7 +138,8 @@ class Report:
         """Take note of a row's end."""
         outcome = row.outcome
         self.counts[outcome.ending] += 1
-        self.amount += outcome.amount or 0
+        if outcome.amount:
+            self.amount += outcome.amount
         if outcome.ending is Ending.REJECTED:
             self._add_rejected(row)
         if self._results:

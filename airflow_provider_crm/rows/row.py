@@ -16,7 +16,7 @@ from airflow_provider_crm.exceptions import CrmInputError, redact
 MAX_UNPARSED = 10_000
 
 
-# There are millions of them: a struct is made in a sixth of the time a frozen dataclass takes.
+# There are millions of them: a struct is made in a ninth of the time a frozen dataclass takes.
 class Row(msgspec.Struct, frozen=True, gc=False):
     """A row as the source has it.
 

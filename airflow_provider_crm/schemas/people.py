@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-_NO_PART_OF_AN_ADDRESS = re.compile(r"[\s,;]")
+_ADDRESS = re.compile(r"[^\s,;@]+@[^\s,;@]+")
 
 
 def normal_email(value: Any) -> str:
@@ -16,7 +16,6 @@ def normal_email(value: Any) -> str:
     email = str("" if value is None else value).strip().lower()
     if not email:
         raise ValueError("the e-mail is empty")
-    local, at, domain = email.partition("@")
-    if not (local and at and domain) or "@" in domain or _NO_PART_OF_AN_ADDRESS.search(email):
+    if not _ADDRESS.fullmatch(email):
         raise ValueError("this is not an e-mail address")
     return email
