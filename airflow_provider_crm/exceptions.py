@@ -111,6 +111,10 @@ class CrmTransientError(CrmError):
     """
 
 
+class CrmUnreachableError(CrmTransientError):
+    """No connection could be made until the time for retries ran out: another call would fare no better."""
+
+
 class CrmRateLimitError(CrmTransientError):
     """The CRM says that there were too many calls, and asks for a longer wait than a task should make."""
 

@@ -31,6 +31,7 @@ from airflow_provider_crm.exceptions import (
     CrmRequestError,
     CrmTooLargeError,
     CrmTransientError,
+    CrmUnreachableError,
     CrmUnreadableAnswerError,
     redact,
 )
@@ -257,6 +258,8 @@ class CrmHook(BaseHook, Generic[E]):
             return CrmRateLimitError(message, **detail)
         if isinstance(last, _UnreadableAttemptError):
             return CrmUnreadableAnswerError(message, **detail)
+        if not last.maybe_applied:
+            return CrmUnreachableError(message, **detail)
         return CrmTransientError(message, **detail)
 
     def _attempt(self, call: Call, read: Callable[[bytes], T]) -> T:

@@ -13,6 +13,7 @@ from airflow_provider_crm.exceptions import (
     CrmListChangedError,
     CrmRateLimitError,
     CrmTransientError,
+    CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
 
@@ -322,8 +323,8 @@ class OverlappingPages(Generic[P]):
         """Fetch some rows, in halves where the server cannot give them at once."""
         try:
             return [_Part(start, size, self._fetch(start, size))]
-        except CrmRateLimitError:
-            raise
+        except (CrmRateLimitError, CrmUnreachableError):
+            raise  # it is not for the rows that there is no answer
         except CrmTransientError:
             if halvings == MOST_HALVINGS or size < 4:
                 raise

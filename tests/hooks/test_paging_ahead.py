@@ -19,6 +19,7 @@ from airflow_provider_crm.exceptions import (
     CrmRateLimitError,
     CrmRequestError,
     CrmTransientError,
+    CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
 from airflow_provider_crm.hooks import paging
@@ -264,7 +265,9 @@ def test_halving_stops_after_four() -> None:
     assert [size for _, size in server.asked] == [5000, 2500, 1250, 625, 312]
 
 
-@pytest.mark.parametrize("error", [CrmRateLimitError("429"), CrmRequestError("400")])
+@pytest.mark.parametrize(
+    "error", [CrmRateLimitError("429"), CrmUnreachableError("refused"), CrmRequestError("400")]
+)
 def test_what_no_smaller_page_would_change_is_not_halved(error: Exception) -> None:
     server = Server(100)
 
