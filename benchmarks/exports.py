@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +26,26 @@ class Job:
     :param script: below this folder.
     :param needs: packages of its environment; empty for the one that runs this.
     :param resource: the list that it reads.
-    :param delays: milliseconds a page.
     :param arguments: after URL and file.
+    :param file: what it writes.
+    :param is_slow: whether it takes minutes.
     """
 
     name: str
     script: str
     needs: tuple[str, ...] = ()
     resource: str = "customers"
-    delays: tuple[int, ...] = (0, 100)
     arguments: tuple[str, ...] = ()
-    is_slow: bool = field(default=False, compare=False)
+    file: str = "rows.jsonl"
+    is_slow: bool = False
 
 
-def ours(
-    name: str, resource: str = "customers", delays: tuple[int, ...] = (0, 100), **parameters: Any
-) -> Job:
-    return Job(name, "ours.py", resource=resource, delays=delays, arguments=(json.dumps(parameters),))
+def ours(name: str, resource: str = "customers", file: str = "rows.jsonl", **parameters: Any) -> Job:
+    return Job(name, "ours.py", resource=resource, file=file, arguments=(json.dumps(parameters),))
 
 
 LOOP = ("requests", "orjson")
+AIRFLOW_HTTP = ("apache-airflow==3.3.2", "apache-airflow-providers-http")
 CONSENTS = "customers-consents"
 JOBS = (
     Job("loop", "peers/loop.py", LOOP),
@@ -54,20 +54,13 @@ JOBS = (
     Job("loop, 8 in flight", "peers/loop_ahead.py", LOOP),
     ours("ours, concurrency 8", concurrency=8),
     ours("ours raw, concurrency 8", raw=True, concurrency=8),
+    ours("ours, CSV", file="rows.csv"),
+    ours("ours, Parquet", file="rows.parquet"),
     Job("loop, consents", "peers/loop.py", LOOP, resource=CONSENTS),
     ours("ours, consents", resource=CONSENTS),
-    Job(
-        "HttpHook",
-        "peers/http_hook.py",
-        ("apache-airflow==3.3.2", "apache-airflow-providers-http"),
-        is_slow=True,
-    ),
-    Job(
-        "HttpOperator",
-        "peers/http_operator.py",
-        ("apache-airflow==3.3.2", "apache-airflow-providers-http"),
-        is_slow=True,
-    ),
+    Job("HttpHook", "peers/http_hook.py", AIRFLOW_HTTP),
+    Job("HttpOperator", "peers/http_operator.py", AIRFLOW_HTTP),
+    Job("drt", "peers/drt_sync.py", ("drt-core",)),
     Job("dlt", "peers/dlt_rest.py", ("dlt",), is_slow=True),
     Job("Airbyte CDK", "peers/airbyte.py", ("airbyte-cdk",), is_slow=True),
     Job("Singer tap", "peers/singer_tap.py", ("singer-sdk",), is_slow=True),
@@ -97,7 +90,7 @@ def run(job: Job, python: str, base: str, delay: int) -> dict[str, Any] | None:
     :return: what it took; None when it failed.
     """
     with tempfile.TemporaryDirectory() as folder:
-        command = [python, str(HERE / job.script), f"{base}/{delay}/{job.resource}", f"{folder}/rows.jsonl"]
+        command = [python, str(HERE / job.script), f"{base}/{delay}/{job.resource}", f"{folder}/{job.file}"]
         done = subprocess.run([*command, *job.arguments], capture_output=True, text=True, check=False)
     line = next((one for one in done.stdout.splitlines() if one.startswith("MEASURED")), None)
     if line is None:

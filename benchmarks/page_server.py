@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import Callable
 from urllib.parse import parse_qsl, urlsplit
 
 MAX_PAGE = 5000
+#: Rows that are kept. Those of longer lists are the same again but for their ids, so that they need no memory.
+KEPT = 500_000
 
 
 def customer(number: int) -> bytes:
@@ -62,14 +65,44 @@ def answer(number: int) -> bytes:
     return json.dumps(row, separators=(",", ":")).encode()
 
 
+def customer_ids(number: int) -> bytes:
+    return b'{"id":"%d"' % (123456 + number)
+
+
+def answer_ids(number: int) -> bytes:
+    return b'{"id":"%d","trackId":"%d"' % (123456 + number, 1000 + number)
+
+
+class Rows:
+    """The rows of one list, as they go over the wire.
+
+    :param make: gives a row.
+    :param ids: gives the ids that the row begins with.
+    """
+
+    def __init__(self, count: int, make: Callable[[int], bytes], ids: Callable[[int], bytes]) -> None:
+        self._count = count
+        self._ids = ids
+        self._kept = [make(number) for number in range(min(count, KEPT))]
+
+    def between(self, start: int, end: int) -> list[bytes]:
+        if end <= KEPT:
+            return self._kept[start:end]
+        return [self._row(number) for number in range(start, min(end, self._count))]
+
+    def _row(self, number: int) -> bytes:
+        like = number % KEPT
+        return self._ids(number) + self._kept[like][len(self._ids(like)) :]
+
+
 class Pages:
-    """The rows of both lists, as they go over the wire."""
+    """Both lists, cut into pages."""
 
     def __init__(self, rows: int) -> None:
         self._lists = {
-            "/customers": ([customer(n) for n in range(rows)], b'{"customers":[', b"]"),
+            "/customers": (Rows(rows, customer, customer_ids), b'{"customers":[', b"]"),
             "/customers-consents": (
-                [answer(n) for n in range(rows)],
+                Rows(rows, answer, answer_ids),
                 b'{"consent":{"id":"9876","consentTechName":"NewsEmail","customers":[',
                 b"]}",
             ),
@@ -79,7 +112,7 @@ class Pages:
         rows, before, after = self._lists[path]
         start = int(query.get("startAt", 0))
         size = min(int(query.get("maxResults") or query.get("maxResult") or 25), MAX_PAGE)
-        page = rows[start : start + size]
+        page = rows.between(start, start + size)
         beside = f',"count":{len(page)},"nextPageUrl":"http://example.fr"}}'.encode()
         return b"".join((before, b",".join(page), after, beside))
 
