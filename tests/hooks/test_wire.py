@@ -15,7 +15,6 @@ import pytest
 
 from airflow_provider_crm.exceptions import (
     CrmOutcomeUnknownError,
-    CrmTransientError,
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
