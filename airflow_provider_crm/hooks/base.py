@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 import requests
@@ -219,8 +219,9 @@ class CrmHook(BaseHook, Generic[E]):
         :raises CrmTransientError: no usable answer within the time for retries; a later try may pass.
         """
         failures: list[AttemptError] = []
+        refusals: list[CrmError] = []
 
-        def attempt() -> T:
+        def attempt() -> T | None:
             if failures:
                 if self._closing.is_set():
                     raise failures[-1]
@@ -230,6 +231,11 @@ class CrmHook(BaseHook, Generic[E]):
             except AttemptError as error:
                 failures.append(error)
                 raise
+            except CrmError as error:
+                if isinstance(error, CrmNotFoundError):
+                    error.after_unknown = any(failure.maybe_applied for failure in failures)
+                refusals.append(error)
+                return None
 
         loop = retrying(
             repeatable=call.repeatable,
@@ -238,12 +244,19 @@ class CrmHook(BaseHook, Generic[E]):
             closing=self._closing,
         )
         try:
-            return loop(attempt)
+            result = loop(attempt)
         except AttemptError as error:
             last = error
-        except CrmNotFoundError as error:
-            error.after_unknown = any(failure.maybe_applied for failure in failures)
-            raise
+        else:
+            if refusals:
+                raise refusals.pop()
+            return cast(T, result)
+        finally:
+            # The loop refers to itself, and so does what is raised in it: dozens of objects a call that only Python's
+            # garbage collector frees, which stops all threads while it goes through all that Airflow has imported.
+            loop.iter_state.reset()
+            for failure in failures:
+                failure.__traceback__ = None
         raise self._given_up(call, last, len(failures))
 
     @staticmethod
