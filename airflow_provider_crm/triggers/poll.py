@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
+import math
 from collections.abc import AsyncIterator, Mapping
+from itertools import count
 from typing import Any
 
 from airflow_provider_crm import exceptions
@@ -20,6 +21,8 @@ from airflow_provider_crm.triggers.questions import unpacked
 log = logging.getLogger(__name__)
 
 MAX_CONSECUTIVE_FAILURES = 10
+#: Seconds between two looks at least: a sensor may be told 0.
+SHORTEST_INTERVAL = 0.01
 
 
 class Patience:
@@ -47,6 +50,30 @@ class Patience:
     def rest(self) -> None:
         """Take note of a success."""
         self.failures = 0
+
+
+class Beat:
+    """The moments at which one trigger looks: every so many seconds, and evenly between those of the other triggers.
+
+    A thousand triggers that start together, or that a CRM has told the same moment, would look together otherwise. And
+    calls that come one by one begin while others end: what they hold hardly grows, which keeps Python's garbage
+    collector, and with it the event loop's longest lag, away.
+
+    :param interval: seconds between two looks.
+    """
+
+    _NUMBERS = count()
+
+    def __init__(self, interval: float) -> None:
+        self.interval = max(interval, SHORTEST_INTERVAL)
+        # Multiples of the golden ratio fall, one after the other, into the largest gaps that there are.
+        self._phase = next(self._NUMBERS) * (math.sqrt(5) - 1) / 2 % 1
+
+    def after(self, moment: float) -> float:
+        """Tell the first beat after a moment."""
+        # Rounding must not make a beat come after itself.
+        beats = math.floor(moment / self.interval - self._phase + 1e-6)
+        return (beats + 1 + self._phase) * self.interval
 
 
 class CrmPollTrigger(BaseTrigger):
@@ -105,20 +132,21 @@ class CrmPollTrigger(BaseTrigger):
         question = unpacked(self.question, self.fields)
         patience = Patience(self.max_consecutive_failures, self.failures)
         clock = asyncio.get_running_loop().time
-        # The worker has just looked. A thousand triggers that start together must not look together.
-        due = clock() + self.poll_interval * random.random()
+        beat = Beat(self.poll_interval)
+        due = beat.after(clock())  # the worker has just looked
         while True:
             await asyncio.sleep(due - clock())
-            due = max(due + self.poll_interval, clock())
             try:
                 seen = await HOOKS.call(question.hook_class, self.conn_id, question.ask)
             except CrmTransientError as error:
                 patience.bear(error)
-                due = max(due, clock() + (error.retry_after or 0.0))
+                due = beat.after(max(due, clock() + (error.retry_after or -beat.interval)))
                 continue
             patience.rest()
             if seen.done:
                 return seen.result
+            # A look that took longer than to the next beat is followed by another one at once.
+            due = beat.after(max(due, clock() - beat.interval))
 
 
 def failure_event(error: CrmError) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from typing import Any
@@ -14,7 +15,7 @@ from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmError, Cr
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
-from airflow_provider_crm.triggers.poll import CrmPollTrigger, failure_event, failure_of
+from airflow_provider_crm.triggers.poll import Beat, CrmPollTrigger, failure_event, failure_of
 
 
 def trigger(**parameters: Any) -> CrmPollTrigger:
@@ -118,6 +119,50 @@ def test_errors_keep_when_to_ask_again() -> None:
     assert error.retry_after == 7.0
     assert type(failure_of({"status": "error", "error": "print", "message": "?"})) is CrmError
     assert not isinstance(failure_of({"status": "error"}), CrmFailError)
+
+
+# When it looks
+
+
+def test_looks_are_spread_evenly() -> None:
+    """Those of triggers that start one by one, that have been told the same moment, and of what is left of many."""
+    beats = [Beat(10) for _ in range(1000)]
+    for some, moments in [
+        (beats, [1e6] * 1000),
+        (beats, [1e6 + number * 0.37 for number in range(1000)]),
+        (beats[500:700], [1e6] * 200),
+    ]:
+        due = sorted(beat.after(moment) % 10 for beat, moment in zip(some, moments, strict=False))
+        gaps = [later - earlier for earlier, later in itertools.pairwise([*due, due[0] + 10])]
+        assert max(gaps) < 3 * 10 / len(some)
+
+
+@pytest.mark.parametrize("interval", [0.01, 1 / 3, 10, 86400])
+def test_a_beat_comes_once(interval: float) -> None:
+    for start in (0.1, 1e6, 1e7):
+        beat = Beat(interval)
+        due = beat.after(start)
+        assert start < due <= start + interval * 1.001
+        for _ in range(1000):
+            due, before = beat.after(due), due
+            assert due - before == pytest.approx(interval, rel=1e-3)
+
+
+def test_an_interval_of_nothing_is_none() -> None:
+    assert Beat(0).after(5.0) > 5.0
+
+
+def test_it_looks_as_often_as_wanted(crm_sandbox: Sandbox) -> None:
+    async def go() -> None:
+        waiting = asyncio.create_task(events_of(trigger(poll_interval=0.2)))
+        await asyncio.sleep(0.5)  # the connection is known by then
+        before = crm_sandbox.calls.count("mindbaz")
+        await asyncio.sleep(2)
+        assert 8 <= crm_sandbox.calls.count("mindbaz") - before <= 12
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+
+    asyncio.run(go())
 
 
 # What happens off the event loop
