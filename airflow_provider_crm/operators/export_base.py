@@ -166,6 +166,8 @@ class CrmExportOperator(BaseOperator):
         from airflow.providers.openlineage.extractors import OperatorLineage
         from openlineage.client.event_v2 import Dataset
 
+        if not self._read_from:
+            return None  # asked after a failure, too, which may have come before anything was known
         source = urlsplit(self._read_from)
         path = str(self.path)
         target = urlsplit(path)
