@@ -47,10 +47,10 @@ class Window:
 
         :raises CrmInputError: a bound is no time, or the window is turned round.
         """
-        start, end = _local("created_after", after, zone), _local("created_before", before, zone)
-        if start is not None and end is not None and start >= end:
-            raise CrmInputError(f"The window is turned round: it begins at {start} and ends at {end}")
-        return cls(_sent(after, start), _sent(before, end))
+        first, last = _time("created_after", after), _time("created_before", before)
+        if first is not None and last is not None and _is_turned(first, last, zone):
+            raise CrmInputError(f"The window is turned round: it begins at {first} and ends at {last}")
+        return cls(_sent(after, first, zone), _sent(before, last, zone))
 
     @classmethod
     def from_to(cls, start: dt.datetime | None, end: dt.datetime) -> Window:
@@ -79,12 +79,16 @@ def local_time(moment: dt.datetime, zone: ZoneInfo) -> dt.datetime:
 def interval_of(context: Any, zone: ZoneInfo) -> Window | None:
     """Make a window of the run's data interval.
 
+    A bound in the hour that comes twice is taken as the beginning of that hour: all of its rows, which do not say of
+    which coming they are, belong to the run that goes beyond it.
+
     :return: None when the run has none, or one without extent, as those that are triggered by hand have.
     """
     start, end = context.get("data_interval_start"), context.get("data_interval_end")
     if start is None or end is None or start >= end:
         return None
-    return Window.from_to(local_time(start, zone), local_time(end, zone))
+    bounds = (local_time(moment, zone) for moment in (start, end))
+    return Window.from_to(*(_hour(bound) if _comes_twice(bound, zone) else bound for bound in bounds))
 
 
 def next_start(newest: dt.datetime, zone: ZoneInfo) -> dt.datetime:
@@ -92,14 +96,28 @@ def next_start(newest: dt.datetime, zone: ZoneInfo) -> dt.datetime:
 
     :param newest: the newest local time that was read.
     """
-    first, second = (newest.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
-    if first is not None and second is not None and first > second:
-        # The hour comes twice, and its second coming may not have begun: read it all again rather than miss it.
-        return newest.replace(minute=0, second=0, microsecond=0)
+    if _comes_twice(newest, zone):
+        # Its second coming may not have begun: read the hour all again rather than miss it.
+        return _hour(newest)
     return newest.replace(microsecond=0) + _SECOND
 
 
-def _local(name: str, value: Any, zone: ZoneInfo) -> dt.datetime | None:
+def _comes_twice(local: dt.datetime, zone: ZoneInfo) -> bool:
+    first, second = (local.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return first is not None and second is not None and first > second
+
+
+def _hour(local: dt.datetime) -> dt.datetime:
+    return local.replace(minute=0, second=0, microsecond=0)
+
+
+def _is_turned(first: dt.datetime, last: dt.datetime, zone: ZoneInfo) -> bool:
+    if first.tzinfo is not None and last.tzinfo is not None:
+        return first >= last  # the clock may be set back between them
+    return _in_zone(first, zone) >= _in_zone(last, zone)
+
+
+def _time(name: str, value: Any) -> dt.datetime | None:
     if value is None or value == "":
         return None
     if isinstance(value, str):
@@ -109,19 +127,23 @@ def _local(name: str, value: Any, zone: ZoneInfo) -> dt.datetime | None:
             raise CrmInputError(
                 f"`{name}` is no time: {value!r}; write YYYY-MM-DD HH:MM:SS, or ISO 8601 with a zone"
             ) from None
-    if not isinstance(value, dt.datetime):
-        if not isinstance(value, dt.date):
-            raise CrmInputError(f"`{name}` is no time but a {type(value).__name__}")
-        value = dt.datetime.combine(value, dt.time())
-    return local_time(value, zone) if value.tzinfo is not None else value
+    if isinstance(value, dt.datetime):
+        return value
+    if not isinstance(value, dt.date):
+        raise CrmInputError(f"`{name}` is no time but a {type(value).__name__}")
+    return dt.datetime.combine(value, dt.time())
 
 
-def _sent(given: Any, local: dt.datetime | None) -> str | None:
-    if local is None:
+def _in_zone(value: dt.datetime, zone: ZoneInfo) -> dt.datetime:
+    return value if value.tzinfo is None else local_time(value, zone)
+
+
+def _sent(given: Any, moment: dt.datetime | None, zone: ZoneInfo) -> str | None:
+    if moment is None:
         return None
-    if isinstance(given, str) and dt.datetime.fromisoformat(given.strip()).tzinfo is None:
+    if isinstance(given, str) and moment.tzinfo is None:
         return given.strip()
-    return dt.datetime.isoformat(local, " ", "seconds")
+    return dt.datetime.isoformat(_in_zone(moment, zone), " ", "seconds")
 
 
 class Watermark:
