@@ -414,21 +414,45 @@ class SpreadHook(CrmHook[SpreadExtras]):
         self, ids: list[str], query: list[tuple[str, str]], sizes: list[tuple[str, str]]
     ) -> Iterator[Row]:
         def fetch(group: Sequence[str]) -> list[Row]:
-            found: dict[Any, Row] = {}
-            asked = [*query, ("ids", ",".join(group))]
-            for page in self._pages("/customers", asked, sizes, _read_customers):
-                found.update((row.get("id"), row) for row in page)
-                if len(found) > len(group):
-                    raise CrmUnreadableAnswerError(
-                        "GET /customers gives more customers than ids: it ignores the filter `ids`",
-                        call="GET /customers",
-                    )
-                if len(found) == len(group):
-                    break
-            return list(found.values())
+            pages = self._pages_by_id(
+                group, query, sizes, _read_customers, lambda rows: [row.get("id") for row in rows]
+            )
+            return list(iterate(pages))
 
         for group in self._lookups.cut(ids):
             yield from self._lookups.read(group, fetch)
+
+    def _pages_by_id(
+        self,
+        ids: Sequence[str],
+        query: Sequence[tuple[str, str]],
+        sizes: Sequence[tuple[str, str]],
+        read: Callable[[bytes], T],
+        ids_of: Callable[[T], Sequence[Any]],
+    ) -> Iterator[T]:
+        """Read the customers with these ids: those that did not come are asked for again, until none of them comes.
+
+        So no offset is needed, which customers that go away meanwhile would shift.
+
+        :param read: gives what becomes of an answer.
+        :param ids_of: gives the ids of the customers in it.
+        """
+        missing = dict.fromkeys(ids)
+        while missing:
+            page = self.request(
+                self._page("/customers", [*query, ("ids", ",".join(missing))], 0, sizes), read
+            )
+            found = ids_of(page)
+            if not found:
+                return
+            if not missing.keys() >= set(found):
+                raise CrmUnreadableAnswerError(
+                    "GET /customers gives other customers than those asked for: it ignores the filter `ids`",
+                    call="GET /customers",
+                )
+            yield page
+            for number in found:
+                missing.pop(number, None)
 
     def _pages(
         self,
@@ -438,8 +462,17 @@ class SpreadHook(CrmHook[SpreadExtras]):
         read: Callable[[bytes], list[Row]],
         values: Mapping[str, object] | None = None,
     ) -> Iterator[Sequence[Row]]:
-        def fetch(start: int) -> list[Row]:
+        def page(start: int) -> list[Row]:
             return self.request(self._page(path, query, start, sizes, values), read)
+
+        def fetch(start: int) -> list[Row]:
+            try:
+                return page(start)
+            except CrmNotFoundError:
+                # Some servers say so behind the end of a list: the row before is the last one then.
+                if start == 0 or len(page(start - 1)) > 1:
+                    raise
+                return []
 
         return offset_pages(fetch, call=f"GET {path}")
 

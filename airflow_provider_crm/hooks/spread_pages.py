@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from airflow_provider_crm.exceptions import CrmInputError, CrmUnreadableAnswerError
+from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError
 from airflow_provider_crm.hooks.answers import UnreadableError, read_json
 from airflow_provider_crm.hooks.paging import OverlappingPages, Page, Seen, in_order
 from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook, _ids, _refusal, _sizes
@@ -132,7 +132,13 @@ class SpreadPages:
 
         def fetch(start: int, size: int) -> P:
             call = self._hook._page(path, query, start, _sizes(size, documented=size_name))
-            return prepare(self._hook.request(call, answer.read))
+            try:
+                return prepare(self._hook.request(call, answer.read))
+            except CrmNotFoundError:
+                # Some servers say so behind the end of a list; whether it is the end, the pages before tell.
+                if start == 0:
+                    raise
+                return prepare(Records([], []))
 
         return iter(
             OverlappingPages(
@@ -152,22 +158,11 @@ class SpreadPages:
         lookups = self._hook._lookups
 
         def fetch(group: Sequence[str]) -> list[P]:
-            asked = [*query, ("ids", ",".join(group))]
-            pages: list[P] = []
-            found = 0
-            while found < len(group):
-                call = self._hook._page("/customers", asked, found, sizes)
-                page = prepare(self._hook.request(call, answer.read))
-                if not page.keys:
-                    break
-                if not set(page.keys) <= set(group):
-                    raise CrmUnreadableAnswerError(
-                        "GET /customers gives other customers than those of `ids`: it ignores the filter",
-                        call="GET /customers",
-                    )
-                pages.append(page)
-                found += len(page.keys)
-            return pages
+            return list(
+                self._hook._pages_by_id(
+                    group, query, sizes, lambda body: prepare(answer.read(body)), lambda page: page.keys
+                )
+            )
 
         def look_up(group: list[str]) -> list[P]:
             return lookups.read(group, fetch)

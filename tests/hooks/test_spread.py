@@ -349,6 +349,25 @@ def test_a_list_that_ignores_the_offset(spread: Any, requests_mock: Any) -> None
         list(spread.iter_loyalty_lines())
 
 
+def test_a_404_behind_the_end_of_a_list(spread: Any, requests_mock: Any) -> None:
+    def behind(*starts: int) -> None:
+        rows = [{"id": "1"}, {"id": "2"}, {"id": "3"}]
+        requests_mock.get(f"{BASE}/customers", status_code=404, json={"error": "Nothing found"})
+        for start in starts:
+            requests_mock.get(
+                f"{BASE}/customers?startAt={start}", json={"customers": rows[start : start + 2]}
+            )
+
+    behind(0, 1, 2)
+    assert [row["id"] for row in spread.iter_customers()] == ["1", "2", "3"]
+    behind(0, 1)  # the third customer is there, as the place before shows
+    with pytest.raises(CrmNotFoundError):
+        list(spread.iter_customers())
+    behind()
+    with pytest.raises(CrmNotFoundError):
+        list(spread.iter_customers())
+
+
 # Customers by their ids
 
 
@@ -385,6 +404,18 @@ def test_any_number_of_ids(spread: Any, requests_mock: Any, cap: int, longest: i
     refused = served.refused
     list(spread.iter_customers(ids=asked))
     assert served.refused == refused
+
+
+def test_ids_of_which_some_go_away_meanwhile(spread: Any, requests_mock: Any) -> None:
+    served = Customers(list("123456"), cap=2)
+
+    def disturbed(request: Any, context: Any) -> dict[str, Any]:
+        page = served(request, context)
+        served.ids = [number for number in served.ids if number not in ("1", "3")]
+        return page
+
+    requests_mock.get(f"{BASE}/customers", json=disturbed)
+    assert [row["id"] for row in spread.iter_customers(ids="1,2,3,4,5,6")] == ["1", "2", "4", "5", "6"]
 
 
 @pytest.mark.parametrize("ids", ["1, 2,,3,1", ["1", 2, " 3 "], ["1,2", "3"], iter((1, 2, 3))])

@@ -542,6 +542,21 @@ def test_an_answer_that_cannot_be_recorded(crm_sandbox, spread, consent, row, re
     assert writes(crm_sandbox) == []
 
 
+@pytest.mark.parametrize("who", ["email", "customer_id"])
+def test_a_404_in_place_of_a_history_without_answers(crm_sandbox, spread, consent, who):
+    customer = spread.add_customer("a@example.fr")
+    crm_sandbox.fault(
+        "answer_before", method="GET", path="/customers-consents", status=404, body='{"error": "None"}'
+    )
+    row = answer("accepted", "2024-01-01 00:00:00")
+    if who == "customer_id":
+        row = {**row, "email": None, "customer_id": customer.id}
+    assert consent([row]) == ["created"]
+    unknown = {**row, "email": None, "customer_id": "999999"}
+    assert consent([unknown]) == ["rejected: None"]
+    assert len(events(spread)) == 1
+
+
 @pytest.mark.parametrize("missing", ["email", "consent_id", "status", "created_at"])
 def test_a_missing_column_of_a_consent_is_told_before_any_call(crm_sandbox, missing):
     row = answer("accepted", "2024-01-01")

@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pyarrow.parquet
@@ -202,6 +204,39 @@ def test_customers_by_id(spread: Sandbox, tmp_path: Path) -> None:
     summary = export(SpreadExportCustomersOperator, path, ids=[*ids, "1"])
     assert [row["id"] for row in lines(path)] == ids
     assert summary["requests"] > 1
+
+
+@pytest.mark.parametrize("habit", ["goes away", "ignores offsets"])
+def test_customers_by_id_from_a_server_that_caps_its_pages(
+    spread: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, habit: str
+) -> None:
+    spread.seed(60, ["spread"])
+    spread.fault("page_cap", system="spread", limit=10)
+    customers = spread.spread.customers
+    ids = list(customers)
+    gone: list[str] = []
+    handle = spread.spread.handle
+
+    def disturbed(call: Any) -> Any:
+        if habit == "ignores offsets":
+            call.query, call._parameters = re.sub(r"startAt=\d+", "startAt=0", call.query), None
+        answered = handle(call)
+        if habit == "goes away" and len(gone) < 3:
+            gone.append(ids[len(gone)])
+            customers.remove(customers[gone[-1]])
+        return answered
+
+    monkeypatch.setattr(spread.spread, "handle", disturbed)
+    path = tmp_path / "customers.jsonl"
+    export(SpreadExportCustomersOperator, path, ids=[*ids, "1"])
+    assert sorted(row["id"] for row in lines(path)) == sorted(ids)
+
+
+def test_one_row_and_a_404_behind_it(spread: Sandbox, tmp_path: Path) -> None:
+    spread.seed(1, ["spread"])
+    spread.fault("answer_before", system="spread", after=1, status=404, body="{}")
+    path = tmp_path / "x.jsonl"
+    assert export(SpreadExportCustomersOperator, path)["rows"] == 1
 
 
 def test_raw_rows_are_untouched(spread: Sandbox, tmp_path: Path) -> None:
@@ -550,22 +585,36 @@ def test_the_zone_can_be_another_one(spread: Sandbox, tmp_path: Path) -> None:
     assert [row["customerConsentCreatedAt"] for row in lines(path)] == ["2024-07-01T10:00:00+00:00"]
 
 
-def test_the_repeated_hour_of_october(spread: Sandbox, tmp_path: Path) -> None:
-    """Hourly runs lose nothing and repeat nothing; the hour's answers come with its second coming."""
+@pytest.mark.parametrize("minutes", [15, 20, 30, 60, 90])
+@pytest.mark.parametrize("offset", [0, 30])
+def test_the_repeated_hour_of_october(spread: Sandbox, tmp_path: Path, offset: int, minutes: int) -> None:
+    """Runs lose nothing and repeat nothing, although each sees only the rows of which the hour has come."""
     spread.seed(1, ["spread"])
     spread.spread.consents.__init__()  # type: ignore[misc]
-    times = ("01:59:59", "02:00:00", "02:30:00", "02:30:00", "02:59:59", "03:00:00")
-    tracks = [answer(spread, f"2024-10-27 {at}") for at in times]
-    got = []
-    for hour in range(-1, 3):
-        start = dt.datetime(2024, 10, 27, tzinfo=UTC) + dt.timedelta(hours=hour)
-        run = {"data_interval_start": start, "data_interval_end": start + dt.timedelta(hours=1)}
-        path = tmp_path / f"{hour}.jsonl"
+    tracks, got = [], []
+    start = dt.datetime(2024, 10, 26, 23, offset, tzinfo=UTC)
+    answered = dt.datetime(2024, 10, 26, 23, 59, 59, tzinfo=UTC)
+    while start < dt.datetime(2024, 10, 27, 2, tzinfo=UTC):
+        end = start + dt.timedelta(minutes=minutes)
+        while answered < min(end, dt.datetime(2024, 10, 27, 2, tzinfo=UTC)):
+            local = answered.astimezone(ZoneInfo("Europe/Paris"))
+            tracks.append(answer(spread, f"{local:%Y-%m-%d %H:%M:%S}"))
+            answered += dt.timedelta(minutes=10)
+        run = {"data_interval_start": start, "data_interval_end": end}
+        path = tmp_path / f"{start:%H%M}.jsonl"
         export(SpreadExportConsentsOperator, path, run, consent_id=9876)
-        got.append([row["trackId"] for row in lines(path)])
-        if hour == 1:
-            assert lines(path)[0]["customerConsentCreatedAt"] == "2024-10-27T02:00:00+02:00"
-    assert got == [tracks[:1], [], tracks[1:5], tracks[5:]]
+        rows = lines(path)
+        assert all(row["customerConsentCreatedAt"].endswith("+02:00") for row in rows)
+        got += [row["trackId"] for row in rows]
+        start = end
+    assert sorted(got) == sorted(tracks)
+
+
+def test_bounds_given_across_the_repeated_hour(spread: Sandbox, tmp_path: Path) -> None:
+    """The clock shows the same at both ends: no reason to take them for turned round."""
+    bounds = {"created_after": "2024-10-27T00:30:00+00:00", "created_before": "2024-10-27T01:30:00+00:00"}
+    export(SpreadExportConsentsOperator, tmp_path / "x.jsonl", consent_id=9876, **bounds)
+    assert sent(spread)["createdAfter"] == sent(spread)["createBefore"] == "2024-10-27 02:30:00"
 
 
 class AssetStates:
@@ -729,14 +778,18 @@ def test_the_event_of_the_outlet_asset_says_what_was_written(spread: Sandbox, tm
 
 
 def test_openlineage_names_inputs_and_outputs(spread: Sandbox, tmp_path: Path) -> None:
-    pytest.importorskip("airflow.providers.openlineage", reason="the OpenLineage provider is not installed")
+    extractors = pytest.importorskip(
+        "airflow.providers.openlineage.extractors.base", reason="the OpenLineage provider is not installed"
+    )
     path = tmp_path / "x.jsonl"
     task = SpreadExportCustomersOperator(task_id="export", path=str(path))
+    extractor = extractors.DefaultExtractor(task)
+    assert extractor.extract_on_failure(None) is None, "nothing is known before it ran"
     task.execute({})
-    lineage = task.get_openlineage_facets_on_complete(None)
+    lineage = extractor.extract_on_complete(None)
     [read], [written] = lineage.inputs, lineage.outputs
     assert (written.namespace, written.name) == ("file", str(path))
-    assert read.name == "spread/api/v2/customers"
+    assert (read.namespace, read.name) == (spread.url, "spread/api/v2/customers")
 
 
 def test_no_one_is_named_in_the_log(
