@@ -60,6 +60,8 @@ def read_consents(hook: ExpertSenderHook, *, needed: bool) -> list[dict[str, Any
     try:
         return hook.list_consents()
     except CrmNotFoundError:
+        if not needed and hook.serves_customers():
+            return []
         raise CrmInputError(
             "ExpertSender has no list of consents at this address: check the base URL of the connection"
         ) from None
@@ -116,8 +118,8 @@ class UpsertCustomers:
         mode: str,
         batch_size: int,
     ) -> None:
-        if batch_size < 1:
-            raise CrmInputError("`batch_size` is at least 1")
+        if type(batch_size) is not int or batch_size < 1:
+            raise CrmInputError("`batch_size` is at least 1, a whole number")
         self._hook = hook
         self._mapping = mapping
         self._key_column = key_column
@@ -281,12 +283,12 @@ class DeleteCustomers:
 
     def _delete(self, step: Step[None]) -> Outcome | None:
         try:
-            self._hook.delete_customer(
-                step.item.key, by=self._by, with_anonymization=self._with_anonymization
-            )
-        except CrmNotFoundError:
+            self._hook.send_deletion(step.item.key, by=self._by, with_anonymization=self._with_anonymization)
+        except CrmNotFoundError as error:
             if step.then.ending is Ending.SKIPPED:
                 return step.then
+            if error.after_unknown:
+                return Outcome(Ending.UPDATED)
             # Somebody else was faster, or the vendor has no DELETE any more: the next look tells.
             return step.item.refuse("ExpertSender shows the customer and answers DELETE with 404")
         return Outcome(Ending.UPDATED)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from airflow_provider_crm.exceptions import (
+    CrmAuthenticationError,
     CrmConnectionError,
     CrmInputError,
     CrmNotFoundError,
@@ -109,6 +110,17 @@ class ExpertSenderHook(CrmHook[Extras]):
         :param with_anonymization: anonymise the customer's data as well.
         :raises CrmNotFoundError: there is no such customer.
         """
+        try:
+            self.send_deletion(value, by=by, with_anonymization=with_anonymization)
+        except CrmNotFoundError as error:
+            if not error.after_unknown:
+                raise
+
+    def send_deletion(self, value: str | int, *, by: By = "email", with_anonymization: bool = False) -> None:
+        """Delete a customer, and leave it to the caller what a 404 after a lost answer means.
+
+        :raises CrmNotFoundError: there is no such customer, or none any more: see its ``after_unknown``.
+        """
         options: dict[str, Any] = {}
         if with_anonymization:
             # The vendor names the parameter and not its place: query and body then.
@@ -116,11 +128,7 @@ class ExpertSenderHook(CrmHook[Extras]):
                 "query": [("withAnonymization", "true")],
                 "body": encode_json({"withAnonymization": True}),
             }
-        try:
-            self.request(self._customer_call("DELETE", value, by, _DELETE_SEGMENTS, **options), _read_success)
-        except CrmNotFoundError as error:
-            if not error.after_unknown:
-                raise
+        self.request(self._customer_call("DELETE", value, by, _DELETE_SEGMENTS, **options), _read_success)
 
     def list_consents(self) -> list[dict[str, Any]]:
         """List the consents that are defined in the account.
@@ -137,11 +145,27 @@ class ExpertSenderHook(CrmHook[Extras]):
         """
         return self.request(Call("GET", "/customerattributes"), _read_rows)
 
+    def serves_customers(self) -> bool:
+        """Tell whether the base URL leads to the customers, by an update of nobody.
+
+        Reading cannot tell: a 404 is also how the vendor says that there is no such customer.
+        """
+        body = encode_json({"mode": "Update", "matchBy": "Email", "data": []})
+        try:
+            self.request(Call("POST", "/customers", body=body), _read_success)
+        except CrmAuthenticationError:
+            return False
+        except CrmRequestError as error:
+            return error.status not in (404, 405)
+        return True
+
     @staticmethod
     def _customer_call(
         method: str, value: str | int, by: By, segments: Mapping[str, str], **parts: Any
     ) -> Call:
         _check_choice("by", by, tuple(segments))
+        if by == "phone" and isinstance(value, str):
+            value = "".join(value.split())  # the vendor's page: 123 456 789 is looked up as 123456789
         return Call(method, f"/customers/{segments[by]}/{{value}}", values={"value": value}, **parts)
 
     def _auth(self) -> CrmAuth:

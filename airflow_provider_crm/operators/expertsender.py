@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from airflow_provider_crm.destinations.expertsender import (
@@ -13,7 +13,7 @@ from airflow_provider_crm.destinations.expertsender import (
 )
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
-from airflow_provider_crm.operators.base import CrmDeleteOperator, CrmMappedOperator, one_of
+from airflow_provider_crm.operators.base import CrmDeleteOperator, CrmMappedOperator, one_of, yes_or_no
 from airflow_provider_crm.operators.expertsender_exports import ExpertSenderExportCustomersOperator
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
@@ -89,7 +89,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
     def _destination(self, hook: ExpertSenderHook, source: Source) -> UpsertCustomers:
         one_of("match_by", self.match_by, tuple(KEY_FIELDS))
         one_of("mode", self.mode, MODES)
-        names = self.field_map.values() if self.field_map else source.columns() or ()
+        names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
         key_field = fields.find(KEY_FIELDS[self.match_by])
@@ -141,6 +141,7 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
 
     def _destination(self, hook: ExpertSenderHook, source: Source) -> DeleteCustomers:
         one_of("by", self.by, ("email", "id", "phone", "crmId"))
+        yes_or_no("with_anonymization", self.with_anonymization)
         source.require([self.by])
         read_consents(hook, needed=False)
         return DeleteCustomers(hook, by=cast(By, self.by), with_anonymization=self.with_anonymization)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_crm.bulk.export import ExportPage, Reject
+from airflow_provider_crm.destinations.expertsender import read_consents
+from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.paging import in_order
+from airflow_provider_crm.operators.base import yes_or_no
 from airflow_provider_crm.operators.people_exports import CrmPeopleExportOperator
 from airflow_provider_crm.rows.writers import Column
 from airflow_provider_crm.schemas.people_exports import customer_reader, customer_row, customer_type
@@ -49,9 +52,13 @@ class ExpertSenderExportCustomersOperator(CrmPeopleExportOperator):
         return {"crm.system": "expertsender", "crm.resource": "customers"}
 
     def _columns(self, hook: ExpertSenderHook) -> Sequence[Column]:
-        consents = hook.list_consents() if self.flatten_consents else None
-        self._record_type = customer_type(self.by, consents)
+        yes_or_no("flatten_consents", self.flatten_consents)
+        consents = read_consents(hook, needed=self.flatten_consents)
+        self._record_type = customer_type(self.by, consents if self.flatten_consents else None)
         return self._record_type.columns
+
+    def _normal(self, key: str) -> str:
+        return "".join(key.split()) if self.by == "phone" else super()._normal(key)
 
     def _pages(
         self, hook: ExpertSenderHook, ahead: int, prepare: Callable[[Records], ExportPage]
@@ -60,7 +67,11 @@ class ExpertSenderExportCustomersOperator(CrmPeopleExportOperator):
             key, reject = asked
             customer: dict[str, Any] | None = None
             if reject is None:
-                customer = hook.get_customer(key, by=self.by)  # type: ignore[arg-type]
+                try:
+                    customer = hook.get_customer(key, by=self.by)  # type: ignore[arg-type]
+                except (CrmInputError, CrmRequestError) as error:  # one key that cannot be asked for
+                    reason = error.reason if isinstance(error, CrmRequestError) else str(error)
+                    reject = Reject(0, key, reason, {self.by: key})
             return key, reject, customer
 
         def groups() -> Iterator[Any]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from airflow_provider_crm.bulk.export import ExportPage
-from airflow_provider_crm.destinations.mindbaz import read_fields
+from airflow_provider_crm.destinations.mindbaz import look_up_surely, read_fields
 from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
 from airflow_provider_crm.operators.people_exports import CrmPeopleExportOperator, no_such_field
 from airflow_provider_crm.rows.writers import Column
@@ -67,19 +67,27 @@ class MindbazExportSubscribersOperator(CrmPeopleExportOperator):
             chosen[field.id] = field
         return list(chosen.values())
 
+    def _problem(self, key: str) -> str:
+        if "," in key:
+            return f"the column {self.by!r} holds a comma, which separates the values of a look-up"
+        return super()._problem(key)
+
     def _pages(
         self, hook: MindbazHook, ahead: int, prepare: Callable[[Records], ExportPage]
     ) -> Iterable[ExportPage]:
-        by, key_field = _BY[self.by]
+        match_by, _ = _BY[self.by]
 
         def groups() -> Iterator[Any]:
             # One group at a time: its look-ups are side by side already.
             for group in self._groups():
                 keys = [key for key, reject in group if reject is None]
-                found: dict[str, list[dict[str, Any]]] = {}
-                for subscriber in hook.get_subscribers(keys, by=by, field_ids=list(self._names)):
-                    key = self._normal(str(subscriber["fields"].get(key_field) or "").strip())
-                    found.setdefault(key, []).append(subscriber_row(subscriber, self._names))
-                yield group, found
+                found = look_up_surely(hook, keys, match_by=match_by, field_ids=list(self._names))
+                yield (
+                    group,
+                    {
+                        self._normal(key): [subscriber_row(one, self._names) for one in subscribers]
+                        for key, subscribers in found.items()
+                    },
+                )
 
         return self._looked_up(groups(), subscriber_reader(self._record_type), prepare)

@@ -14,6 +14,7 @@ from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.export_base import CrmExportOperator, check_choice
 from airflow_provider_crm.rows.journal import Journal
+from airflow_provider_crm.rows.mapping import is_empty
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.schemas.records import RecordReader, Records
 
@@ -64,6 +65,16 @@ class CrmPeopleExportOperator(CrmExportOperator):
         """Write a key as it is compared."""
         return key.lower() if self.by == "email" else key
 
+    def _problem(self, key: str) -> str:
+        """Tell why a key cannot be asked for; empty when it can."""
+        if not key:
+            return f"the column {self.by!r} is empty"
+        try:
+            key.encode()
+        except UnicodeEncodeError:
+            return f"the column {self.by!r} holds half a character"
+        return ""
+
     def _groups(self) -> Iterator[list[tuple[str, Reject | None]]]:
         """Give the keys in groups, each once; a row without one is a reject."""
         keys = self._each_key()
@@ -74,9 +85,8 @@ class CrmPeopleExportOperator(CrmExportOperator):
         known: OrderedDict[str, None] = OrderedDict()
         for row in open_source(self.source):
             data, reason = row.data, "" if isinstance(row, Row) else row.reason
-            key = str(data.get(self.by) if data.get(self.by) is not None else "").strip()
-            if not reason and (not key or "," in key):
-                reason = f"the column {self.by!r} is empty or holds a comma"
+            key = _text(data.get(self.by))
+            reason = reason or self._problem(key)
             if reason:
                 yield "", Reject(0, key or None, reason, data)
                 continue
@@ -125,6 +135,14 @@ class CrmPeopleExportOperator(CrmExportOperator):
         finally:
             if journal:
                 journal.close()
+
+
+def _text(value: Any) -> str:
+    if is_empty(value):
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # how a data frame holds whole numbers beside empty cells
+    return str(value).strip()
 
 
 def no_such_field(name: Any, known: Sequence[str]) -> CrmInputError:

@@ -448,6 +448,37 @@ def test_an_address_that_is_not_expertsender_is_told(run: Run, monkeypatch: pyte
             task(expertsender_conn_id="wrong")
 
 
+@pytest.mark.parametrize("mode", ["AddOrUpdate", "Add", "Update"])
+def test_a_server_of_customers_alone_will_do(run: Run, mode: str) -> None:
+    """The vendor's page on customers knows no list of consents."""
+    run.sandbox.expertsender.add_customer("a@x.fr", first_name="old")
+    run.fault("answer_before", method="GET", path="/customerconsents", status=404, times=None)
+    run.upsert([{"email": "a@x.fr", "firstName": "new"}, {"email": "b@x.fr", "consents.1": True}], mode=mode)
+    assert run.emails() == ({"a@x.fr"} if mode == "Update" else {"a@x.fr", "b@x.fr"})
+    assert run.customer("a@x.fr")["firstName"] == ("old" if mode == "Add" else "new")
+    assert run.delete([{"email": "a@x.fr"}, {"email": "c@x.fr"}]) == {"updated": 1, "skipped": 1}
+    with pytest.raises(CrmInputError, match="no list of consents"):
+        run.upsert([{"email": "a@x.fr", "consents.SMS marketing": True}])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"batch_size": "5"}, {"batch_size": 2.5}, {"batch_size": True}, {"field_map": ["email"]}],
+)
+def test_parameters_of_another_kind_are_refused(run: Run, wrong: dict[str, Any]) -> None:
+    with pytest.raises(CrmInputError, match=next(iter(wrong))):
+        run.upsert([{"email": "a@x.fr"}], **wrong)
+    assert run.posts() == []
+
+
+def test_a_text_does_not_anonymise(run: Run) -> None:
+    """Such as "False" from a template: it would be true."""
+    run.sandbox.expertsender.add_customer("a@x.fr")
+    with pytest.raises(CrmInputError, match="with_anonymization"):
+        run.delete([{"email": "a@x.fr"}], with_anonymization="False")
+    assert run.emails() == {"a@x.fr"}
+
+
 def run_delete(run: Run) -> Callable[..., Any]:
     return lambda **options: run.delete([{"email": "a@x.fr"}], **options)
 
@@ -495,6 +526,12 @@ def test_people_are_deleted_once_and_for_all(run: Run, by: str, value: str, faul
     assert run.emails() == set()
     assert run.delete(rows, by=by, require_confirmation_count="8") == {"skipped": 8}
     assert run.sandbox.expertsender.anonymized == []
+
+
+@pytest.mark.parametrize("fault", ["error_before", "drop_before"])
+def test_whoever_was_absent_is_not_counted_as_deleted_after_a_fault(run: Run, fault: str) -> None:
+    run.fault(**FAULTS[fault], method="DELETE")
+    assert run.delete([{"email": "nobody@x.fr"}]) == {"skipped": 1}
 
 
 @pytest.mark.parametrize("place", ["query", "body"])

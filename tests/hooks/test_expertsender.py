@@ -32,7 +32,7 @@ def consents(*values: str) -> dict[str, Any]:
     [
         ("id", 12, "/customers/id/12"),
         ("email", "adam+x@poczta.pl", "/customers/email/adam%2Bx%40poczta.pl"),
-        ("phone", "+48 123", "/customers/phone/%2B48%20123"),
+        ("phone", "+48 123", "/customers/phone/%2B48123"),
         ("crmId", "a/b", "/customers/crmId/a%2Fb"),
     ],
 )
