@@ -151,13 +151,7 @@ class CreateConsents:
             consent_id=record.consent_id,
             consent_tech_name=record.consent_tech_name if record.consent_id is None else None,
         )
-        try:
-            return [row for row in rows if _composed(row.get(field, wanted)) == _composed(wanted)]
-        except CrmNotFoundError:
-            # There is no such customer, or none of the customer's answers: which of the two is not documented.
-            if self._hook.get_customer(record.customer_id or "") is None:
-                raise
-            return []
+        return [row for row in rows if _composed(row.get(field, wanted)) == _composed(wanted)]
 
     def _known(self, item: Item[ConsentRecord], history: Sequence[Row]) -> Outcome | None:
         """Tell whether the CRM's history already says how the row ends."""

@@ -221,6 +221,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
             _sizes(page_size, documented="maxResult"),
             lambda body: rows_of(_inside(_under(body, "customer"), "consents")),
             values={"id": customer_id},
+            of_something=lambda: self.get_customer(customer_id) is not None,
         )
         return iterate(pages)
 
@@ -255,7 +256,16 @@ class SpreadHook(CrmHook[SpreadExtras]):
         sizes = _sizes(page_size, documented="maxResult")
         if track_id is None:
             read = _answers_reader(None if consent_id is None else str(consent_id).strip())
-            return iterate(self._pages("/customers-consents", which + query, sizes, read))
+            pages = self._pages(
+                "/customers-consents",
+                which + query,
+                sizes,
+                read,
+                of_something=lambda: self.has_consent(
+                    consent_id=consent_id, consent_tech_name=consent_tech_name
+                ),
+            )
+            return iterate(pages)
         if query:
             raise CrmInputError("SPREAD takes no other filter beside `track_id`")
         call = Call("GET", "/customers-consents", query=which)
@@ -312,6 +322,14 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return self.request(call, _or_nothing(lambda body: record_of(_under(body, "consent"))))
         except CrmNotFoundError:
             return None
+
+    def has_consent(
+        self, *, consent_id: str | int | None = None, consent_tech_name: str | None = None
+    ) -> bool:
+        """Tell whether there is a consent with this id, or with this technical name."""
+        if consent_id is not None:
+            return self.get_consent(consent_id) is not None
+        return any(one.get("consentTechName") == consent_tech_name for one in self.iter_consent_definitions())
 
     def iter_consent_definitions(self) -> Iterator[Row]:
         """Read the definitions of all consents, as in :meth:`get_consent`.
@@ -461,7 +479,13 @@ class SpreadHook(CrmHook[SpreadExtras]):
         sizes: Sequence[tuple[str, str]],
         read: Callable[[bytes], list[Row]],
         values: Mapping[str, object] | None = None,
+        of_something: Callable[[], bool] = lambda: False,
     ) -> Iterator[Sequence[Row]]:
+        """Read a list.
+
+        :param of_something: tells whether what the list belongs to exists, after a 404 that leaves it open.
+        """
+
         def page(start: int) -> list[Row]:
             return self.request(self._page(path, query, start, sizes, values), read)
 
@@ -469,10 +493,10 @@ class SpreadHook(CrmHook[SpreadExtras]):
             try:
                 return page(start)
             except CrmNotFoundError:
-                # Some servers say so behind the end of a list: the row before is the last one then.
-                if start == 0 or len(page(start - 1)) > 1:
-                    raise
-                return []
+                # Some servers say so of a list without rows, and behind the end: the row before is the last one then.
+                if of_something() if start == 0 else len(page(start - 1)) <= 1:
+                    return []
+                raise
 
         return offset_pages(fetch, call=f"GET {path}")
 

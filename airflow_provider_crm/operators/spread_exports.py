@@ -435,8 +435,8 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
             except CrmNotFoundError:
                 if found:
                     raise
-            if not found:
-                _check_exists(hook, name, value)
+            if not found and not hook.has_consent(**{name: value}):
+                raise CrmInputError(f"SPREAD has no consent whose {name} is {value!r}")
 
     def _reader(self, asked: str | None) -> PageReader:
         if self.raw:
@@ -471,19 +471,6 @@ def _listed(value: Any, *, commas: bool) -> list[str]:
     else:
         parts = [value]
     return list(dict.fromkeys(text for part in parts if (text := str(part).strip())))
-
-
-def _check_exists(hook: SpreadHook, name: str, value: str) -> None:
-    """Tell a consent without answers from one that does not exist.
-
-    :raises CrmInputError: it does not exist.
-    """
-    if name == "consent_id":
-        exists = hook.get_consent(value) is not None
-    else:
-        exists = any(one.get("consentTechName") == value for one in hook.iter_consent_definitions())
-    if not exists:
-        raise CrmInputError(f"SPREAD has no consent whose {name} is {value!r}")
 
 
 def _customer_ids(source: Any) -> Iterator[str]:

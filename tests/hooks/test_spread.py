@@ -776,6 +776,26 @@ def test_get_consent(spread: Any, requests_mock: Any) -> None:
     assert spread.get_consent(8) is None
 
 
+@pytest.mark.parametrize(
+    "which", [{"consent_id": "9876"}, {"consent_tech_name": "NewsEmail"}, {"customer_id": "1"}], ids=str
+)
+def test_a_404_in_place_of_no_answers(spread: Any, requests_mock: Any, which: dict[str, str]) -> None:
+    """Which of the two it means, nothing yet or nothing there, is asked."""
+    requests_mock.get(f"{BASE}/customers-consents", status_code=404)
+    requests_mock.get(f"{BASE}/customers-consents/1", status_code=404)
+    read = spread.iter_customer_consents if "customer_id" in which else spread.iter_consents
+    consent = {"id": "9876", "consentTechName": "NewsEmail"}
+    requests_mock.get(f"{BASE}/consents", json={"consents": [consent]})
+    requests_mock.get(f"{BASE}/consents/9876", json={"consent": consent})
+    requests_mock.get(f"{BASE}/customers/1", json={"customer": {"id": "1"}})
+    assert list(read(**which)) == []
+    requests_mock.get(f"{BASE}/consents", json={"consents": []})
+    requests_mock.get(f"{BASE}/consents/9876", status_code=404)
+    requests_mock.get(f"{BASE}/customers/1", status_code=404)
+    with pytest.raises(CrmNotFoundError):
+        list(read(**which))
+
+
 @pytest.mark.parametrize("ignores_the_offset", [False, True])
 def test_iter_consent_definitions(spread: Any, requests_mock: Any, ignores_the_offset: bool) -> None:
     rows = [{"id": "9875"}, {"id": "9874"}]
