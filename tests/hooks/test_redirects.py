@@ -127,6 +127,16 @@ def test_see_other_after_a_credit_is_an_unknown_outcome(hook: Any, requests_mock
         hook.request(CALLS[3], read)
 
 
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_credit_is_not_repeated_at_another_resource(hook: Any, requests_mock: Any, status: int) -> None:
+    """It may have been carried out, and its result, or the next page, be there."""
+    requests_mock.post(f"{HOST}/thing", status_code=status, headers={"Location": "/thing/1"})
+    elsewhere = requests_mock.post(f"{HOST}/thing/1", status_code=404)
+    with pytest.raises(CrmOutcomeUnknownError):
+        hook.request(CALLS[3], read)
+    assert not elsewhere.called
+
+
 def test_a_redirect_to_nowhere(hook: Any, requests_mock: Any) -> None:
     requests_mock.get(f"{HOST}/thing", status_code=302)
     with pytest.raises(Exception, match="302"):
