@@ -11,6 +11,7 @@ import hmac
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -187,8 +188,14 @@ class Origin:
 
 
 def account_of(base_url: str, public_key: str) -> str:
-    """Name an account of a CRM without telling which one it is."""
-    return hashlib.sha256(f"{base_url}|{public_key}".encode()).hexdigest()
+    """Name an account of a CRM without telling which one it is: the same however its address is written.
+
+    :param base_url: without a slash at its end.
+    """
+    parts = urlsplit(base_url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    address = f"{parts.hostname}" + ("" if port in (80, 443) else f":{port}") + parts.path
+    return hashlib.sha256(f"{address}|{public_key}".encode()).hexdigest()
 
 
 def hash_email(email: str, secret: str) -> str:

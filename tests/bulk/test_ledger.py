@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 import tempfile
 import threading
 import time
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -22,11 +24,13 @@ from airflow_provider_crm.bulk.ledger import (
 )
 from airflow_provider_crm.bulk.ledger_baselines import LineSet
 from airflow_provider_crm.bulk.ledger_db import Database, LedgerError
+from airflow_provider_crm.bulk.ledger_rows import utc_now
 from airflow_provider_crm.bulk.ledger_tables import (
     Credit,
     Origin,
     Standing,
     State,
+    account_of,
     baselines_table,
     credits_table,
     hash_email,
@@ -519,6 +523,31 @@ def test_baselines_are_thrown_away_when_nobody_needs_them(process, engine):
 
 
 # People
+
+
+def test_an_account_is_the_same_however_its_address_is_written():
+    same = ("https://social-sb.com/api/v2", "https://Social-SB.com:443/api/v2", "http://social-sb.com/api/v2")
+    assert len({account_of(url, "public") for url in same}) == 1
+    assert account_of(same[0], "public") != account_of(same[0], "other")
+    assert account_of("http://127.0.0.1:1", "public") != account_of("http://127.0.0.1:2", "public")
+
+
+def test_the_sql_for_finance(process, engine):
+    """As the documentation has it."""
+    document = Path(__file__).parents[2] / "docs" / "loyalty.md"
+    view, by_day, open_ones = re.search(r"```sql\n(.*?)```", document.read_text(), re.S)[1].split(";")[:3]
+    one = process()
+    one.finish(start(one, claim(one, A)), "17", "123")
+    start(one, claim(one, B))
+    with engine.begin() as connection:
+        connection.execute(sa.text(view))
+        try:
+            days = connection.execute(sa.text(by_day)).fetchall()
+            doubts = connection.execute(sa.text(open_ones)).fetchall()
+        finally:
+            connection.execute(sa.text("drop view loyalty_credits"))
+    assert [(str(row.day), row.credits, row.points) for row in days] == [(str(utc_now().date()), 1, A.amount)]
+    assert [row.credit_key for row in doubts] == [B.key]
 
 
 def test_the_history(process):
