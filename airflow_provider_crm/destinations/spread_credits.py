@@ -9,6 +9,7 @@ from decimal import Context, Decimal
 from typing import Any
 
 from airflow_provider_crm.bulk.ledger_tables import Credit, hash_email, plain
+from airflow_provider_crm.rows.mapping import is_empty
 from airflow_provider_crm.schemas.people import normal_email
 
 #: What the vendor's amounts show at most.
@@ -19,6 +20,9 @@ LONGEST_KEY = 255
 LONGEST_ID = 64
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+#: PHP takes "0123", "123.0" and "123a" for 123, whom they do not name.
+_LIKE_A_NUMBER = re.compile(r"[+\-.]?[0-9]")
+_PLAIN_NUMBER = re.compile(r"[1-9][0-9]*")
 #: More digits than any amount has, so that nothing is rounded before it is checked.
 _EXACT = Context(prec=200)
 
@@ -89,13 +93,14 @@ class CreditReader:
         amount = parse_amount(
             data.get(self._fields.amount), name=self._fields.amount, allow_debit=self._allow_debit
         )
-        customer_id = data.get(self._fields.customer_id)
-        if customer_id is not None and str(customer_id).strip():
+        if not is_empty(data.get(self._fields.customer_id)):
             named = _text(data, self._fields.customer_id, LONGEST_ID)
+            if _LIKE_A_NUMBER.match(named) and not _PLAIN_NUMBER.fullmatch(named):
+                raise ValueError(f"{self._fields.customer_id}: an id such as 123456 is required")
             # What e-mail belongs to the id is SPREAD's to say.
             return CreditRecord(Credit(key, amount, named), None, Way(customer_id=named))
         email = data.get(self._fields.email)
-        if email is None or not str(email).strip():
+        if is_empty(email):
             raise ValueError(f"{self._fields.email} or {self._fields.customer_id} is required")
         address = normal_email(email)
         credit = Credit(key, amount, customer_hash=self.hash(address))
@@ -131,7 +136,9 @@ def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Deci
 
 def _text(data: Mapping[str, Any], column: str, longest: int, *, missing: str = "empty") -> str:
     value = data.get(column)
-    text = "" if value is None else str(value).strip()
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a data frame makes floats of whole numbers where some are missing
+    text = "" if is_empty(value) else str(value).strip()
     if not text:
         raise ValueError(f"{column}: {missing}")
     if len(text) > longest:
