@@ -361,7 +361,8 @@ class LoyaltyLedger:
         values: dict[str, Any] = {
             "state": State.CREDITED.value,
             "line_id": line_id,
-            "customer_id": customer_id or entry.credit.customer_id,
+            # As the row named her, for it may come again: a CRM may answer for a customer who has taken her over.
+            "customer_id": entry.credit.customer_id or customer_id,
             "lane": None,
             "owner": "",
             "lease_until": 0.0,

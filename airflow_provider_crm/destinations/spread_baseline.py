@@ -14,6 +14,7 @@ from airflow_provider_crm.bulk.ledger import LoyaltyLedger
 from airflow_provider_crm.bulk.ledger_baselines import LineSet
 from airflow_provider_crm.bulk.ledger_tables import Credit
 from airflow_provider_crm.destinations.spread_lines import CustomerLines, Line, Pages, line_id
+from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,10 @@ class Baselines:
         """
         with self._lock:
             if not self._tried:
-                self._all = _AllLines.read(self._hook, self._ledger, self._most_pages)
+                try:
+                    self._all = _AllLines.read(self._hook, self._ledger, self._most_pages)
+                except CrmRequestError as error:  # it is about no row, and must not reject one
+                    raise CrmTransientError(f"{error}. Nothing is sent before the lines are known") from error
                 self._tried = True
             if self._all is not None:
                 return self._all.fresh()

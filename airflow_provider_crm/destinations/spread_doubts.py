@@ -14,7 +14,7 @@ from airflow_provider_crm.bulk.ledger import LineTakenError, LoyaltyLedger
 from airflow_provider_crm.bulk.ledger_tables import Entry, Standing, State
 from airflow_provider_crm.destinations.spread_baseline import Baselines
 from airflow_provider_crm.destinations.spread_lines import Line, is_credit_line, line_amount, line_id
-from airflow_provider_crm.exceptions import CrmTransientError
+from airflow_provider_crm.exceptions import CrmTransientError, CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 
 log = logging.getLogger(__name__)
@@ -93,7 +93,10 @@ class Doubts:
 
     def _candidates(self, entry: Entry, lines: Sequence[Line]) -> list[str]:
         """Find what can be the line of a credit among its customer's: of its amount, no campaign's, no purchase's,
-        and not there before it was sent."""
+        and not there before it was sent.
+
+        :raises CrmUnreadableAnswerError: one may be it, and does not say whose it is, or how much.
+        """
         new = [
             line
             for line in lines
@@ -101,6 +104,11 @@ class Doubts:
             and is_credit_line(line)
             and not self._ledger.baselines.holds(entry.baseline, line_id(line))
         ]
+        if any(line_amount(line) is None or not line.get("customerId") for line in new):
+            raise CrmUnreadableAnswerError(
+                "GET /cagnottes gives a new line without customer or amount: whether it is a credit's cannot be told",
+                call="GET /cagnottes",
+            )
         amount = entry.credit.amount
         exact = [line_id(line) for line in new if line_amount(line) == amount]
         if exact or amount == amount.to_integral_value():
@@ -121,4 +129,4 @@ def _customer(entry: Entry) -> str:
 
 def _is_fraction(line: Line) -> bool:
     amount = line_amount(line)
-    return amount is not None and amount.is_finite() and amount != amount.to_integral_value()
+    return amount is not None and amount != amount.to_integral_value()

@@ -5,6 +5,7 @@ Knows what a line can tell; knows no ledger and no credit.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -17,6 +18,9 @@ from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
 
 Line = Mapping[str, Any]
 
+#: A comma before the decimals; one before three digits may stand between thousands.
+_DECIMAL_COMMA = re.compile(r",(?=\d{1,2}$)", re.ASCII)
+
 
 def line_id(line: Line) -> str:
     """Give a line's id; empty when it has none."""
@@ -27,14 +31,20 @@ def line_id(line: Line) -> str:
 def line_amount(line: Line) -> Decimal | None:
     """Read a line's amount; None when it is no number."""
     try:
-        return Decimal(str(line.get("amount")))
+        amount = Decimal(_DECIMAL_COMMA.sub(".", str(line.get("amount")).strip()))
     except InvalidOperation:
         return None
+    return amount if amount.is_finite() else None
 
 
 def is_credit_line(line: Line) -> bool:
     """Tell whether a line can come from a credit by API: no campaign's, and no voucher's."""
     return all(line.get(name) in (None, "", "0", 0) for name in ("campaignId", "code"))
+
+
+def _customer(line: Line) -> str:
+    value = line.get("customerId")
+    return "" if value is None else str(value)
 
 
 class Pages:
@@ -58,7 +68,7 @@ class Pages:
 
         def fetch(begin: int, size: int) -> _Page:
             nonlocal largest, rows, offset
-            page = _Page(self._hook.loyalty_page(start + begin, size, **filters))
+            page = _Page(_told_apart(self._hook.loyalty_page(start + begin, size, **filters)))
             rows = len(page.lines)
             largest, offset = max(largest, rows), begin + rows
             return page
@@ -97,7 +107,7 @@ class CustomerLines:
         self._lock = threading.Lock()
 
     def of(self, customers: Collection[str]) -> dict[str, list[Line]]:
-        """Read all lines of customers.
+        """Read all lines of customers, and those that do not say whose they are.
 
         :param customers: their ids.
         """
@@ -110,8 +120,9 @@ class CustomerLines:
             wanted = set(todo)
             for page in self._pages.read():
                 for line in page:
-                    if (customer := str(line.get("customerId"))) in wanted:
-                        lines[customer].append(line)
+                    customer = _customer(line)
+                    for one in wanted & {customer} if customer else wanted:
+                        lines[one].append(line)
         return lines
 
     def _one_by_one(self, todo: list[str], lines: dict[str, list[Line]]) -> list[str]:
@@ -134,7 +145,7 @@ class CustomerLines:
     def _of_one(self, customer: str) -> list[Line]:
         found: list[Line] = []
         for page in self._pages.read(customer_id=customer):
-            mine = [line for line in page if str(line.get("customerId")) == customer]
+            mine = [line for line in page if _customer(line) in (customer, "")]
             if len(mine) < len(page):
                 self._heeds_filter = False
                 return []
@@ -142,6 +153,19 @@ class CustomerLines:
         if found and self._heeds_filter is None:
             self._heeds_filter = True
         return found
+
+
+def _told_apart(lines: Sequence[Line]) -> Sequence[Line]:
+    """Refuse lines without an id: whether one of them was there before cannot be told.
+
+    :raises CrmUnreadableAnswerError: there is such a line.
+    """
+    if all(map(line_id, lines)):
+        return lines
+    raise CrmUnreadableAnswerError(
+        "GET /cagnottes gives lines without `cagnotteLineId`: what became of a credit cannot be told",
+        call="GET /cagnottes",
+    )
 
 
 class _Page:

@@ -39,6 +39,8 @@ BATCH = 500
 #: Seconds between two looks at a credit that another run holds; and how long a run waits for one.
 POLL_EVERY = 1.0
 WAIT_FOR_OTHERS = 150.0
+#: Why a row is rejected that nobody can decide on: its own earlier call, or that of one like it, is in doubt.
+UNTRACEABLE = "SPREAD knows no customer with this e-mail any more, and an earlier call may have credited it"
 #: Earlier keys that a dry run remembers.
 REMEMBERED = 50_000
 
@@ -102,14 +104,18 @@ class CreditLoyalty:
 
     def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
         plans: dict[int, Plan] = {}
-        first = {item.record.credit.key: item for item in reversed(items)}
-        claimed = self._claim(list(first.values()))
-        self._learn_emails(claimed)
-        doubts = [(item, entry) for item, entry in claimed if entry.standing is Standing.DOUBT]
-        resolved = self._resolve(doubts)
-        for item, entry in claimed:
-            plans[id(item)] = self._plan_one(item, resolved.get(entry.id, entry))
-        # The others wait for the row before them with their key.
+        todo = list(items)
+        while todo:
+            first = {item.record.credit.key: item for item in reversed(todo)}
+            claimed = self._claim(list(first.values()))
+            self._learn_emails(claimed)
+            doubts = [(item, entry) for item, entry in claimed if entry.standing is Standing.DOUBT]
+            resolved = self._resolve(doubts)
+            for item, entry in claimed:
+                plans[id(item)] = self._plan_one(item, resolved.get(entry.id, entry))
+            # The others wait for the row before them with their key, unless that has ended.
+            ended = {key for key, item in first.items() if isinstance(plans[id(item)], Outcome)}
+            todo = [item for item in todo if id(item) not in plans and item.record.credit.key in ended]
         return [plans.get(id(item)) or self._wait(item) for item in items]
 
     def _claim(self, items: Sequence[CreditItem]) -> list[tuple[CreditItem, Entry]]:
@@ -179,10 +185,8 @@ class CreditLoyalty:
             case Standing.BUSY:
                 return self._wait_for_others(item)
             case Standing.DOUBT:
-                return rejected(
-                    "crm",
-                    "SPREAD knows no customer with this e-mail any more, and an earlier call may have credited it",
-                )
+                self._ledger.hand_back(entry)  # for others in whose way it stands
+                return rejected("crm", UNTRACEABLE)
         return self._plan_send(item, entry)
 
     def _plan_send(self, item: CreditItem, entry: Entry) -> Plan:
@@ -235,7 +239,7 @@ class CreditLoyalty:
         ):
             if entry.credit.customer_id is not None:
                 look.append(entry)
-            elif item.refusal:
+            elif item.refusal and item.record.credit.key == entry.credit.key:
                 # SPREAD has said itself that it knows no such customer.
                 entries[entry.id] = replace(entry, standing=Standing.FREE)
             else:
@@ -274,7 +278,9 @@ class CreditLoyalty:
         blocked = [
             step for step, result in zip(todo, results, strict=True) if isinstance(result, _BlockedError)
         ]
-        progress = self._clear_the_way(blocked) or bool(answers)
+        cleared = self._clear_the_way(blocked)
+        answers.update(cleared)
+        progress = bool(answers) or AGAIN in results
         self._raise_first([result for result in results if isinstance(result, CrmError)], progress=progress)
         if not progress and self._hook.pause(POLL_EVERY):
             raise CrmTransientError("The task ended while another run held a credit; a later try goes on")
@@ -387,7 +393,9 @@ class CreditLoyalty:
         one = line_id(line)
         if not one:
             self._ledger.doubt(entry)
-            return AGAIN
+            raise CrmOutcomeUnknownError(
+                "POST /cagnottes was answered without the line's id", call="POST /cagnottes"
+            )
         customer_id = str(answer["customer"].get("id") or line.get("customerId") or "") or None
         try:
             self._ledger.finish(entry, one, customer_id)
@@ -398,9 +406,11 @@ class CreditLoyalty:
     def _noted_amount(self, entry: Entry, line: Line) -> Any:
         """Tell what SPREAD has added, and take note of how it treats decimals."""
         sent, noted = entry.credit.amount, line_amount(line)
+        if noted is None:
+            return sent
         if sent != sent.to_integral_value():
             self._doubts.keeps_decimals = noted == sent
-        if noted is None or noted == sent:
+        if noted == sent:
             return sent
         log.warning("SPREAD noted %s points in place of %s as line %s", noted, sent, line_id(line))
         return noted
@@ -419,10 +429,11 @@ class CreditLoyalty:
                 entry.credit.key,
             )
 
-    def _clear_the_way(self, blocked: Sequence[Step[CreditRecord]]) -> bool:
-        """Settle other runs' credits of the same customers and amounts that were left in doubt.
+    def _clear_the_way(self, blocked: Sequence[Step[CreditRecord]]) -> dict[int, Outcome | Again]:
+        """Settle other credits of the same customers and amounts that were left in doubt.
 
-        :return: whether there were any; otherwise they are on their way, and have to be waited for.
+        :return: by the item's identity, those that go on or have ended; the others' way is taken by what is itself
+            under way, and has to be waited for.
         """
         found = [(step, self._ledger.in_the_way(step.payload)) for step in blocked]
         doubts = [
@@ -430,22 +441,25 @@ class CreditLoyalty:
             for step, entry in found
             if entry is not None and entry.standing is Standing.DOUBT
         ]
-        settled = {entry.id for _, entry in doubts}
+        untraceable: set[int] = set()
         try:
             for entry in self._resolve(doubts).values():
                 if entry.standing is Standing.FREE:
                     self._ledger.set_free(entry)
                 elif entry.standing is Standing.DOUBT:
-                    settled.discard(entry.id)  # its customer is not to be found any more
+                    untraceable.add(entry.id)
         except ClaimLostError as error:
             log.warning("%s", error)
         finally:
             for _, entry in doubts:
                 self._ledger.hand_back(entry)
-        cleared = False
+        cleared: dict[int, Outcome | Again] = {}
         for step, holder in found:
-            if holder is None or holder.id in settled:
-                cleared = True
+            if holder is not None and holder.id in untraceable:
+                self._ledger.refuse(step.payload, UNTRACEABLE)
+                cleared[id(step.item)] = rejected("crm", UNTRACEABLE)
+            elif holder is None or holder.standing is Standing.DOUBT:
+                cleared[id(step.item)] = AGAIN
             else:
                 self._wait_for_others(step.item)
         return cleared

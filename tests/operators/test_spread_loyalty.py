@@ -25,6 +25,7 @@ from airflow_provider_crm.exceptions import (
     CrmOutcomeUnknownError,
     CrmRejectsError,
     CrmTransientError,
+    CrmUnreadableAnswerError,
 )
 from airflow_provider_crm.hooks import retry
 from airflow_provider_crm.operators import spread_loyalty as operators
@@ -166,6 +167,58 @@ def test_a_key_that_comes_twice_in_one_source(spread, add, ends):
         "unchanged: credited before",
     ]
     assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_key_that_comes_very_often_costs_no_waits(spread, add, credit, monkeypatch):
+    zoe = add("zoe@example.fr")
+    monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 1.0)
+    source = [row("a") for _ in range(40)]
+    for created in (1, 0):
+        result = credit(source)
+        assert (result["credited"], result["already_credited"]) == (created, 40 - created)
+        assert result["seconds"] < 5
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_key_whose_answer_names_another_customer(spread, add, credit, crm_sandbox):
+    """Another record may have taken hers over; the row is the same one all the same when it comes again."""
+    zoe = add("zoe@example.fr")
+    line = '{"cagnotteLineId": "146964", "customerId": "77", "amount": "5"}'
+    body = f'{{"customer": {{"id": "77"}}, "cagnotte": {line}}}'
+    crm_sandbox.fault("answer_after", method="POST", path="/cagnottes", times=1, body=body)
+    assert credit([row("a", zoe)])["credited"] == 1
+    assert credit([row("a", zoe)])["already_credited"] == 1
+
+
+def test_cells_of_a_data_frame(spread, add, ends):
+    """Where some are missing, it holds NaN, and whole numbers become fractions."""
+    zoe, nan = add("zoe@example.fr"), float("nan")
+    assert ends(
+        [
+            {"credit_key": nan, "customer_id": nan, "email": "zoe@example.fr", "amount": 5},
+            {"credit_key": 7.0, "customer_id": nan, "email": "zoe@example.fr", "amount": 5.0},
+            {"credit_key": 7, "customer_id": None, "email": "zoe@example.fr", "amount": 5},
+            {"credit_key": "8", "customer_id": float(zoe), "email": nan, "amount": 6},
+            {"credit_key": "9", "customer_id": nan, "email": nan, "amount": 6},
+        ]
+    ) == [
+        "rejected: credit_key: a credit needs a reference of its own",
+        "created",
+        "unchanged: credited before",
+        "created",
+        "rejected: email or customer_id is required",
+    ]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1, (zoe, Decimal(6)): 1}
+
+
+@pytest.mark.parametrize("wrong", ["0{}", "{}.0", "{}a", "+{}", " {},{} "])
+def test_an_id_that_the_crm_may_take_for_another_one(spread, add, ends, crm_sandbox, wrong):
+    zoe = add("zoe@example.fr")
+    named = wrong.format(zoe, zoe)
+    assert ends([{"credit_key": "a", "customer_id": named, "amount": 5}]) == [
+        "rejected: customer_id: an id such as 123456 is required"
+    ]
+    assert posts(crm_sandbox) == 0
 
 
 def test_a_key_seen_again_for_somebody_else(spread, add, ends):
@@ -328,6 +381,72 @@ def test_lines_that_are_not_ours(spread, add, credit, crm_sandbox, order, page_c
     assert len(ours) == 3
 
 
+def show_lines_as(monkeypatch, spread, **fields):
+    """Let the lines that are added from now on look otherwise."""
+    original = spread.loyalty.add
+
+    def add(*arguments, **more):
+        line = original(*arguments, **more)
+        for name, value in fields.items():
+            setattr(line, name, value)
+        return line
+
+    monkeypatch.setattr(spread.loyalty, "add", add)
+
+
+@pytest.mark.parametrize("shown", ["5,00", "5.000", "+5", " 5 "])
+def test_amounts_in_other_notations(spread, add, credit, crm_sandbox, monkeypatch, shown):
+    add("zoe@example.fr")
+    show_lines_as(monkeypatch, spread, amount=shown)
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
+    assert credit([row("a")])["credited"] == 1
+    assert len(spread.loyalty.lines) == 1
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"cagnotte_line_id": ""}, {"customer_id": ""}, {"amount": "five"}, {"amount": "1,000"}],
+    ids=str,
+)
+def test_lines_that_do_not_tell_decide_nothing(spread, add, credit, crm_sandbox, monkeypatch, ledger, fields):
+    """Sending it again would be a guess."""
+    zoe = add("zoe@example.fr")
+    crm_sandbox.switch("spread", deleted_rows="kept")
+    show_lines_as(monkeypatch, spread, **fields)
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
+    for _ in range(2):
+        with pytest.raises(CrmUnreadableAnswerError):
+            credit([row("a")])
+    assert ledger()["a"].state == "unknown"
+    assert posts(crm_sandbox) == len(spread.loyalty.lines) == 1
+    spread.loyalty.lines[0].cagnotte_line_id = "146964"
+    spread.loyalty.lines[0].customer_id = zoe
+    spread.loyalty.lines[0].amount = "5"
+    assert credit([row("a")])["credited"] == 1
+    assert len(spread.loyalty.lines) == 1
+
+
+def test_an_old_line_that_says_little_keeps_nobody_waiting(spread, add, credit, crm_sandbox):
+    """As that of an erased customer."""
+    zoe = add("zoe@example.fr")
+    old = spread.loyalty.add(zoe, Decimal(5), "2030-01-01 00:00:00")
+    crm_sandbox.switch("spread", deleted_rows="kept")
+    old.customer_id, old.amount = "", ""
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
+    crm_sandbox.fault("drop_before", method="POST", path="/cagnottes", after=1, times=1)
+    assert credit([row("a"), row("b")])["credited"] == 2
+    assert len(spread.loyalty.lines) == 3
+
+
+def test_a_list_that_is_refused_rejects_no_row(spread, add, credit, crm_sandbox):
+    add("zoe@example.fr")
+    crm_sandbox.fault("answer_before", method="GET", path="/cagnottes", status=400, body='{"error": "no"}')
+    with pytest.raises(CrmTransientError) as caught:
+        credit([row("a"), row("b")], max_rejects=2)
+    assert not isinstance(caught.value, CrmFailError)
+    assert posts(crm_sandbox) == 0
+
+
 def test_line_ids_that_do_not_rise(spread, add, credit, crm_sandbox, monkeypatch):
     zoe = add("zoe@example.fr")
     original = spread.loyalty.add
@@ -425,6 +544,29 @@ def test_the_answer_without_a_line_id_is_looked_up(spread, add, credit, crm_sand
     crm_sandbox.fault("answer_after", method="POST", path="/cagnottes", times=1, body=body)
     assert credit([row("a")])["credited"] == 1
     assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_answers_without_a_line_id_that_lead_nowhere_come_to_an_end(
+    spread, add, credit, crm_sandbox, monkeypatch
+):
+    """Each may have been a credit that shows too late: not more of them than of other unknown outcomes."""
+    connection = json.loads(crm_sandbox.connections()["spread_default"])
+    monkeypatch.setenv("AIRFLOW_CONN_SPREAD_DEFAULT", json.dumps({**connection, "extra": {"max_retries": 1}}))
+    add("zoe@example.fr")
+    body = '{"customer": {"id": "1"}, "cagnotte": {"amount": "5"}}'
+    crm_sandbox.fault("answer_before", method="POST", path="/cagnottes", times=9, status=200, body=body)
+    with pytest.raises(CrmOutcomeUnknownError, match="without the line's id"):
+        credit([row("a")], settle_seconds=0)
+    assert posts(crm_sandbox) == 2
+
+
+def test_an_answer_without_the_amount_says_nothing_about_decimals(spread, add, ends, crm_sandbox):
+    add("zoe@example.fr")
+    line = '{"cagnotteLineId": "146964", "customerId": "77"}'
+    body = f'{{"customer": {{"id": "77"}}, "cagnotte": {line}}}'
+    crm_sandbox.fault("answer_after", method="POST", path="/cagnottes", times=1, body=body)
+    # The second waits for the first, which is of the same amount.
+    assert ends([row("a", amount="5.5"), row("b", amount="5.5")]) == ["created", "created"]
 
 
 def test_a_crm_that_rounds(spread, add, ends, crm_sandbox):
@@ -606,6 +748,23 @@ def test_of_two_rows_the_one_in_doubt_is_sent_first(spread, add, credit, crm_san
     leave_in_doubt(credit, crm_sandbox, ledger, [row("first")], applied=False)
     assert credit([row("second"), row("first")])["credited"] == 2
     assert amounts(spread) == {(zoe, Decimal(5)): 2}
+
+
+def test_a_customer_who_is_not_to_be_found_any_more(spread, add, ends, credit, crm_sandbox, ledger):
+    """Nobody can tell what became of the credit: others like it must not be sent, and need not wait."""
+    add("zoe@example.fr")
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes")
+    crm_sandbox.fault("error_before", method="GET", path="/customers")
+    with pytest.raises(CrmTransientError):
+        credit([row("a")])
+    crm_sandbox.clear()
+    spread.customers.by_email("zoe@example.fr").email = "new@example.fr"
+    for _ in range(2):
+        found = ends([row("a"), row("b"), row("c", amount=6)])
+        assert found[:2] == [f"rejected: {spread_loyalty.UNTRACEABLE}"] * 2
+        assert found[2].startswith("rejected: ")
+    assert ledger()["a"].state == "unknown"
+    assert len(spread.loyalty.lines) == 1
 
 
 def test_a_line_taken_by_mistake_is_given_back(spread, add, credit, crm_sandbox, ledger, tmp_path):
