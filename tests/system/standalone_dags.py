@@ -11,7 +11,7 @@ from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger
 
 with DAG(dag_id="waits", start_date=datetime(2026, 1, 1), schedule=None, catchup=False):
     MindbazSubscriberSensor(
-        task_id="wait", email="zoe@example.fr", status=0, deferrable=True, poke_interval=1, timeout=300
+        task_id="wait", email="zoe@example.fr", status=0, deferrable=True, poke_interval=1, timeout=3600
     )
 
 trigger = SpreadConsentEventTrigger(9876, "accepted", poll_interval=1)
