@@ -276,6 +276,8 @@ class Parquet:
             raise CrmInputError(
                 "Parquet needs pyarrow: install it with pip install 'airflow-provider-crm[parquet]'."
             ) from error
+        # Of the one that Arrow would take, each thread keeps several times what it needs.
+        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
         self._columns = columns
         named = pyarrow.struct([("name", pyarrow.string()), ("value", pyarrow.string())])
         self._moment = pyarrow.timestamp("us", tz="UTC")
