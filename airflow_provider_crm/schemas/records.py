@@ -35,6 +35,8 @@ form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, 
 MOST_UNKNOWN_FIELDS = 200
 
 _DECIMAL = re.compile(r"[+-]?\d{1,29}(\.\d{1,9})?", re.ASCII)
+#: What a server may print behind a date that it keeps as a moment.
+_MIDNIGHT = re.compile(r"[ T]00:00:00(\.0+)?(Z|\+00:?00)?$", re.ASCII)
 _WIRE_TYPES: dict[str, Any] = {
     "text": str | None,
     "boolean": bool | None,
@@ -289,6 +291,8 @@ def _mended(kind: Kind, value: Any, aware: Aware) -> Any:
     """Undo what a server may do to a value without changing what it says."""
     if kind == "text":
         return _text(value)
+    if kind == "texts" and isinstance(value, dict):
+        return list(value.values())  # how PHP prints a list with gaps
     if kind in ("texts", "named_values", "map"):
         return value
     if value == "" or (value is False and kind != "boolean"):
@@ -298,7 +302,7 @@ def _mended(kind: Kind, value: Any, aware: Aware) -> Any:
     if isinstance(value, str) and value.startswith("0000-00-00"):
         return None  # MySQL's way to say that there is no date
     if kind == "date" and isinstance(value, str):
-        return value.removesuffix(" 00:00:00")
+        return _MIDNIGHT.sub("", value)
     if kind == "moment" and isinstance(value, str):
         return _moment(value, aware)
     return value

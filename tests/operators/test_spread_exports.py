@@ -454,7 +454,9 @@ def test_as_many_rows_as_allowed_may_break_the_schema(spread: Sandbox, tmp_path:
             {"id": "1", "lastOrderDt": "2018-07-10T14:15:48+0000"},
             {"lastOrderDt": "2018-07-10T14:15:48+00:00"},
         ),
+        ({"id": "1", "birthday": "1990-02-03T00:00:00+0000"}, {"birthday": "1990-02-03"}),
         ({"id": "1", "tags": "a|b|"}, {"tags": ["a", "b"]}),
+        ({"id": "1", "tags": {"0": "a", "2": "b"}}, {"tags": ["a", "b"]}),
         ({"id": "1", "zip": 76000}, {"zip": "76000"}),
         ({"id": "1", "custom_fields": []}, {"custom_fields": {}}),
         (
