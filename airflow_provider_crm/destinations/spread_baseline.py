@@ -14,7 +14,7 @@ from airflow_provider_crm.bulk.ledger import LoyaltyLedger
 from airflow_provider_crm.bulk.ledger_baselines import LineSet
 from airflow_provider_crm.bulk.ledger_tables import Credit
 from airflow_provider_crm.destinations.spread_lines import CustomerLines, Line, Pages, line_id
-from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
+from airflow_provider_crm.exceptions import CrmNotFoundError, CrmRequestError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 
 log = logging.getLogger(__name__)
@@ -106,13 +106,19 @@ class _AllLines:
     def _ids(self, most_pages: int) -> Iterator[list[str]]:
         for page in self._list.read():
             # Whether there are too many is better asked than found out by reading them.
-            if self.pages == 1 and self._hook.loyalty_page(most_pages * len(page), 1):
+            if self.pages == 1 and self._holds(most_pages * len(page)):
                 raise _TooManyError
             self.pages += 1
             ids = list(map(line_id, page))
             self._count += len(ids)
             self._last = ids[-1]
             yield ids
+
+    def _holds(self, place: int) -> bool:
+        try:
+            return bool(self._hook.loyalty_page(place, 1))
+        except CrmNotFoundError:
+            return False  # so some servers call what lies behind the end
 
     def fresh(self) -> str:
         """Give the baseline, with what was added since it was read."""

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from decimal import Decimal, InvalidOperation
 from typing import Any, Self
 
-from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.exceptions import CrmNotFoundError, CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.paging import OverlappingPages, Seen
 from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
 
@@ -68,7 +68,7 @@ class Pages:
 
         def fetch(begin: int, size: int) -> _Page:
             nonlocal largest, rows, offset
-            page = _Page(_told_apart(self._hook.loyalty_page(start + begin, size, **filters)))
+            page = _Page(_told_apart(self._lines(start + begin, size, filters)))
             rows = len(page.lines)
             largest, offset = max(largest, rows), begin + rows
             return page
@@ -90,6 +90,15 @@ class Pages:
             known = seen.add(page.keys)
             if len(known) < rows:
                 yield page.without(known).lines
+
+    def _lines(self, place: int, size: int, filters: Mapping[str, Any]) -> list[Line]:
+        try:
+            return list(self._hook.loyalty_page(place, size, **filters))
+        except CrmNotFoundError:
+            # Some servers say so behind the end of a list: the line before is the last one then.
+            if place == 0 or len(self._hook.loyalty_page(place - 1, size, **filters)) > 1:
+                raise
+            return []
 
 
 class CustomerLines:

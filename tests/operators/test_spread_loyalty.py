@@ -22,6 +22,7 @@ from airflow_provider_crm.destinations import spread_baseline, spread_loyalty
 from airflow_provider_crm.exceptions import (
     CrmFailError,
     CrmInputError,
+    CrmNotFoundError,
     CrmOutcomeUnknownError,
     CrmRejectsError,
     CrmTransientError,
@@ -436,6 +437,29 @@ def test_an_old_line_that_says_little_keeps_nobody_waiting(spread, add, credit, 
     crm_sandbox.fault("drop_before", method="POST", path="/cagnottes", after=1, times=1)
     assert credit([row("a"), row("b")])["credited"] == 2
     assert len(spread.loyalty.lines) == 3
+
+
+@pytest.mark.parametrize("lines", [0, 1, 7])
+@pytest.mark.parametrize("most_pages", [0, 400])
+def test_a_server_that_knows_nothing_behind_the_end(
+    spread, add, credit, crm_sandbox, monkeypatch, lines, most_pages
+):
+    zoe = add("zoe@example.fr")
+    monkeypatch.setattr(spread_baseline, "MOST_PAGES", most_pages)
+    for _ in range(lines):
+        spread.loyalty.add(zoe, Decimal(5), "2030-01-01 00:00:00")
+    page = operators.SpreadHook.loyalty_page
+
+    def or_not_found(hook, start, *size, **filters):
+        found = page(hook, start, *size, **filters)
+        if start and not found:
+            raise CrmNotFoundError("GET /cagnottes was answered 404", status=404)
+        return found
+
+    monkeypatch.setattr(operators.SpreadHook, "loyalty_page", or_not_found)
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
+    assert credit([row("a"), row("b")])["credited"] == 2
+    assert amounts(spread) == {(zoe, Decimal(5)): 2 + lines}
 
 
 def test_a_list_that_is_refused_rejects_no_row(spread, add, credit, crm_sandbox):
