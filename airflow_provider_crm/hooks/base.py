@@ -15,7 +15,6 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 import requests
-import requests.adapters
 import urllib3.exceptions
 
 from airflow_provider_crm import __version__
@@ -45,6 +44,7 @@ from airflow_provider_crm.hooks.retry import AttemptError, failure_of, reset_in,
 from airflow_provider_crm.hooks.settings import E, Settings, read_settings
 from airflow_provider_crm.hooks.shared_pace import shared_pacer
 from airflow_provider_crm.hooks.throttle import EvenPacer, Pacer, Throttle, Unpaced
+from airflow_provider_crm.hooks.transport import Transport
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -413,7 +413,7 @@ class CrmHook(BaseHook, Generic[E]):
             raise CrmConnectionError(
                 f"Connection {self.conn_id!r}: the extra `verify` names a file that is not on this machine"
             )
-        adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=concurrency)
+        adapter = Transport(pool_connections=4, pool_maxsize=concurrency)
         return _Shared(
             auth=self._auth(),
             throttle=Throttle(concurrency, self._pacer(), self._closing),
@@ -466,7 +466,7 @@ class _Shared:
     auth: CrmAuth
     throttle: Throttle
     pool: ThreadPoolExecutor
-    adapter: requests.adapters.HTTPAdapter
+    adapter: Transport
     environment: Mapping[str, Any]
 
 

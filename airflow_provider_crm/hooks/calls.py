@@ -50,7 +50,8 @@ class Call:
             url = self.url or base_url + self.path.format_map(
                 {name: _path_segment(name, value) for name, value in self.values.items()}
             )
-            return f"{url}?{urlencode(self.query, quote_via=quote, safe='')}" if self.query else url
+            # The two signs that lists of people are full of stand as they are in the vendors' own samples.
+            return f"{url}?{urlencode(self.query, quote_via=quote, safe='@,')}" if self.query else url
         except UnicodeError:
             pass  # its message quotes the value
         raise CrmInputError(f"{self.name}: a value holds characters that a URL cannot carry")

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 #: Characters of the encoded list; common servers take 8 KiB for the whole request line.
 LONGEST = 7000
-_UNRESERVED = f"{string.ascii_letters}{string.digits}-._~".encode()
+_AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
 
 
 class Lookups:
@@ -57,5 +57,5 @@ class Lookups:
 
 def _size(key: str) -> int:
     text = key.encode()
-    # Every other byte takes three, as does the comma.
-    return len(text) + 2 * len(text.translate(None, _UNRESERVED)) + 3
+    # Every other byte takes three; a comma follows.
+    return len(text) + 2 * len(text.translate(None, _AS_IT_IS)) + 1
