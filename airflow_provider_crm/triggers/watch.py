@@ -89,7 +89,9 @@ class Watermark:
         seen = {at: set(keys) for at, keys in self.seen.items()}
         for change in new:
             seen.setdefault(change.at, set()).add(change.key)
-        since = max(self.since, watched.settled(max(seen)))
+        # Who writes an answer chooses its time: one of next year must not blind the watcher until then.
+        newest = min(max(seen), watched.clock(dt.datetime.now(dt.UTC)).replace(microsecond=0))
+        since = max(self.since, watched.settled(newest))
         kept: dict[dt.datetime, frozenset[str]] = {}
         for at in sorted(seen, reverse=True):
             if at < since:

@@ -109,3 +109,11 @@ def test_every_change_is_told_once(batches: list[list[tuple[int, int]]]) -> None
         told += [(one.at, one.key) for one in new]
         mark = mark.moved(new, WATCHED) if new else mark
     assert sorted(told) == sorted((one.at, one.key) for one in there)
+
+
+def test_a_row_of_next_year_does_not_hide_those_until_then() -> None:
+    now = WATCHED.clock(dt.datetime.now(dt.UTC)).replace(microsecond=0)
+    _, mark = taken(Watermark(now), Change(now + dt.timedelta(days=400), "1"))
+    new, mark = taken(mark, Change(now + dt.timedelta(days=400), "1"), Change(now, "2"))
+    assert new == ["2"]
+    assert taken(mark, Change(now + dt.timedelta(days=400), "1"), Change(now, "2"))[0] == []
