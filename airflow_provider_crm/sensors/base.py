@@ -158,7 +158,8 @@ class CrmSensor(BaseSensorOperator):
     def _count(self, context: Context) -> _OwnCount | _StoredCount:
         if self.deferrable or not self.reschedule:
             return _OwnCount(self)
-        return _StoredCount(self, context.get("task_state_store"), context["ti"].try_number)
+        try_number = getattr(context.get("ti"), "try_number", 1)
+        return _StoredCount(self, context.get("task_state_store"), try_number)
 
 
 class _OwnCount:

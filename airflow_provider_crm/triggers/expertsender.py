@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.schemas.expertsender import By
 from airflow_provider_crm.triggers.questions import Question, Seen
@@ -37,7 +38,12 @@ class CustomerQuestion(Question[ExpertSenderHook], frozen=True, kw_only=True):
 
 
 def _consent(customer: dict[str, Any], consent_id: str) -> str | None:
-    for consent in (customer.get("consentsData") or {}).get("consents") or ():
-        if str(consent.get("id")) == consent_id and consent.get("value") is not None:
-            return str(consent["value"])
+    try:
+        for consent in (customer.get("consentsData") or {}).get("consents") or ():
+            if str(consent.get("id")) == consent_id and consent.get("value") is not None:
+                return str(consent["value"])
+    except (AttributeError, TypeError):
+        raise CrmUnreadableAnswerError(
+            "A customer's `consentsData` has another shape than documented"
+        ) from None
     return None

@@ -98,3 +98,8 @@ def test_reschedule_without_state_bears_all(crm_sandbox: Sandbox, context: Any) 
     del context["task_state_store"]
     for _ in range(4):
         assert not sensor(mode="reschedule", max_consecutive_failures=2).poke(context)
+
+
+def test_reschedule_does_with_any_context(crm_sandbox: Sandbox) -> None:
+    crm_sandbox.fault("error_before", system="mindbaz", status=503)
+    assert not sensor(mode="reschedule").poke({})

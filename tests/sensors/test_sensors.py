@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from decimal import Decimal
 from typing import Any
 
@@ -262,3 +263,12 @@ def test_a_wrong_key_fails_at_once(crm_sandbox: Sandbox) -> None:
     with pytest.raises(CrmAuthenticationError):
         SpreadCustomerSensor(task_id="wait", email="zoe@example.fr").poke({})
     assert crm_sandbox.calls.count("spread") == 1
+
+
+@pytest.mark.parametrize("consents", [[None], ["x"], 1])
+def test_expertsender_consents_of_another_shape_may_pass(crm_sandbox: Sandbox, consents: Any) -> None:
+    body = json.dumps({"status": 0, "data": {"email": "z", "consentsData": {"consents": consents}}})
+    crm_sandbox.fault("answer_before", system="expertsender", status=200, body=body)
+    sensor = ExpertSenderCustomerSensor(task_id="wait", value="zoe@example.fr", consent_id=1)
+    assert look(sensor) is None
+    assert sensor._failures == 1
