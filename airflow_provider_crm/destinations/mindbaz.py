@@ -27,6 +27,7 @@ from airflow_provider_crm.schemas.mindbaz import (
     FieldType,
     Subscriber,
     field_type,
+    whole_number,
 )
 from airflow_provider_crm.schemas.people import normal_email
 
@@ -54,12 +55,7 @@ def key_text(value: Any, match_by: str) -> str:
 
 def client_id_text(value: Any) -> str:
     """Write a client id as it is looked up and kept."""
-    return "" if is_empty(value) else str(_whole(value)).strip()
-
-
-def _whole(value: Any) -> Any:
-    """Undo what a data frame does to a whole number when other cells of its column are empty: ``123.0``."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    return "" if is_empty(value) else str(whole_number(value)).strip()
 
 
 def look_up(
@@ -326,12 +322,12 @@ def _writer(field: FieldType) -> Writer:
     if field.id == STATUS and field.type != LIST:
         field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
     convert = field.converter()
-    normalise = _NORMALISERS.get(field.id, _whole)
+    normalise = _NORMALISERS.get(field.id)
     can_be_emptied = field.id not in (EMAIL, STATUS)
 
     def write(value: Any) -> Any:
         if value is not None:
-            return convert(normalise(value))
+            return convert(normalise(value) if normalise else value)
         if can_be_emptied:
             return None
         raise ValueError("this field cannot be emptied")

@@ -195,6 +195,11 @@ def _moment(value: Any) -> dt.datetime:
         raise ValueError("a date is written YYYY-MM-DD or YYYY-MM-DD HH:MM:SS") from None
 
 
+def whole_number(value: Any) -> Any:
+    """Undo what a data frame does to a whole number when other cells of its column are empty: ``123.0``."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _int(value: Any) -> int:
     try:
         return int(value or 0)
@@ -203,11 +208,12 @@ def _int(value: Any) -> int:
 
 
 def _text(field: FieldType, value: Any) -> str:
-    if not isinstance(value, str) and (
-        isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value))
-    ):
+    if isinstance(value, str):
+        text = value
+    elif isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("a text is expected")
-    text = str(value)
+    else:
+        text = str(whole_number(value))
     if field.length and len(text) > field.length:
         raise ValueError(f"the text has {len(text)} characters, the field takes {field.length}")
     return text
@@ -224,7 +230,7 @@ def _integer(field: FieldType, value: Any) -> int:
 
 
 def _choice(field: FieldType, value: Any) -> int:
-    text = str(value).strip()
+    text = str(whole_number(value)).strip()
     keys = {str(key) for key, _ in field.choices}
     if text.removeprefix("-").isdecimal() and (not keys or text in keys):
         return int(text)
@@ -249,7 +255,7 @@ def _date(field: FieldType, value: Any) -> str:
 
 
 def _as_is(field: FieldType, value: Any) -> Any:
-    return date_text(value) if isinstance(value, dt.date) else value
+    return date_text(value) if isinstance(value, dt.date) else whole_number(value)
 
 
 _CONVERTERS: Mapping[int, Callable[[FieldType, Any], Any]] = {
