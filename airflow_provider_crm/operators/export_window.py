@@ -6,7 +6,7 @@ Knows no CRM but that its filters take local times without a zone, and not wheth
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -34,12 +34,14 @@ class Window:
 
     :param after: as it is sent; None for no bound.
     :param before: as it is sent; None for no bound.
-    :param edges: local times whose rows are left out: they belong to the stretch before or after this one.
+    :param start: the first local time whose rows belong to it, where others may come with them.
+    :param end: the first local time whose rows do not any more.
     """
 
     after: str | None = None
     before: str | None = None
-    edges: frozenset[dt.datetime] = frozenset()
+    start: dt.datetime | None = None
+    end: dt.datetime | None = None
 
     @classmethod
     def given(cls, after: Any, before: Any, zone: ZoneInfo) -> Window:
@@ -61,10 +63,29 @@ class Window:
         """
         end = end.replace(microsecond=0)
         if start is None:
-            return cls(None, str(end), frozenset((end,)))
+            return cls(None, str(end), end=end)
+        start = start.replace(microsecond=0)
         # In local time: the second before two o'clock is not a second before when the clock is set back to it.
-        after = start.replace(microsecond=0) - _SECOND
-        return cls(str(after), str(end), frozenset((after, end)))
+        return cls(str(start - _SECOND), str(end), start, end)
+
+    def in_either_zone(self, zone: ZoneInfo) -> Window:
+        """Ask for more, for rows that carry their zone and can be told apart.
+
+        They are shown in UTC, whose times their filters may be in as well: which of the two is not documented.
+        """
+        if self.end is None:
+            return self
+        end = max(self.end, _in_utc(self.end, zone))
+        if self.start is None:
+            return replace(self, before=str(end))
+        start = min(self.start, _in_utc(self.start, zone))
+        return replace(self, after=str(start - _SECOND), before=str(end))
+
+    def holds(self, local: dt.datetime | None) -> bool:
+        """Tell whether a row of this local time belongs to it."""
+        if local is None:
+            return True
+        return (self.start is None or local >= self.start) and (self.end is None or local < self.end)
 
     def described(self) -> dict[str, str | None]:
         """Give the bounds for people."""
@@ -105,6 +126,10 @@ def next_start(newest: dt.datetime, zone: ZoneInfo) -> dt.datetime:
 def _comes_twice(local: dt.datetime, zone: ZoneInfo) -> bool:
     first, second = (local.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
     return first is not None and second is not None and first > second
+
+
+def _in_utc(local: dt.datetime, zone: ZoneInfo) -> dt.datetime:
+    return local.replace(tzinfo=zone).astimezone(dt.UTC).replace(tzinfo=None)
 
 
 def _hour(local: dt.datetime) -> dt.datetime:

@@ -155,16 +155,16 @@ class CrmSpreadExportOperator(CrmExportOperator):
         return {"window": self._covers.described()}
 
     def _window_filters(self) -> dict[str, Any]:
-        return {"created_after": self._covers.after, "created_before": self._covers.before}
+        return self._covers.described()
 
     def _prepare(self, file_format: Format) -> Callable[[Records], ExportPage]:
-        if self.raw or not (self._covers.edges or self.incremental):
+        if self.raw or not (self._covers.end or self.incremental):
             return super()._prepare(file_format)
-        edges = self._covers.edges
+        holds = self._covers.holds
 
         def prepare(records: Records) -> ExportPage:
             times = [self._local_time(getattr(record, self.created)) for record in records.values]
-            kept = [place for place, time in enumerate(times) if time not in edges]
+            kept = [place for place, time in enumerate(times) if holds(time)]
             absent = {misfit.position for misfit in records.misfits}
             present = [place for place in range(len(records.keys)) if place not in absent]
             known = [times[place] for place in kept]
@@ -255,6 +255,9 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         self.external_id = external_id
         self.case_insensitive = case_insensitive
         self.show_custom_fields = show_custom_fields
+
+    def _window_filters(self) -> dict[str, Any]:
+        return (self._covers if self.raw else self._covers.in_either_zone(self._zone)).described()
 
     def _filters(self) -> dict[str, Any]:
         changed = Window.given(self.modified_after, self.modified_before, self._zone)

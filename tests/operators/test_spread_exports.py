@@ -532,6 +532,24 @@ def test_the_window_is_the_data_interval(spread: Sandbox, tmp_path: Path) -> Non
         assert [row["trackId"] for row in lines(path)] == tracks[1:4]
 
 
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Paris"])
+@pytest.mark.parametrize("bounds", ["exclusive", "inclusive"])
+def test_customers_of_an_interval_whatever_zone_filters_are_in(
+    spread: Sandbox, tmp_path: Path, zone: str, bounds: str
+) -> None:
+    """Customers are shown in UTC: an hour or two of a day must not depend on what the filters mean by a time."""
+    spread.switch("spread", zone=zone, date_bounds=bounds)
+    midnight = dt.datetime(2024, 7, 1, 22, tzinfo=UTC)  # in Paris
+    seconds = (-1, 0, 1, 3600, 7200, 79_200, 86_399, 86_400)
+    for after in seconds:
+        customer = spread.spread.add_customer(f"p{after}@example.fr")
+        customer.created_at = f"{midnight + dt.timedelta(seconds=after):%Y-%m-%dT%H:%M:%S}+0000"
+    path = tmp_path / "x.jsonl"
+    run = interval(midnight.isoformat(), (midnight + dt.timedelta(days=1)).isoformat())
+    export(SpreadExportCustomersOperator, path, run)
+    assert [row["email"] for row in lines(path)] == [f"p{after}@example.fr" for after in seconds[1:-1]]
+
+
 @pytest.mark.parametrize(
     "context",
     [{}, interval("2024-01-02T00:00:00+00:00", "2024-01-02T00:00:00+00:00"), {"data_interval_start": None}],
