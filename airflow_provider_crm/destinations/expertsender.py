@@ -214,13 +214,28 @@ class UpsertCustomers:
         return item.record.forces and not item.maybe_applied
 
     def apply(self, steps: Sequence[Step[CustomerRecord]]) -> list[Outcome | None]:
+        # A forced message goes alone: beside a bad row, nobody could tell afterwards whether it was sent.
+        forced = [step for step in steps if self._sends_as_is(step.item)]
+        others = [step for step in steps if not self._sends_as_is(step.item)]
+        ends = {step.item.row.number: self._apply_alone(step) for step in forced}
+        if others:
+            self._send(others)
+        return [ends.get(step.item.row.number, step.then) for step in steps]
+
+    def _apply_alone(self, step: Step[CustomerRecord]) -> Outcome | None:
+        try:
+            self._send([step])
+        except CrmRequestError as error:
+            return step.item.refuse(error.reason)
+        return step.then
+
+    def _send(self, steps: Sequence[Step[CustomerRecord]]) -> None:
         try:
             self._hook.upsert_customers(
                 [step.payload for step in steps], mode=self._mode_of(steps), match_by=self._match_by
             )
         except CrmRequestError as error:
             raise self._meaning(error, len(steps)) from error
-        return [step.then for step in steps]
 
     def _mode_of(self, steps: Sequence[Step[CustomerRecord]]) -> Mode:
         # Customers whom an earlier call may have added would be refused, and GET may not show them yet.

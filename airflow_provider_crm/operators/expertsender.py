@@ -42,7 +42,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
 
     ``AwaitingConfirmation`` sends a person a real e-mail. It is left out for somebody who already awaits it or has
     confirmed, so that neither a retry nor a second run writes twice; unless the row says ``force``, and then it is
-    sent once: after a call whose outcome is unknown, a consent that stands is taken as done.
+    sent once, in a call of its own: after one whose outcome is unknown, a consent that stands is taken as done.
 
     The vendor does not say which rows it created: ``AddOrUpdate`` counts all of them as updated. With ``match_by``
     ``GUID`` or ``VisitorId``, which both look at ``visitorId``, there is no way to look a customer up: the vendor's

@@ -289,6 +289,17 @@ def test_a_forced_confirmation_is_sent_once_a_run(run: Run, fault: str) -> None:
     assert run.mailbox() == {("a@x.fr", 1): 2}
 
 
+@pytest.mark.parametrize("failed_batch", ["none", "good_rows", "up_to_error"])
+def test_a_forced_confirmation_is_sent_beside_a_bad_row(run: Run, failed_batch: str) -> None:
+    run.switch(failed_batch=failed_batch)
+    rows: list[dict[str, Any]] = [{"email": f"p{n}@x.fr", "consents.1": AWAITING} for n in range(6)]
+    run.upsert(rows)
+    rows = [{**row, "force": True} for row in rows]
+    rows[3]["customAttributes"] = {"Unknown": "x"}
+    assert run.upsert(rows) == {"updated": 5, "rejected": 1}
+    assert run.mailbox() == {(f"p{n}@x.fr", 1): 1 if n == 3 else 2 for n in range(6)}
+
+
 def test_a_forced_confirmation_is_sent_once_where_reads_lag_behind(run: Run) -> None:
     run.switch(visible_after=60)
     run.fault("drop_after")
