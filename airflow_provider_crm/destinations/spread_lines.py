@@ -95,10 +95,20 @@ class Pages:
         try:
             return list(self._hook.loyalty_page(place, size, **filters))
         except CrmNotFoundError:
-            # Some servers say so behind the end of a list: the line before is the last one then.
-            if place == 0 or len(self._hook.loyalty_page(place - 1, size, **filters)) > 1:
-                raise
-            return []
+            # Some servers say so of a list without lines, and behind the end: the line before is the last one then.
+            if (
+                self._of_something(**filters)
+                if place == 0
+                else len(self._hook.loyalty_page(place - 1, size, **filters)) <= 1
+            ):
+                return []
+            raise
+
+    def _of_something(self, *, customer_id: str | None = None, **_: Any) -> bool:
+        """Tell whether there is the customer whose lines are read, or, for all lines, the API itself."""
+        if customer_id is not None:
+            return self._hook.get_customer(customer_id) is not None
+        return next(self._hook.customer_pages(page_size=1), None) is not None
 
 
 class CustomerLines:

@@ -441,8 +441,9 @@ def test_an_old_line_that_says_little_keeps_nobody_waiting(spread, add, credit, 
 
 @pytest.mark.parametrize("lines", [0, 1, 7])
 @pytest.mark.parametrize("most_pages", [0, 400])
-def test_a_server_that_knows_nothing_behind_the_end(
-    spread, add, credit, crm_sandbox, monkeypatch, lines, most_pages
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_server_that_calls_an_empty_page_not_found(
+    spread, add, credit, crm_sandbox, monkeypatch, lines, most_pages, first
 ):
     zoe = add("zoe@example.fr")
     monkeypatch.setattr(spread_baseline, "MOST_PAGES", most_pages)
@@ -452,7 +453,7 @@ def test_a_server_that_knows_nothing_behind_the_end(
 
     def or_not_found(hook, start, *size, **filters):
         found = page(hook, start, *size, **filters)
-        if start and not found:
+        if start >= first and not found:
             raise CrmNotFoundError("GET /cagnottes was answered 404", status=404)
         return found
 
@@ -460,6 +461,15 @@ def test_a_server_that_knows_nothing_behind_the_end(
     crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
     assert credit([row("a"), row("b")])["credited"] == 2
     assert amounts(spread) == {(zoe, Decimal(5)): 2 + lines}
+
+
+def test_a_404_for_the_lines_of_an_api_that_is_not_there_sends_nothing(spread, add, credit, crm_sandbox):
+    add("zoe@example.fr")
+    for path in ("/cagnottes", "/customers"):
+        crm_sandbox.fault("answer_before", method="GET", path=path, status=404, body="{}")
+    with pytest.raises(CrmTransientError):
+        credit([row("a")])
+    assert posts(crm_sandbox) == 0
 
 
 def test_a_list_that_is_refused_rejects_no_row(spread, add, credit, crm_sandbox):
