@@ -98,6 +98,8 @@ class CrmNotFoundError(CrmRequestError):
 
     #: An earlier try of the same call got no answer, so that a delete may have removed it itself.
     after_unknown = False
+    #: The CRM itself says so, in JSON: not a web server that does not serve such an address.
+    in_json = False
 
 
 class CrmTooLargeError(CrmRequestError):

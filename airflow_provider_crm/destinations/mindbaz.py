@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
-from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError, CrmRequestError
+from airflow_provider_crm.exceptions import (
+    CrmAuthenticationError,
+    CrmInputError,
+    CrmNotFoundError,
+    CrmRequestError,
+)
 from airflow_provider_crm.hooks.calls import encode_json
 from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
 from airflow_provider_crm.rows.mapping import FieldMapping, is_empty
@@ -87,15 +92,27 @@ def look_up(
 def look_up_surely(
     hook: MindbazHook, keys: Sequence[str], *, match_by: str, field_ids: Sequence[int]
 ) -> dict[str, list[Subscriber]]:
-    """Find subscribers where being absent ends a row: nobody is taken for unknown on one answer alone.
+    """Find subscribers where being absent ends a row: nobody is taken for unknown on one answer alone."""
+    found = look_up(hook, keys, match_by=match_by, field_ids=field_ids)
+    return found | look_again(hook, keys, found, match_by=match_by, field_ids=field_ids)
+
+
+def look_again(
+    hook: MindbazHook,
+    keys: Sequence[str],
+    found: Collection[str],
+    *,
+    match_by: str,
+    field_ids: Sequence[int],
+) -> dict[str, list[Subscriber]]:
+    """Find those that a first look-up has left out.
 
     How many keys a look-up takes is not documented: a server may answer for the first ones and keep silent about the
     rest. So those not found are asked for again in the other order, and one by one when that finds any of them.
     """
-    found = look_up(hook, keys, match_by=match_by, field_ids=field_ids)
     absent = [key for key in reversed(keys) if key not in found]
     if not absent or len(keys) == 1:
-        return found
+        return {}
     more = look_up(hook, absent, match_by=match_by, field_ids=field_ids)
     if more:
         rest = [key for key in absent if key not in more]
@@ -103,7 +120,7 @@ def look_up_surely(
             lambda key: look_up(hook, [key], match_by=match_by, field_ids=field_ids), rest
         ):
             more |= one
-    return found | more
+    return more
 
 
 def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
@@ -119,7 +136,7 @@ def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
         raise CrmInputError(
             f"Mindbaz has no list of fields for site {hook.site_id}: check base URL and site id of the connection"
         ) from None
-    except CrmRequestError:
+    except (CrmRequestError, CrmAuthenticationError):  # a wrong key is refused by the next call too
         if names_needed:
             raise
         return Fields(())
@@ -178,6 +195,8 @@ class UpsertSubscribers:
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
         self._writers: dict[int, Writer] = {}
+        #: So many keys the server has been seen to answer for in whole.
+        self._answered_whole = 0
 
     def key(self, data: Mapping[str, Any]) -> RowKey:
         return RowKey(key_text(data.get(self._key_column), self._match_by))
@@ -208,8 +227,14 @@ class UpsertSubscribers:
     def _find(
         self, keys: Sequence[str], match_by: str, field_ids: Collection[int]
     ) -> dict[str, list[Subscriber]]:
-        look = look_up_surely if self._mode == "update" else look_up
-        return look(self._hook, keys, match_by=match_by, field_ids=sorted(field_ids))
+        how: dict[str, Any] = {"match_by": match_by, "field_ids": sorted(field_ids)}
+        found = look_up(self._hook, keys, **how)
+        if self._mode == "upsert" and len(keys) <= self._answered_whole:
+            return found
+        more = look_again(self._hook, keys, found, **how)
+        if not more:
+            self._answered_whole = max(self._answered_whole, len(keys))
+        return found | more
 
     def _compared(self, items: Sequence[Item[SubscriberRecord]]) -> set[int]:
         """Name the fields to ask for: what is not compared is not needed."""
@@ -289,7 +314,10 @@ def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscri
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
     by_email = {email: answer for answer in answers if (email := _email_of(answer))}
     updated = {step.payload.get("id") for step in steps}
-    in_order = len(answers) == len(steps)
+    # Where only some are refused, a place is too little to tell whose they are.
+    in_order = (
+        len(answers) == len(steps) and len({one["id"] < 0 for one in answers if not _email_of(one)}) == 1
+    )
     outcomes: list[Outcome | None] = []
     for place, step in enumerate(steps):
         number = step.payload.get("id")

@@ -37,6 +37,15 @@ def read_json(body: bytes, type_: type[T]) -> T:
     raise UnreadableError(problem if body else "an empty body")
 
 
+def is_json(body: bytes) -> bool:
+    """Tell whether a body is JSON, whatever it holds."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
+
+
 def vendor_errors(body: bytes) -> tuple[str, ...]:
     """Find the vendor's error messages in an answer.
 

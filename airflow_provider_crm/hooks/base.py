@@ -34,7 +34,7 @@ from airflow_provider_crm.exceptions import (
     CrmUnreadableAnswerError,
     redact,
 )
-from airflow_provider_crm.hooks.answers import UnreadableError, vendor_errors
+from airflow_provider_crm.hooks.answers import UnreadableError, is_json, vendor_errors
 from airflow_provider_crm.hooks.auth import CrmAuth
 from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.forms import connection_form_widgets, ui_field_behaviour
@@ -388,7 +388,10 @@ class CrmHook(BaseHook, Generic[E]):
                 status=status,
             )
         kind = _REFUSALS.get(status, CrmRequestError)
-        raise kind(message, reason=said, errors=errors, call=call.name, status=status)
+        refusal = kind(message, reason=said, errors=errors, call=call.name, status=status)
+        if isinstance(refusal, CrmNotFoundError):
+            refusal.in_json = is_json(body)
+        raise refusal
 
     def _hide(self, text: str) -> str:
         """Take the credentials out of the CRM's words, which may quote them."""

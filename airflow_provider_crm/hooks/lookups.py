@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from airflow_provider_crm.exceptions import CrmRequestError
+from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError, CrmUnreachableError
 
 T = TypeVar("T")
 
 #: Characters of the encoded list; common servers take 8 KiB for the whole request line.
 LONGEST = 7000
+#: What no server takes for too long.
+NEVER_TOO_LONG = 2000
 _AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
 
 
@@ -38,14 +40,19 @@ class Lookups:
             yield group
 
     def read(self, group: Sequence[str], fetch: Callable[[Sequence[str]], list[T]]) -> list[T]:
-        """Look up one group, in halves when the server refuses it whole.
+        """Look up one group, in halves when the server refuses it whole, or drops it for its length.
 
         :raises CrmRequestError: a single key is refused.
+        :raises CrmTransientError: the server does not answer, be the list long or not.
         """
         try:
             return fetch(group)
         except CrmRequestError:
             if len(group) == 1:
+                raise
+        except CrmTransientError as error:
+            dropped = error.status is None and not isinstance(error, CrmUnreachableError)
+            if not dropped or len(group) == 1 or sum(map(_size, group)) <= NEVER_TOO_LONG:
                 raise
         middle = len(group) // 2
         found = self.read(group[:middle], fetch) + self.read(group[middle:], fetch)

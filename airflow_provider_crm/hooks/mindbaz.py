@@ -16,6 +16,7 @@ from airflow_provider_crm.exceptions import (
     CrmAuthenticationError,
     CrmConnectionError,
     CrmInputError,
+    CrmNotFoundError,
     CrmRequestError,
     redact,
 )
@@ -70,6 +71,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
     def __init__(self, mindbaz_conn_id: str = default_conn_name, *, concurrency: int | None = None) -> None:
         super().__init__(mindbaz_conn_id, concurrency=concurrency)
         self._lookups = Lookups()
+        self._site_found = False
 
     @property
     def site_id(self) -> str:
@@ -112,7 +114,13 @@ class MindbazHook(CrmHook[MindbazExtras]):
 
         def fetch(group: Sequence[str]) -> list[Subscriber]:
             call = self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
-            return self.request(call, self._read_subscribers)
+            try:
+                return self.request(call, self._read_subscribers)
+            except CrmNotFoundError as error:
+                # Some servers say so when they find nobody, others when the list of values is too long for them.
+                if (error.in_json or len(group) == 1) and self._has_site():
+                    return []
+                raise
 
         groups = self.side_by_side(lambda group: self._lookups.read(group, fetch), self._lookups.cut(keys))
         return [subscriber for group in groups for subscriber in group]
@@ -151,6 +159,16 @@ class MindbazHook(CrmHook[MindbazExtras]):
             return [] if data == NOTHING else read_json(data, list[dict[str, Any]])
 
         return self.request(self._call("GET", "/fields/list"), read)
+
+    def _has_site(self) -> bool:
+        """Tell whether the base URL leads to a site."""
+        if not self._site_found:
+            try:
+                self.list_fields()
+            except (CrmRequestError, CrmAuthenticationError):
+                return False
+            self._site_found = True
+        return True
 
     def _write(
         self, method: str, subscribers: Sequence[Mapping[str, Any]], *, repeatable: bool

@@ -5,7 +5,9 @@ Knows the vendor's paths and envelopes; what becomes of a page's rows is the cal
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,6 +44,9 @@ class SpreadPages:
         self._hook = hook
         self._ahead = ahead
         self._page_size = page_size
+        # Records take several times the memory of what they are read from and turned into. Python decodes one page
+        # at a time anyway: taking turns costs no speed.
+        self._turn = threading.Lock()
 
     def customers(
         self,
@@ -129,11 +134,12 @@ class SpreadPages:
         ahead: int,
     ) -> Iterator[P]:
         _sizes(self._page_size)
+        read = self._reading(answer, prepare)
 
         def fetch(start: int, size: int) -> P:
             call = self._hook._page(path, query, start, _sizes(size, documented=size_name))
             try:
-                return prepare(self._hook.request(call, answer.read))
+                return self._hook.request(call, read).result()
             except CrmNotFoundError:
                 # Some servers say so behind the end of a list; whether it is the end, the pages before tell.
                 if start == 0:
@@ -156,19 +162,40 @@ class SpreadPages:
     ) -> Generator[P, None, None]:
         """Look customers up: a group of ids is one page, however many calls it takes."""
         lookups = self._hook._lookups
+        read = self._reading(answer, prepare)
 
         def fetch(group: Sequence[str]) -> list[P]:
-            return list(
-                self._hook._pages_by_id(
-                    group, query, sizes, lambda body: prepare(answer.read(body)), lambda page: page.keys
-                )
-            )
+            pages = self._hook._pages_by_id(group, query, sizes, read, lambda page: page.result().keys)
+            return [page.result() for page in pages]
 
         def look_up(group: list[str]) -> list[P]:
             return lookups.read(group, fetch)
 
         for pages in in_order(self._hook.in_background, look_up, lookups.cut(ids), ahead=self._ahead):
             yield from pages
+
+    def _reading(self, answer: _List, prepare: Prepare[P]) -> Callable[[bytes], Future[P]]:
+        """Make what reads answers and prepares their records, one answer at a time.
+
+        What reading raises is the answer's fault, and the call is sent again for it. What preparing raises is not: it
+        comes with the result.
+        """
+
+        def read(body: bytes) -> Future[P]:
+            with self._turn:
+                # The records get no name here, by which they would outlive their turn.
+                return _outcome(prepare, answer.read(body))
+
+        return read
+
+
+def _outcome(prepare: Prepare[P], records: Records) -> Future[P]:
+    outcome: Future[P] = Future()
+    try:
+        outcome.set_result(prepare(records))
+    except Exception as error:
+        outcome.set_exception(error)
+    return outcome
 
 
 class _List:

@@ -224,6 +224,7 @@ def _registering_protocol(transports: dict[Any, asyncio.Transport]) -> type[asyn
 
     class RegisteringProtocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         def connection_made(self, transport: asyncio.Transport) -> None:
+            self.access_log = False  # Airflow's logging, when it comes later, switches it on again
             super().connection_made(transport)
             self._peer = tuple(transport.get_extra_info("peername")[:2])
             transports[self._peer] = transport

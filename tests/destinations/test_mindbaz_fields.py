@@ -26,9 +26,10 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> MindbazHook:
     return MindbazHook()
 
 
-def test_ids_do_without_a_list_that_is_not_there(hook: MindbazHook) -> None:
+@pytest.mark.parametrize("status", [400, 403, 404])
+def test_ids_do_without_a_list_that_is_not_there(hook: MindbazHook, status: int) -> None:
     with requests_mock.Mocker() as server:
-        server.get(f"{BASE}/fields/list", status_code=404)
+        server.get(f"{BASE}/fields/list", status_code=status)
         server.get(f"{BASE}/Subscribers", json={"success": True, "data": None, "error": None})
         field = read_fields(hook, names_needed=False).find("14")
     assert field is not None

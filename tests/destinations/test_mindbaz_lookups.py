@@ -38,6 +38,39 @@ def test_an_update_leaves_nobody_out(crm: Any) -> None:
     assert (summary["updated"], summary["skipped"]) == (40, 1)
 
 
+@pytest.mark.parametrize("existing_email", ["abort", "minus_one", "update"])
+def test_an_upsert_creates_nobody_who_exists(crm: Any, existing_email: str) -> None:
+    crm.switch("mindbaz", existing_email=existing_email)
+    source = [{"email": email, "name": "Martin"} for email in [*PEOPLE, "nobody@example.fr"]]
+    field_map = {"email": 1, "name": 14}
+    for ending in ("updated", "unchanged"):
+        summary = MindbazUpsertSubscribersOperator(
+            task_id="upsert", source=source, field_map=field_map
+        ).execute({})
+        assert summary[ending] >= 40
+    posted = [call for call in crm.calls if call.method == "POST"]
+    assert len(posted) == 1
+
+
+def test_a_creation_leaves_everybody_who_exists_alone(crm: Any) -> None:
+    crm.switch("mindbaz", existing_email="update")
+    source = [{"email": email, "name": "Martin"} for email in [*PEOPLE, "nobody@example.fr"]]
+    summary = MindbazUpsertSubscribersOperator(
+        task_id="create", source=source, field_map={"email": 1, "name": 14}, mode="create"
+    ).execute({})
+    assert (summary["created"], summary["skipped"]) == (1, 40)
+    assert {crm.mindbaz.by_email(email).get(14) for email in PEOPLE} == {None}
+
+
+def test_an_upsert_asks_once_for_the_absent_when_the_server_answers_for_all(crm_sandbox: Any) -> None:
+    source = [{"email": email} for email in PEOPLE]
+    MindbazUpsertSubscribersOperator(
+        task_id="upsert", source=source, field_map={"email": 1}, batch_size=10, concurrency=1
+    ).execute({})
+    look_ups = [call for call in crm_sandbox.calls if call.method == "GET" and call.route == "/Subscribers"]
+    assert len(look_ups) == 5
+
+
 @pytest.mark.parametrize(
     "wrong", [{"reject_data": "False"}, {"dry_run": "False"}, {"concurrency": 0}, {"concurrency": "8"}]
 )

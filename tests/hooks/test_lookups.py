@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crm.exceptions import CrmRequestError, CrmTooLargeError, CrmTransientError
+from airflow_provider_crm.exceptions import (
+    CrmRequestError,
+    CrmTooLargeError,
+    CrmTransientError,
+    CrmUnreachableError,
+)
 from airflow_provider_crm.hooks.lookups import LONGEST, Lookups
 
 keys_lists = st.lists(st.text(min_size=1, max_size=40).filter(lambda key: "," not in key), unique=True)
@@ -82,16 +87,40 @@ def test_a_key_that_is_refused_by_itself_is_an_error_and_no_length() -> None:
     assert list(lookups.cut(keys)) == [keys]
 
 
-def test_other_failures_cut_nothing() -> None:
-    tries = []
+@pytest.mark.parametrize(
+    ("error", "keys", "tries"),
+    [
+        (CrmTransientError("503", status=503), ["a" * 3000, "b" * 3000], 1),
+        (CrmUnreachableError("refused"), ["a" * 3000, "b" * 3000], 1),
+        (CrmTransientError("dropped"), ["a", "b"], 1),
+        (CrmTransientError("dropped"), ["a" * 3000, "b" * 3000], 2),
+    ],
+)
+def test_failures_that_are_not_about_the_length_cut_nothing(
+    error: CrmTransientError, keys: list[str], tries: int
+) -> None:
+    tried = []
 
     def fetch(group: Sequence[str]) -> list[str]:
-        tries.append(group)
-        raise CrmTransientError("503")
+        tried.append(group)
+        raise error
 
     with pytest.raises(CrmTransientError):
-        Lookups().read(["a", "b"], fetch)
-    assert tries == [["a", "b"]]
+        Lookups().read(keys, fetch)
+    assert len(tried) == tries
+
+
+def test_a_server_that_drops_what_is_too_long_gets_less() -> None:
+    keys = [f"someone{number}@example.com" for number in range(1000)]
+    lookups = Lookups()
+
+    def fetch(group: Sequence[str]) -> list[str]:
+        if length(group) > 3000:
+            raise CrmTransientError("dropped")
+        return list(group)
+
+    assert [found for group in lookups.cut(keys) for found in lookups.read(group, fetch)] == keys
+    assert max(map(length, lookups.cut(keys))) <= 3500
 
 
 def test_nothing_to_look_up() -> None:

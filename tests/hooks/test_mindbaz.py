@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -9,6 +10,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import (
     CrmInputError,
+    CrmNotFoundError,
     CrmOutcomeUnknownError,
     CrmRequestError,
     CrmUnreadableAnswerError,
@@ -91,6 +93,45 @@ def test_values_that_cannot_be_looked_up(mindbaz: Any, requests_mock: Any, value
 def test_nobody_to_look_up(mindbaz: Any, requests_mock: Any) -> None:
     assert mindbaz.get_subscribers([]) == []
     assert not requests_mock.called
+
+
+NOBODY = {"status_code": 404, "json": {"success": False, "data": None, "error": "not found"}}
+NO_PAGE = {"status_code": 404, "text": "<html>404</html>"}
+
+
+@pytest.mark.parametrize("answer", [NOBODY, NO_PAGE])
+def test_a_404_is_nobody_where_the_site_is_there(mindbaz: Any, requests_mock: Any, answer: Any) -> None:
+    requests_mock.get(SUBSCRIBERS, **answer)
+    fields = requests_mock.get(f"{BASE}/fields/list", **wrapped([]))
+    assert mindbaz.get_subscribers(["a@b.fr", "c@d.fr"]) == []
+    assert mindbaz.get_subscribers(["a@b.fr"]) == []
+    assert fields.call_count == 1
+
+
+@pytest.mark.parametrize("answer", [NOBODY, NO_PAGE])
+@pytest.mark.parametrize("status", [403, 404])
+def test_a_404_is_an_error_where_no_site_is_known(
+    mindbaz: Any, requests_mock: Any, answer: Any, status: int
+) -> None:
+    requests_mock.get(SUBSCRIBERS, **answer)
+    requests_mock.get(f"{BASE}/fields/list", status_code=status)
+    with pytest.raises(CrmNotFoundError):
+        mindbaz.get_subscribers(["a@b.fr", "c@d.fr"])
+
+
+def test_a_page_that_is_not_found_for_its_length_is_asked_for_in_parts(
+    mindbaz: Any, requests_mock: Any
+) -> None:
+    def answer(request: Any, context: Any) -> str:
+        if len(request.url) > 1000:
+            context.status_code = 404
+            return "<html>404.15</html>"
+        rows = [subscriber(7, f1=email) for email in query(request)["filter.values"].split(",")]
+        return json.dumps({"success": True, "data": rows})
+
+    requests_mock.get(SUBSCRIBERS, text=answer)
+    emails = [f"{number}@example.com" for number in range(300)]
+    assert len(mindbaz.get_subscribers(emails, field_ids=[1])) == 300
 
 
 # Writing

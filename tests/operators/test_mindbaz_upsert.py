@@ -155,8 +155,9 @@ def test_creates_and_updates_go_in_one_call(upsert: Upsert) -> None:
     upsert([{"email": f"a{number}@example.fr", "nom": "Newer"} for number in range(20)])
     assert upsert.writes() == [("POST", 20), ("PUT", 20)]
     look_ups = [call.query for call in upsert.sandbox.calls if call.route == "/Subscribers" and call.query]
-    assert len(look_ups) == 2
-    assert all("filter.idFields=0%2C1%2C14&" in f"{query}&" for query in look_ups)
+    # The absent ones are asked for twice, until the server is known to answer for all.
+    assert len(look_ups) == 3
+    assert all("filter.idFields=0,1,14&" in f"{query}&" for query in look_ups)
 
 
 def test_the_last_row_of_a_person_counts(upsert: Upsert) -> None:
