@@ -1,0 +1,127 @@
+"""Whole pages on their way into a file: prepared one at a time, and whose fault it is when that fails."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_provider_crm.exceptions import CrmError, CrmInputError
+from airflow_provider_crm.hooks.spread_pages import SpreadPages
+from airflow_provider_crm.schemas.records import Records
+from airflow_provider_crm.schemas.spread_exports import customer_reader
+
+CUSTOMERS = "https://social-sb.com/api/v2/customers"
+IDS = [str(number) for number in range(1, 501)]
+#: How customers are asked for: as a list, or by their ids.
+EITHER_WAY: list[dict[str, Any]] = [{}, {"ids": IDS}]
+
+
+@dataclass(frozen=True)
+class Keys:
+    keys: list[str]
+
+    def without(self, positions: Collection[int]) -> Keys:
+        return Keys([key for place, key in enumerate(self.keys) if place not in positions])
+
+
+def prepared(records: Records) -> Keys:
+    return Keys([record.id for record in records.values])
+
+
+def served(request: Any, context: Any) -> dict[str, Any]:
+    asked = dict(parse_qsl(urlsplit(request.url).query))
+    ids = asked["ids"].split(",") if "ids" in asked else IDS
+    start = int(asked["startAt"])
+    return {"customers": [{"id": number} for number in ids[start : start + int(asked["maxResults"])]]}
+
+
+class Inside:
+    """Stands in for a reader: counts the pages that are between an answer and what is made of it."""
+
+    def __init__(self) -> None:
+        self._reader = customer_reader(ZoneInfo("UTC"))
+        self._count = threading.Lock()
+        self._now = 0
+        self.most = 0
+
+    def read_page(self, body: bytes) -> Records | None:
+        with self._count:
+            self._now += 1
+            self.most = max(self.most, self._now)
+        time.sleep(0.01)
+        return self._reader.read_page(body)
+
+    def read_rows(self, *arguments: Any) -> Records:
+        raise AssertionError("all rows fit")
+
+    def prepare(self, records: Records) -> Keys:
+        time.sleep(0.01)
+        with self._count:
+            self._now -= 1
+        return prepared(records)
+
+
+@pytest.fixture
+def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
+    requests_mock.get(CUSTOMERS, json=served)
+    spread._lookups._longest = 200  # ids, in several groups
+    yield SpreadPages(spread, ahead=8, page_size=50)
+    spread.close()
+    spread._shared.pool.shutdown(wait=True)
+
+
+@pytest.mark.parametrize("asked", EITHER_WAY)
+def test_one_page_at_a_time_is_decoded_and_prepared(pages: SpreadPages, asked: dict[str, Any]) -> None:
+    inside = Inside()
+    found = [key for page in pages.customers(inside, inside.prepare, **asked) for key in page.keys]
+    assert found == IDS
+    assert inside.most == 1
+
+
+@pytest.mark.parametrize("asked", [{}, {"ids": "1,2,3"}])
+@pytest.mark.parametrize("error", [CrmInputError("too many rows"), ValueError("of a library"), LookupError()])
+def test_what_preparing_raises_is_raised_as_it_is(
+    pages: SpreadPages, requests_mock: Any, asked: dict[str, Any], error: Exception
+) -> None:
+    def prepare(records: Records) -> Keys:
+        raise error
+
+    reader = customer_reader(ZoneInfo("UTC"))
+    with pytest.raises(type(error)) as raised:
+        list(pages.customers(reader, prepare, **asked))
+    assert raised.value is error
+    assert requests_mock.call_count == 1
+    # Nobody else waits for the failed page's turn to end.
+    assert [key for page in pages.customers(reader, prepared, ids="1,2,3") for key in page.keys] == [*"123"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"ids": "1,2,3"}])
+def test_an_answer_that_cannot_be_read_is_asked_for_again(
+    pages: SpreadPages, requests_mock: Any, asked: dict[str, Any]
+) -> None:
+    good = {"json": {"customers": [{"id": "1"}, {"id": "2"}, {"id": "3"}]}}
+    requests_mock.get(CUSTOMERS, [{"text": "<html>"}, good, {"json": {"customers": []}}])
+    read = pages.customers(customer_reader(ZoneInfo("UTC")), prepared, **asked)
+    assert next(iter(read)).keys == [*"123"]
+    assert requests_mock.call_count == 2
+
+
+def test_pages_that_wait_for_their_turn_end_with_the_task(spread: Any, pages: SpreadPages) -> None:
+    def prepare(records: Records) -> Keys:
+        if records.keys[0] != "1":
+            spread.close()
+            time.sleep(0.02)  # the others come meanwhile
+        return prepared(records)
+
+    with pytest.raises((CrmError, RuntimeError)):
+        list(pages.customers(customer_reader(ZoneInfo("UTC")), prepare))
+    for thread in spread._shared.pool._threads:
+        thread.join(10)
+        assert not thread.is_alive()
