@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import re
 from collections.abc import Mapping
@@ -13,11 +14,35 @@ T = TypeVar("T")
 
 #: Where the vendors put their words, the most telling first.
 _WORDS = ("errors", "error", "detail", "message", "error_description", "title", "return", "response")
+_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
 _TAGS = re.compile(r"<(script|style).*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 
 
 class UnreadableError(Exception):
     """The body is not what the vendor documents; the message says in which way, without quoting it."""
+
+
+def in_utf8(body: bytes, content_type: str) -> bytes:
+    """Give a body as JSON has to be: in UTF-8 and without the mark that some servers put in front.
+
+    :param content_type: the header; what it says of the charset counts only where the body is not in UTF-8.
+    """
+    body = body.removeprefix(codecs.BOM_UTF8)
+    declared = _CHARSET.search(content_type)
+    if declared and declared[1].lower() not in ("utf-8", "utf8") and not _is_utf8(body):
+        try:
+            return body.decode(declared[1]).encode()
+        except (LookupError, UnicodeError):
+            pass
+    return body
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def read_json(body: bytes, type_: type[T]) -> T:

@@ -34,7 +34,7 @@ from airflow_provider_crm.exceptions import (
     CrmUnreadableAnswerError,
     redact,
 )
-from airflow_provider_crm.hooks.answers import UnreadableError, is_json, vendor_errors
+from airflow_provider_crm.hooks.answers import UnreadableError, in_utf8, is_json, vendor_errors
 from airflow_provider_crm.hooks.auth import CrmAuth
 from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.forms import connection_form_widgets, ui_field_behaviour
@@ -352,7 +352,7 @@ class CrmHook(BaseHook, Generic[E]):
                 failure = error
             else:
                 self._heed(response)
-                return response, body
+                return response, in_utf8(body, response.headers.get("Content-Type", ""))
         raise failure_of(call.name, failure)
 
     def _heed(self, response: requests.Response) -> None:

@@ -14,7 +14,7 @@ T = TypeVar("T")
 #: Characters of the encoded list; common servers take 8 KiB for the whole request line.
 LONGEST = 7000
 #: What no server takes for too long.
-NEVER_TOO_LONG = 2000
+NEVER_TOO_LONG = 500
 _AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
 
 

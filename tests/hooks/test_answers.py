@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crm.hooks.answers import UnreadableError, read_json, vendor_errors
+from airflow_provider_crm.hooks.answers import UnreadableError, in_utf8, read_json, vendor_errors
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,26 @@ def test_the_vendors_words(answer: Any, errors: list[str]) -> None:
 )
 def test_words_that_are_no_json(body: bytes, errors: tuple[str, ...]) -> None:
     assert vendor_errors(body) == errors
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        ('{"a": "é"}'.encode(), "application/json"),
+        ('{"a": "é"}'.encode("utf-8-sig"), "application/json"),
+        ('{"a": "é"}'.encode(), "application/json; charset=iso-8859-1"),
+        ('{"a": "é"}'.encode("latin-1"), 'application/json; Charset = "ISO-8859-1"'),
+        ('{"a": "é"}'.encode("cp1252"), "application/json;charset=windows-1252"),
+    ],
+)
+def test_texts_in_other_encodings(body: bytes, content_type: str) -> None:
+    assert read_json(in_utf8(body, content_type), dict[str, str]) == {"a": "é"}
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "a/b; charset=nonsense", "a/b; charset=utf-16"])
+def test_an_encoding_that_is_not_what_it_says(content_type: str) -> None:
+    with pytest.raises(UnreadableError):
+        read_json(in_utf8(b'{"a": "\xe9" }!', content_type), dict[str, str])
 
 
 def test_nested_without_end() -> None:
