@@ -28,10 +28,12 @@ from airflow_provider_crm.rows.sources import Source
 log = logging.getLogger(__name__)
 
 #: Rows in the hands of workers at once, which bounds the memory of large batches.
-ROWS_IN_FLIGHT = 20_000
+ROWS_IN_FLIGHT = 30_000
+#: Batches that are ready for a worker, so that none waits for the source.
+BATCHES_READY = 2
 #: New objects before Python looks for reference cycles. It looks at every row in memory each time, which took a third
 #: of the CPU, and rows form no cycles.
-OBJECTS_PER_COLLECTION = 50_000
+OBJECTS_PER_COLLECTION = 250_000
 
 
 class DryRun(Generic[R]):
@@ -131,7 +133,7 @@ class BulkEngine(Generic[R]):
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
         lanes = _lanes(batch)
         last = max(map(self._in_batch.get, lanes, repeat(0)), default=0)
-        while pending and (len(pending) >= 2 * self._workers or pending[0].batch.number <= last):
+        while pending and (len(pending) >= self._workers + BATCHES_READY or pending[0].batch.number <= last):
             self._finish(pending.popleft())
         self._in_batch.update(dict.fromkeys(lanes, batch.number))
 

@@ -239,7 +239,7 @@ class UpsertSubscribers:
     def _compared(self, items: Sequence[Item[SubscriberRecord]]) -> set[int]:
         """Name the fields to ask for: what is not compared is not needed."""
         compared = [item for item in items if item.maybe_applied] if self._mode == "create" else items
-        return {number for item in compared for number in item.record.fields}
+        return set().union(*(item.record.fields for item in compared))
 
     def _taken(self, absent: Sequence[Item[SubscriberRecord]]) -> dict[str, list[Subscriber]]:
         """Find who already has the e-mails of those that were not found by another key."""
@@ -384,7 +384,7 @@ def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:
     return {
         number: value
         for number, value in fields.items()
-        if value is not None and (number, value) != (STATUS, SUBSCRIBED)
+        if value is not None and not (number == STATUS and value == SUBSCRIBED)
     }
 
 

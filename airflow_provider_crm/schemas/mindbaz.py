@@ -72,7 +72,10 @@ def subscribers_of(data: bytes) -> list[Subscriber]:
 
 def wire_subscriber(subscriber: Mapping[str, Any]) -> SubscriberData:
     """Write a subscriber as POST and PUT want it; without an id it is to be created."""
-    fields = [FieldData(int(field), value) for field, value in subscriber["fields"].items()]
+    fields = [
+        FieldData(field if type(field) is int else int(field), value)
+        for field, value in subscriber["fields"].items()
+    ]
     number = subscriber.get("id")
     return SubscriberData(None if number is None else int(number), fields)
 
