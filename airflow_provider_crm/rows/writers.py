@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 EXTRA = "extra"
 #: Rows of a row group of a Parquet file.
 ROW_GROUP = 20_000
+#: Bytes of different values in a row group from which on a column gets no dictionary. Arrow waits for eight times as
+#: many, which only makes a file of ids and e-mails larger.
+LARGEST_DICTIONARY = 128 * 1024
 
 # A foreign number is a Decimal, so that it is written as it came.
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -322,7 +325,9 @@ class ParquetWriter:
     def __init__(self, file: BinaryIO, schema: pyarrow.Schema) -> None:
         import pyarrow.parquet
 
-        self._parquet = pyarrow.parquet.ParquetWriter(file, schema)
+        self._parquet = pyarrow.parquet.ParquetWriter(
+            file, schema, dictionary_pagesize_limit=LARGEST_DICTIONARY
+        )
         self._schema = schema
         self._waiting: list[pyarrow.RecordBatch] = []
 
