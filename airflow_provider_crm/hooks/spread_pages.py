@@ -45,7 +45,7 @@ class SpreadPages:
         self._ahead = ahead
         self._page_size = page_size
         # Records take several times the memory of what they are read from and turned into. Python decodes one page
-        # at a time anyway: taking turns costs no speed.
+        # at a time anyway: taking turns costs little speed.
         self._turn = threading.Lock()
 
     def customers(
