@@ -11,7 +11,8 @@ from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.exceptions import CrmNotFoundError
-from airflow_provider_crm.hooks.spread import SEARCH_PAGE, SpreadHook
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.hooks.spread_wire import SEARCH_PAGE
 from airflow_provider_crm.schemas.spread import Row
 from airflow_provider_crm.schemas.spread_records import checked, email_of, id_of, is_blank
 

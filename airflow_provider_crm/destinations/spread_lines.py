@@ -14,7 +14,8 @@ from typing import Any, Self
 
 from airflow_provider_crm.exceptions import CrmNotFoundError, CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.paging import OverlappingPages, Seen
-from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.hooks.spread_wire import MAX_PAGE
 
 Line = Mapping[str, Any]
 

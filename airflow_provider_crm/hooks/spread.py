@@ -11,17 +11,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from decimal import Decimal
 from typing import Any, Literal, TypeVar
 
-import msgspec
-
 from airflow_provider_crm.exceptions import (
     CrmConnectionError,
     CrmInputError,
     CrmNotFoundError,
-    CrmRequestError,
     CrmUnreadableAnswerError,
-    redact,
 )
-from airflow_provider_crm.hooks.answers import UnreadableError, read_json, said_in
 from airflow_provider_crm.hooks.auth import BasicAuth, CrmAuth
 from airflow_provider_crm.hooks.base import CrmHook, iterate
 from airflow_provider_crm.hooks.calls import Call, encode_json
@@ -29,6 +24,24 @@ from airflow_provider_crm.hooks.lookups import Lookups
 from airflow_provider_crm.hooks.paging import offset_pages
 from airflow_provider_crm.hooks.settings import Extras
 from airflow_provider_crm.hooks.spread_v1 import NAMES, Accounts
+from airflow_provider_crm.hooks.spread_wire import (
+    MAX_PAGE,
+    SEARCH_PAGE,
+    answers_reader,
+    customer_of,
+    listed_ids,
+    or_nothing,
+    page_sizes,
+    read_credit,
+    read_customer,
+    read_customers,
+    read_deleted,
+    read_lines,
+    read_new_consent,
+    rows_inside,
+    the_one,
+    under,
+)
 from airflow_provider_crm.schemas.spread import (
     ANSWER_FILTERS,
     CUSTOMER_CONSENT_FILTERS,
@@ -36,10 +49,6 @@ from airflow_provider_crm.schemas.spread import (
     LOYALTY_FILTERS,
     ConsentStatus,
     Row,
-    decode,
-    is_nothing,
-    plain_customer,
-    plain_row,
     query_of,
     record_of,
     rows_of,
@@ -50,11 +59,6 @@ from airflow_provider_crm.schemas.spread import (
 from airflow_provider_crm.schemas.spread_records import CUSTOMER_FIELDS
 
 T = TypeVar("T")
-
-#: What a page holds at most.
-MAX_PAGE = 5000
-#: A page of a search that is expected to find one customer.
-SEARCH_PAGE = 25
 
 
 class SpreadExtras(Extras, kw_only=True, frozen=True):
@@ -97,7 +101,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         call = Call("GET", "/customers/{id}", values={"id": customer_id})
         try:
-            return self.request(call, _or_nothing(lambda body: _customer(_under(body, "customer"))))
+            return self.request(call, or_nothing(lambda body: customer_of(under(body, "customer"))))
         except CrmNotFoundError:
             return None
 
@@ -118,12 +122,12 @@ class SpreadHook(CrmHook[SpreadExtras]):
             filters = {"external_id": asked}
         filters["show_custom_fields"] = True
         field = "email" if external_id is None else "externalId"
-        call = self._page("/customers", query_of(filters, CUSTOMER_FILTERS), 0, _sizes(SEARCH_PAGE))
+        call = self._page("/customers", query_of(filters, CUSTOMER_FILTERS), 0, page_sizes(SEARCH_PAGE))
         try:
-            rows = self.request(call, _or_nothing(_read_customers)) or []
+            rows = self.request(call, or_nothing(read_customers)) or []
         except CrmNotFoundError:
             return None
-        return _the_one(rows, field, asked, any_case=external_id is None)
+        return the_one(rows, field, asked, any_case=external_id is None)
 
     def iter_customers(
         self, *, page_size: int = MAX_PAGE, ids: str | Iterable[str | int] | None = None, **filters: Any
@@ -139,15 +143,15 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
         query = query_of(filters, CUSTOMER_FILTERS)
-        sizes = _sizes(page_size)
+        sizes = page_sizes(page_size)
         if ids is None:
-            return iterate(self._pages("/customers", query, sizes, _read_customers))
-        return self._customers_by_id(_ids(ids), query, sizes)
+            return iterate(self._pages("/customers", query, sizes, read_customers))
+        return self._customers_by_id(listed_ids(ids), query, sizes)
 
     def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Row]]:
         """Read customers page by page, as :meth:`iter_customers` does one by one."""
         return self._pages(
-            "/customers", query_of(filters, CUSTOMER_FILTERS), _sizes(page_size), _read_customers
+            "/customers", query_of(filters, CUSTOMER_FILTERS), page_sizes(page_size), read_customers
         )
 
     def create_customer(self, customer: Mapping[str, Any]) -> Row:
@@ -185,7 +189,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
             raise CrmInputError("Both the old and the new e-mail are required")
         body = encode_json({"customer": emails})
         call = Call("PUT", "/customers/email/update", body=body, repeatable=False)
-        return self.request(call, _read_customer)
+        return self.request(call, read_customer)
 
     def delete_customer(self, customer_id: str | int) -> None:
         """Delete a customer.
@@ -194,7 +198,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmNotFoundError: there is no such customer.
         """
         try:
-            self.request(Call("DELETE", "/customers/{id}", values={"id": customer_id}), _read_deleted)
+            self.request(Call("DELETE", "/customers/{id}", values={"id": customer_id}), read_deleted)
         except CrmNotFoundError as error:
             if not error.after_unknown:
                 raise
@@ -218,8 +222,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         pages = self._pages(
             "/customers-consents/{id}",
             query,
-            _sizes(page_size, documented="maxResult"),
-            lambda body: rows_of(_inside(_under(body, "customer"), "consents")),
+            page_sizes(page_size, documented="maxResult"),
+            lambda body: rows_of(rows_inside(under(body, "customer"), "consents")),
             values={"id": customer_id},
             of_something=lambda: self.get_customer(customer_id) is not None,
         )
@@ -253,9 +257,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
         if len(which) != 1:
             raise CrmInputError("Exactly one of `consent_id`, `consent_tech_name` and `track_id` is required")
         query = query_of(filters, ANSWER_FILTERS)
-        sizes = _sizes(page_size, documented="maxResult")
+        sizes = page_sizes(page_size, documented="maxResult")
         if track_id is None:
-            read = _answers_reader(None if consent_id is None else str(consent_id).strip())
+            read = answers_reader(None if consent_id is None else str(consent_id).strip())
             pages = self._pages(
                 "/customers-consents",
                 which + query,
@@ -269,7 +273,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         if query:
             raise CrmInputError("SPREAD takes no other filter beside `track_id`")
         call = Call("GET", "/customers-consents", query=which)
-        return self._rows(call, _answers_reader(None))
+        return self._rows(call, answers_reader(None))
 
     def create_consent(
         self,
@@ -309,7 +313,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
             body=encode_json({"consent": consent}),
             repeatable=False,
         )
-        return self.request(call, _read_new_consent)
+        return self.request(call, read_new_consent)
 
     def get_consent(self, consent_id: str | int) -> Row | None:
         """Read the definition of a consent.
@@ -319,7 +323,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         call = Call("GET", "/consents/{id}", values={"id": consent_id})
         try:
-            return self.request(call, _or_nothing(lambda body: record_of(_under(body, "consent"))))
+            return self.request(call, or_nothing(lambda body: record_of(under(body, "consent"))))
         except CrmNotFoundError:
             return None
 
@@ -338,9 +342,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         known: set[Any] = set()
         start = 0
-        sizes = _sizes(MAX_PAGE, documented="maxResult")
+        sizes = page_sizes(MAX_PAGE, documented="maxResult")
         while rows := self.request(
-            self._page("/consents", [], start, sizes), lambda body: rows_of(_under(body, "consents"))
+            self._page("/consents", [], start, sizes), lambda body: rows_of(under(body, "consents"))
         ):
             new = [row for row in rows if row.get("id") not in known]
             if not new:
@@ -362,8 +366,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
         query = query_of(filters, LOYALTY_FILTERS)
-        sizes = _sizes(page_size, documented="maxResult")
-        return iterate(self._pages("/cagnottes", query, sizes, _read_lines))
+        sizes = page_sizes(page_size, documented="maxResult")
+        return iterate(self._pages("/cagnottes", query, sizes, read_lines))
 
     def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Any) -> list[Row]:
         """Read one page of the movements of the loyalty pots.
@@ -372,9 +376,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param size: lines at most, up to 5000.
         :param filters: as for :meth:`iter_loyalty_lines`.
         """
-        sizes = _sizes(size, documented="maxResult")
+        sizes = page_sizes(size, documented="maxResult")
         return self.request(
-            self._page("/cagnottes", query_of(filters, LOYALTY_FILTERS), start, sizes), _read_lines
+            self._page("/cagnottes", query_of(filters, LOYALTY_FILTERS), start, sizes), read_lines
         )
 
     def credit_loyalty(
@@ -399,7 +403,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         body = encode_json(wire_credit(amount=amount, email=email, customer_id=customer_id))
         return self.request(
-            Call("POST", "/cagnottes", body=body, repeatable=False, before=before), _read_credit
+            Call("POST", "/cagnottes", body=body, repeatable=False, before=before), read_credit
         )
 
     # What the calls share
@@ -425,7 +429,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
     ) -> Row:
         body = encode_json({"customer": wire_customer(customer)})
         return self.request(
-            Call(method, path, values=values, body=body, repeatable=repeatable), _read_customer
+            Call(method, path, values=values, body=body, repeatable=repeatable), read_customer
         )
 
     def _customers_by_id(
@@ -433,7 +437,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
     ) -> Iterator[Row]:
         def fetch(group: Sequence[str]) -> list[Row]:
             pages = self._pages_by_id(
-                group, query, sizes, _read_customers, lambda rows: [row.get("id") for row in rows]
+                group, query, sizes, read_customers, lambda rows: [row.get("id") for row in rows]
             )
             return list(iterate(pages))
 
@@ -523,152 +527,5 @@ class SpreadHook(CrmHook[SpreadExtras]):
         return BasicAuth(settings.login, settings.password)
 
     def _probe(self) -> str:
-        self.request(self._page("/customers", [], 0, _sizes(1)), _read_customers)
+        self.request(self._page("/customers", [], 0, page_sizes(1)), read_customers)
         return "Connected to SPREAD"
-
-
-# Parameters
-
-
-def _sizes(page_size: int, *, documented: str = "maxResults") -> list[tuple[str, str]]:
-    """Write the page size in both of the vendor's spellings, the one documented for the list first."""
-    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE:
-        raise CrmInputError(f"`page_size` has to be a number from 1 to {MAX_PAGE}")
-    other = "maxResult" if documented == "maxResults" else "maxResults"
-    return [(documented, str(page_size)), (other, str(page_size))]
-
-
-def _ids(ids: str | Iterable[str | int]) -> list[str]:
-    parts = [ids] if isinstance(ids, (str, int)) else ids
-    texts = (text.strip() for part in parts for text in str(part).split(","))
-    return list(dict.fromkeys(text for text in texts if text))
-
-
-# Answers
-
-
-def _under(body: bytes, key: str) -> Any:
-    """Take what stands under an answer's root key.
-
-    :raises CrmRequestError: the answer carries the vendor's words about an error instead, despite its status.
-    """
-    answer = read_json(body, dict[str, msgspec.Raw])
-    if key in answer:
-        return decode(answer[key])
-    raise _refusal(body) or UnreadableError(f"JSON that lacks `{key}`")
-
-
-def _refusal(body: bytes) -> CrmRequestError | None:
-    """Find the vendor's words about an error in an answer whose status promises success."""
-    answer = read_json(body, object)
-    if not isinstance(answer, dict):
-        return None
-    # `response` is where the vendor confirms what was done.
-    errors = said_in({name: part for name, part in answer.items() if name != "response"})
-    if not errors:
-        return None
-    said = "; ".join(errors)
-    return CrmRequestError(f"SPREAD refused the call: {redact(said)}", reason=said, errors=errors)
-
-
-def _or_nothing(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
-    """Accept an answer that is nothing at all, as PHP may print it where a record was not found."""
-
-    def read_or_nothing(body: bytes) -> T | None:
-        return None if body.strip() in (b"null", b"false", b"[]", b"{}", b'""') else read(body)
-
-    return read_or_nothing
-
-
-def _inside(record: Any, key: str) -> Any:
-    """Take the rows of an envelope that holds them in a record."""
-    if is_nothing(record):
-        return None
-    if not isinstance(record, dict) or key not in record:
-        raise UnreadableError(f"JSON that lacks `{key}`")
-    return record[key]
-
-
-def _customer(value: Any) -> Row | None:
-    row = record_of(value)
-    return None if row is None else plain_customer(row)
-
-
-def _read_customers(body: bytes) -> list[Row]:
-    return [plain_customer(row) for row in rows_of(_under(body, "customers"))]
-
-
-def _read_customer(body: bytes) -> Row:
-    """Read the customer that a write gives back: none would mean that nothing was written."""
-    customer = _customer(_under(body, "customer"))
-    if customer is None:
-        raise _refusal(body) or UnreadableError("no customer")
-    return customer
-
-
-def _read_new_consent(body: bytes) -> Row:
-    consent = record_of(_under(body, "consent"))
-    if consent is None:
-        raise _refusal(body) or UnreadableError("no consent")
-    if isinstance(customer := consent.get("customer"), dict):
-        plain_row(customer)
-    return consent
-
-
-def _read_lines(body: bytes) -> list[Row]:
-    return rows_of(_under(body, "cagnottes"))
-
-
-def _read_credit(body: bytes) -> dict[str, Row]:
-    line = record_of(_under(body, "cagnotte"))
-    customer = record_of(_under(body, "customer"))
-    if line is None or customer is None:
-        raise UnreadableError("no loyalty line")
-    return {"customer": customer, "cagnotte": line}
-
-
-def _read_deleted(body: bytes) -> None:
-    """Accept any answer that carries no error; the documented one is ``{"response": "Customer deleted."}``."""
-    if not body.strip():
-        return
-    if refusal := _refusal(body):
-        raise refusal
-    if read_json(body, object) is False:
-        raise UnreadableError("`false`")
-
-
-def _answers_reader(asked: str | None) -> Callable[[bytes], list[Row]]:
-    """Read the answers to one consent, each with the consent's id and name from around them."""
-
-    def read(body: bytes) -> list[Row]:
-        consent = record_of(_under(body, "consent"))
-        rows = rows_of(_inside(consent, "customers"))
-        if not rows or consent is None:
-            return []
-        if asked is not None and consent.get("id") not in (None, asked):
-            raise UnreadableError("the answers to another consent")
-        about = {"consentId": consent.get("id") or asked, "consentTechName": consent.get("consentTechName")}
-        return [{**row, **about} for row in rows]
-
-    return read
-
-
-def _the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
-    """Choose the customer that was asked for; a server may overlook the filter, or compare loosely."""
-
-    def matching(same: Callable[[str], bool]) -> list[Row]:
-        found = [row for row in rows if same(str(row.get(field) or "").strip())]
-        return list({row.get("id"): row for row in found}.values())
-
-    found = matching(lambda text: text == asked)
-    if not found and any_case:
-        found = matching(lambda text: text.lower() == asked.lower())
-    if len(found) > 1:
-        said = f"{len(found)} customers have this {field}; which one is meant is unknown"
-        raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")
-    if not found and len(rows) >= SEARCH_PAGE:
-        raise CrmUnreadableAnswerError(
-            f"GET /customers gives other customers than asked for: it ignores the filter `{field}`",
-            call="GET /customers",
-        )
-    return found[0] if found else None

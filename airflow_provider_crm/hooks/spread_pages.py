@@ -15,7 +15,8 @@ import msgspec
 from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError
 from airflow_provider_crm.hooks.answers import UnreadableError, read_json
 from airflow_provider_crm.hooks.paging import OverlappingPages, Page, Seen, in_order
-from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook, _ids, _refusal, _sizes
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.hooks.spread_wire import MAX_PAGE, listed_ids, page_sizes, refusal_in
 from airflow_provider_crm.schemas.records import PageReader, Records
 from airflow_provider_crm.schemas.spread import (
     ANSWER_FILTERS,
@@ -62,7 +63,7 @@ class SpreadPages:
         :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_customers`.
         """
         query = query_of(filters, CUSTOMER_FILTERS)
-        sizes = _sizes(self._page_size)
+        sizes = page_sizes(self._page_size)
 
         def pages(more: Sequence[tuple[str, str]], ahead: int) -> Iterator[P]:
             return self._list(
@@ -71,7 +72,7 @@ class SpreadPages:
 
         if ids is None:
             return pages((), self._ahead)
-        return self._customers_by_id(_ids(ids), query, sizes, _List(reader, "customers"), prepare)
+        return self._customers_by_id(listed_ids(ids), query, sizes, _List(reader, "customers"), prepare)
 
     def consents(
         self,
@@ -133,11 +134,11 @@ class SpreadPages:
         prepare: Prepare[P],
         ahead: int,
     ) -> Iterator[P]:
-        _sizes(self._page_size)
+        page_sizes(self._page_size)
         read = self._reading(answer, prepare)
 
         def fetch(start: int, size: int) -> P:
-            call = self._hook._page(path, query, start, _sizes(size, documented=size_name))
+            call = self._hook._page(path, query, start, page_sizes(size, documented=size_name))
             try:
                 return self._hook.request(call, read).result()
             except CrmNotFoundError:
@@ -250,7 +251,7 @@ def _raw_under(body: bytes, key: str) -> msgspec.Raw:
     answer = read_json(body, dict[str, msgspec.Raw])
     if key in answer:
         return answer[key]
-    raise _refusal(body) or UnreadableError(f"JSON that lacks `{key}`")
+    raise refusal_in(body) or UnreadableError(f"JSON that lacks `{key}`")
 
 
 def _raw_rows(data: msgspec.Raw) -> list[msgspec.Raw]:

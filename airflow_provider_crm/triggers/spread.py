@@ -9,7 +9,8 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
-from airflow_provider_crm.hooks.spread import MAX_PAGE, SpreadHook
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.hooks.spread_wire import MAX_PAGE
 from airflow_provider_crm.schemas.spread import ZONE, Row
 from airflow_provider_crm.triggers.questions import Question, Seen
 from airflow_provider_crm.triggers.watch import Change, CrmEventTrigger, Watched
