@@ -54,6 +54,7 @@ MAX_REDIRECTS = 5
 DEFAULT_CONCURRENCY = 8
 #: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
 RETRY_BUDGET = 300.0
+TOO_LATE = "The task ended before this call was made"
 
 
 class Counters:
@@ -185,16 +186,21 @@ class CrmHook(BaseHook, Generic[E]):
             if not future.cancelled() and (error := future.exception()) is not None:
                 raise error
         if any(future.cancelled() for future in futures):
-            raise CrmError("The task ended before this call was made")
+            raise CrmError(TOO_LATE)
         return [future.result() for future in futures]
 
     def in_background(self, function: Callable[..., T], *arguments: Any) -> Future[T]:
         """Start a call in another thread; as many run at once as calls may be in flight."""
-        return self._shared.pool.submit(self._begin, function, *arguments)
+        try:
+            return self._shared.pool.submit(self._begin, function, *arguments)
+        except RuntimeError:  # the pool is shut down
+            if not self._closing.is_set():
+                raise
+        raise CrmError(TOO_LATE)
 
     def _begin(self, function: Callable[..., T], *arguments: Any) -> T:
         if self._closing.is_set():
-            raise CrmError("The task ended before this call was made")
+            raise CrmError(TOO_LATE)
         return function(*arguments)
 
     # What a vendor's hook adds

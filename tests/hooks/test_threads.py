@@ -91,3 +91,11 @@ def test_each_connection_setting_of_concurrency(make: Any) -> None:
     assert make(ExpertSenderHook).concurrency == 8
     assert make(ExpertSenderHook, extra={"concurrency": 3}).concurrency == 3
     assert make(ExpertSenderHook, 5, extra={"concurrency": 3}).concurrency == 5
+
+
+def test_nothing_begins_after_the_end(make: Any) -> None:
+    hook = make(ExpertSenderHook, password="key")
+    hook.in_background(int).result()
+    hook.close()
+    with pytest.raises(CrmError, match="The task ended"):
+        hook.in_background(int)
