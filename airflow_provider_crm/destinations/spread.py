@@ -6,7 +6,7 @@ call for several rows, so that a batch is one row and the engine runs batches si
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,15 +50,22 @@ def send_each(hook: SpreadHook, steps: Sequence[Step[R]]) -> list[Outcome | None
 def check_base_url(hook: SpreadHook) -> None:
     """Read one customer: behind a wrong base URL every look-up would end like that of somebody unknown.
 
-    :raises CrmConnectionError: there is no list of customers.
+    :raises CrmConnectionError: there is no list of customers, and none of consents, as a server without any customer
+        may have it.
     """
-    try:
-        next(hook.iter_customers(page_size=1), None)
-    except CrmNotFoundError:
+    if not _is_there(hook.iter_customers(page_size=1)) and not _is_there(hook.iter_consent_definitions()):
         raise CrmConnectionError(
             f"Connection {hook.conn_id!r}: its host has no list of customers; a base URL of SPREAD is all before the "
             f"resource, such as {hook.default_url}"
-        ) from None
+        )
+
+
+def _is_there(rows: Iterator[Row]) -> bool:
+    try:
+        next(rows, None)
+    except CrmNotFoundError:
+        return False
+    return True
 
 
 # Creates and updates
