@@ -341,7 +341,9 @@ def test_a_wrong_base_url_is_not_taken_for_a_crm_without_anybody(crm_sandbox, ru
 
 
 def test_a_crm_without_anybody_may_call_its_list_not_found(crm_sandbox, run):
-    crm_sandbox.fault("answer_before", system="spread", method="GET", path="/customers", status=404, body="{}")
+    crm_sandbox.fault(
+        "answer_before", system="spread", method="GET", path="/customers", status=404, body="{}"
+    )
     found = run(SpreadUpsertCustomersOperator, [{"email": f"a{n}@example.fr"} for n in range(3)])
     assert set(found.endings) == {"created"}
 
