@@ -393,11 +393,7 @@ class CrmHook(BaseHook, Generic[E]):
                 call=call.name,
                 status=status,
             )
-        kind = _REFUSALS.get(status, CrmRequestError)
-        refusal = kind(message, reason=said, errors=errors, call=call.name, status=status)
-        if isinstance(refusal, CrmNotFoundError):
-            refusal.in_json = is_json(body)
-        raise refusal
+        raise _refusal(message, body, reason=said, errors=errors, call=call.name, status=status)
 
     def _hide(self, text: str) -> str:
         """Take the credentials out of the CRM's words, which may quote them."""
@@ -497,6 +493,14 @@ _REFUSALS: Mapping[int, type[CrmRequestError]] = {
     414: CrmTooLargeError,
     431: CrmTooLargeError,
 }
+
+
+def _refusal(message: str, body: bytes, *, status: int, **more: Any) -> CrmRequestError:
+    """Make the error of an answer; whoever raised it from a variable would leave garbage behind."""
+    error = _REFUSALS.get(status, CrmRequestError)(message, status=status, **more)
+    if isinstance(error, CrmNotFoundError):
+        error.in_json = is_json(body)
+    return error
 
 
 def iterate(pages: Iterable[Sequence[T]]) -> Iterator[T]:
