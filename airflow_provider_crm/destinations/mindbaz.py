@@ -136,7 +136,13 @@ def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
         raise CrmInputError(
             f"Mindbaz has no list of fields for site {hook.site_id}: check base URL and site id of the connection"
         ) from None
-    except (CrmRequestError, CrmAuthenticationError):  # a wrong key is refused by the next call too
+    except CrmAuthenticationError:
+        # A key that may not list fields may read subscribers; a wrong one may not, and must be said even where no row
+        # follows.
+        if names_needed or not _serves_subscribers(hook):
+            raise
+        return Fields(())
+    except CrmRequestError:
         if names_needed:
             raise
         return Fields(())

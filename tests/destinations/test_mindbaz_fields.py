@@ -8,7 +8,7 @@ import pytest
 import requests_mock
 
 from airflow_provider_crm.destinations.mindbaz import read_fields
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 
 BASE = "http://127.0.0.1:9/api/3"
@@ -26,7 +26,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> MindbazHook:
     return MindbazHook()
 
 
-@pytest.mark.parametrize("status", [400, 403, 404])
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
 def test_ids_do_without_a_list_that_is_not_there(hook: MindbazHook, status: int) -> None:
     with requests_mock.Mocker() as server:
         server.get(f"{BASE}/fields/list", status_code=status)
@@ -34,6 +34,15 @@ def test_ids_do_without_a_list_that_is_not_there(hook: MindbazHook, status: int)
         field = read_fields(hook, names_needed=False).find("14")
     assert field is not None
     assert field.id == 14
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("names_needed", [True, False])
+def test_a_wrong_key_is_found_before_any_row(hook: MindbazHook, status: int, names_needed: bool) -> None:
+    with requests_mock.Mocker() as server:
+        server.get(requests_mock.ANY, status_code=status)
+        with pytest.raises(CrmAuthenticationError):
+            read_fields(hook, names_needed=names_needed)
 
 
 @pytest.mark.parametrize("names_needed", [True, False])
