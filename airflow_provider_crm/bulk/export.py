@@ -66,6 +66,24 @@ class ExportPage:
         self.newest = newest
         self._left_out = left_out
 
+    def followed_by(self, others: Sequence[ExportPage]) -> ExportPage:
+        """Give one page with the rows of all."""
+        keys, rejects, left_out = list(self.keys), list(self.rejects), set(self._left_out)
+        for page in others:
+            rejects += [
+                Reject(len(keys) + reject.position, reject.key, reject.reason, reject.data)
+                for reject in page.rejects
+            ]
+            left_out.update(len(keys) + place for place in page._left_out)
+            keys += page.keys
+        return ExportPage(
+            keys,
+            self.block.followed_by([page.block for page in others]),
+            rejects=rejects,
+            left_out=left_out,
+            newest=max((page.newest for page in (self, *others) if page.newest is not None), default=None),
+        )
+
     def without(self, positions: Collection[int]) -> ExportPage:
         """Give the page without the rows at these places."""
         if not self.rejects and not self._left_out and list(positions) == list(range(len(positions))):

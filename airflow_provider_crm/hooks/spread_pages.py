@@ -5,10 +5,9 @@ Knows the vendor's paths and envelopes; what becomes of a page's rows is the cal
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -28,9 +27,17 @@ from airflow_provider_crm.schemas.spread import (
     query_of,
 )
 
-P = TypeVar("P", bound=Page)
+
+class JoinablePage(Page, Protocol):
+    """A page that is made slice by slice."""
+
+    def followed_by(self, others: Sequence[Self]) -> Self:
+        """Give one page with the rows of all."""
+
+
+P = TypeVar("P", bound=JoinablePage)
 Prepare = Callable[[Records], P]
-"""Turns the records of a page into what waits for its turn; called in the thread that fetched the page."""
+"""Turns a slice of a page's records into what waits for its turn; called in the thread that fetched the page."""
 
 
 class SpreadPages:
@@ -45,9 +52,6 @@ class SpreadPages:
         self._hook = hook
         self._ahead = ahead
         self._page_size = page_size
-        # Records take several times the memory of what they are read from and turned into. Python decodes one page
-        # at a time anyway: taking turns costs little speed.
-        self._turn = threading.Lock()
 
     def customers(
         self,
@@ -176,27 +180,26 @@ class SpreadPages:
             yield from pages
 
     def _reading(self, answer: _List, prepare: Prepare[P]) -> Callable[[bytes], Future[P]]:
-        """Make what reads answers and prepares their records, one answer at a time.
+        """Make what reads answers and prepares their records, slice by slice.
 
         What reading raises is the answer's fault, and the call is sent again for it. What preparing raises is not: it
         comes with the result.
         """
 
         def read(body: bytes) -> Future[P]:
-            with self._turn:
-                # The records get no name here, by which they would outlive their turn.
-                return _outcome(prepare, answer.read(body))
+            page: Future[P] = Future()
+            slices: list[P] = []
+            for records in answer.read(body):
+                try:
+                    slices.append(prepare(records))
+                except Exception as error:
+                    page.set_exception(error)
+                    return page
+                del records  # before the next ones come, which take their place in the processor's cache
+            page.set_result(slices[0].followed_by(slices[1:]) if len(slices) > 1 else slices[0])
+            return page
 
         return read
-
-
-def _outcome(prepare: Prepare[P], records: Records) -> Future[P]:
-    outcome: Future[P] = Future()
-    try:
-        outcome.set_result(prepare(records))
-    except Exception as error:
-        outcome.set_exception(error)
-    return outcome
 
 
 class _List:
@@ -209,12 +212,13 @@ class _List:
         self._reader = reader
         self._key = key
 
-    def read(self, body: bytes) -> Records:
-        records = self._reader.read_page(body)
-        if records is not None:
-            return records
+    def read(self, body: bytes) -> Iterator[Records]:
+        """Read an answer, slice by slice."""
+        slices = self._reader.read(body)
+        if slices is not None:
+            return slices
         rows, about = self._rows(_raw_under(body, self._key))
-        return self._reader.read_rows(rows, about)
+        return iter((self._reader.read_rows(rows, about),))
 
     def _rows(self, data: msgspec.Raw) -> tuple[list[msgspec.Raw], Mapping[str, Any]]:
         return _raw_rows(data), {}

@@ -10,7 +10,7 @@ import csv
 import gzip
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 
 import msgspec
 
@@ -51,11 +51,14 @@ class Block(Protocol):
     @property
     def rows(self) -> int: ...
 
-    def without(self, positions: Collection[int]) -> Block:
+    def without(self, positions: Collection[int]) -> Self:
         """Give the block without the records at these places, counted from 0."""
 
-    def from_record(self, first: int) -> Block:
+    def from_record(self, first: int) -> Self:
         """Give the block from this record on."""
+
+    def followed_by(self, others: Sequence[Self]) -> Self:
+        """Give one block with the records of all."""
 
 
 class Format(Protocol):
@@ -113,19 +116,24 @@ def format_for(path: str, columns: Sequence[Column], *, metadata: Mapping[str, s
 class Bytes:
     """Lines of JSON."""
 
-    def __init__(self, data: bytes, rows: int) -> None:
+    def __init__(self, data: bytes | memoryview, rows: int) -> None:
         self.data = data
         self.rows = rows
 
     def without(self, positions: Collection[int]) -> Bytes:
-        lines = [line for place, line in enumerate(self.data.split(b"\n")[:-1]) if place not in positions]
+        lines = bytes(self.data).split(b"\n")[:-1]
+        lines = [line for place, line in enumerate(lines) if place not in positions]
         return Bytes(b"".join(line + b"\n" for line in lines), len(lines))
 
     def from_record(self, first: int) -> Bytes:
-        start = 0
+        data, start = bytes(self.data), 0
         for _ in range(first):
-            start = self.data.index(b"\n", start) + 1
-        return Bytes(self.data[start:], self.rows - first)
+            start = data.index(b"\n", start) + 1
+        return Bytes(memoryview(data)[start:], self.rows - first)
+
+    def followed_by(self, others: Sequence[Bytes]) -> Bytes:
+        blocks = (self, *others)
+        return Bytes(b"".join(block.data for block in blocks), sum(block.rows for block in blocks))
 
 
 class Lines:
@@ -147,6 +155,9 @@ class Lines:
 
     def from_record(self, first: int) -> Lines:
         return Lines(self._lines[first:])
+
+    def followed_by(self, others: Sequence[Lines]) -> Lines:
+        return Lines([line for block in (self, *others) for line in block._lines])
 
 
 class BytesWriter:
@@ -251,18 +262,23 @@ def _extras(records: Sequence[Any], unknown: Sequence[str]) -> list[str | None]:
 class Table:
     """Records in Arrow's memory."""
 
-    def __init__(self, batch: pyarrow.RecordBatch) -> None:
-        self.batch = batch
+    def __init__(self, table: pyarrow.Table) -> None:
+        self.table = table
 
     @property
     def rows(self) -> int:
-        return cast(int, self.batch.num_rows)
+        return cast(int, self.table.num_rows)
 
     def without(self, positions: Collection[int]) -> Table:
-        return Table(self.batch.take([place for place in range(self.rows) if place not in positions]))
+        return Table(self.table.take([place for place in range(self.rows) if place not in positions]))
 
     def from_record(self, first: int) -> Table:
-        return Table(self.batch.slice(first))
+        return Table(self.table.slice(first))
+
+    def followed_by(self, others: Sequence[Table]) -> Table:
+        import pyarrow
+
+        return Table(pyarrow.concat_tables([self.table, *(block.table for block in others)]))
 
 
 class Parquet:
@@ -313,7 +329,7 @@ class Parquet:
             else:
                 arrays.append(pyarrow.array(values, data_type))
         arrays.append(pyarrow.array(_extras(records, unknown), pyarrow.string()))
-        return Table(pyarrow.record_batch(arrays, schema=self._schema))
+        return Table(pyarrow.Table.from_arrays(arrays, schema=self._schema))
 
     def open(self, file: BinaryIO) -> ParquetWriter:
         return ParquetWriter(file, self._schema)
@@ -328,19 +344,18 @@ class ParquetWriter:
         self._parquet = pyarrow.parquet.ParquetWriter(
             file, schema, dictionary_pagesize_limit=LARGEST_DICTIONARY
         )
-        self._schema = schema
-        self._waiting: list[pyarrow.RecordBatch] = []
+        self._waiting: list[pyarrow.Table] = []
 
     def write(self, block: Table) -> None:
-        self._waiting.append(block.batch)
-        if sum(batch.num_rows for batch in self._waiting) >= ROW_GROUP:
+        self._waiting.append(block.table)
+        if sum(table.num_rows for table in self._waiting) >= ROW_GROUP:
             self._flush()
 
     def _flush(self) -> None:
         import pyarrow
 
         if self._waiting:
-            self._parquet.write_table(pyarrow.Table.from_batches(self._waiting, self._schema))
+            self._parquet.write_table(pyarrow.concat_tables(self._waiting))
             self._waiting.clear()
 
     def finish(self) -> None:

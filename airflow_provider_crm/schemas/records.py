@@ -1,7 +1,7 @@
 """What a record of an export is made of: named, typed columns, and how an answer's rows are read into them.
 
-Knows no CRM and no file format. Rows that fit are decoded whole pages at a time, without a Python object for a row
-but the typed one; a page with a row that does not fit is read once more, row by row.
+Knows no CRM and no file format. Rows that fit are decoded some hundreds at a time, without a Python object for a row
+but the typed one; where one among them does not fit, they are read once more, row by row.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime as dt
 import keyword
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import attrgetter
@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal, Protocol
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.schemas.slices import SLICE, RowList, find_rows
 
 Kind = Literal[
     "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values", "map"
@@ -52,6 +53,7 @@ _WIRE_TYPES: dict[str, Any] = {
 
 # Whatever a row holds, exactly: amounts are texts by then, so that a Decimal can only be a foreign number.
 _decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class Column:
 class Misfit:
     """A row of an answer that is no record.
 
-    :param position: its place in the page, from 0.
+    :param position: its place among the rows that were read with it, from 0.
     :param key: its own id, where it has one.
     :param reason: without the row's values.
     :param data: the row as the CRM gave it.
@@ -93,10 +95,10 @@ class Misfit:
 
 @dataclass(slots=True)
 class Records:
-    """The records of one page.
+    """The records of a page, or of a part of it.
 
     :param values: typed structures, whose fields are the columns and then the unknown fields.
-    :param keys: the own id of every row of the page, those included that do not fit.
+    :param keys: the own id of every row, those included that do not fit.
     """
 
     values: list[Any]
@@ -140,11 +142,12 @@ class RecordType:
 class Envelope(Protocol):
     """Where the rows stand in an answer."""
 
-    def around(self, row_type: Any) -> Any:
-        """Make the type of a whole answer with rows of this type."""
+    @property
+    def type(self) -> Any:
+        """The type of a whole answer, whose list of rows is not decoded."""
 
-    def rows_in(self, answer: Any) -> list[Any]:
-        """Take the rows out of a decoded answer."""
+    def rows_in(self, answer: Any) -> msgspec.Raw:
+        """Take the list of rows out of a decoded answer."""
 
     def about(self, answer: Any) -> dict[str, Any]:
         """Take out what the answer says once for all its rows."""
@@ -157,56 +160,89 @@ Aware = Callable[[dt.datetime], dt.datetime]
 """Gives a moment without a zone the vendor's."""
 
 
-class PageReader(Protocol):
-    """Turns answers into records."""
+class PageReader:
+    """Turns answers into records. Safe to share between threads.
 
-    def read_page(self, body: bytes) -> Records | None:
-        """Read an answer whose rows all fit.
+    :param envelope: where the rows stand in an answer.
+    """
 
-        :return: None when they do not, or when the answer is of another shape altogether.
+    def __init__(self, envelope: Envelope) -> None:
+        self._envelope = envelope
+        self._decode = msgspec.json.Decoder(envelope.type).decode
+
+    def read(self, body: bytes) -> Iterator[Records] | None:
+        """Read an answer, slice by slice.
+
+        :return: at least one slice; None when the answer is of another shape than the envelope.
+        :raises msgspec.DecodeError: while iterating: the list of rows is broken.
         """
+        try:
+            answer, rows = find_rows(body, self._decode, self._envelope.rows_in)
+            about = self._envelope.about(answer)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        return self._slices(rows, about)
+
+    def _slices(self, rows: RowList, about: Mapping[str, Any]) -> Iterator[Records]:
+        start, size = rows.start, SLICE
+        while start < rows.end:
+            one, following = rows.cut(start, size)
+            try:
+                yield self._read_slice(one, about)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                if following == rows.end:
+                    raise
+                size *= 2  # it was cut inside of a row
+            else:
+                start = following
+
+    def _read_slice(self, rows: bytes, about: Mapping[str, Any]) -> Records:
+        return self._read_fitting(rows, about) or self.read_rows(_split(rows), about)
+
+    def _read_fitting(self, rows: bytes, about: Mapping[str, Any]) -> Records | None:
+        """Read a list of rows that all fit.
+
+        :return: None when they do not.
+        """
+        raise NotImplementedError
 
     def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
         """Read rows one by one, whether they fit or not.
 
         :param about: what the answer says once for all its rows.
         """
+        raise NotImplementedError
 
 
-class RecordReader:
-    """Reads the pages of one list into records. Safe to share between threads.
+class RecordReader(PageReader):
+    """Reads the pages of one list into records.
 
-    :param finish: completes the rows of a page; raises ValueError for a row that is no record.
+    :param finish: completes some rows; raises ValueError for a row that is no record.
     :param aware: gives a moment without a zone the vendor's.
     """
 
     def __init__(self, record_type: RecordType, envelope: Envelope, finish: Finish, aware: Aware) -> None:
+        super().__init__(envelope)
         self._type = record_type
-        self._envelope = envelope
         self._finish = finish
         self._aware = aware
         self._key_of = attrgetter(record_type.key)  # a key is always an identifier
         self._lock = threading.Lock()
-        self._shape = _Shape(record_type, envelope, ())
+        self._shape = _Shape(record_type, ())
 
     @property
     def unknown(self) -> tuple[str, ...]:
         """The unknown fields that were met so far."""
         return self._shape.unknown
 
-    def read_page(self, body: bytes) -> Records | None:
-        """Read an answer whose rows all fit.
-
-        :return: None when they do not, or when the answer is of another shape altogether.
-        """
+    def _read_fitting(self, rows: bytes, about: Mapping[str, Any]) -> Records | None:
         shape = self._shape
         try:
-            answer = shape.decode_page(body)
-            rows = self._envelope.rows_in(answer)
-            self._finish(rows, self._envelope.about(answer))
-        except (msgspec.MsgspecError, UnicodeDecodeError, ValueError):
+            values = shape.decode_rows(rows)
+            self._finish(values, about)
+        except (msgspec.MsgspecError, ValueError):
             return None
-        return Records(rows, list(map(self._key_of, rows)), shape.unknown)
+        return Records(values, list(map(self._key_of, values)), shape.unknown)
 
     def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
         """Read rows one by one: those that do not fit are mended where that is no guess, and set aside otherwise.
@@ -250,18 +286,18 @@ class RecordReader:
                     f"The CRM answers with more than {MOST_UNKNOWN_FIELDS} fields that are not documented for "
                     f"{self._type.name}: these are no records"
                 )
-            self._shape = _Shape(self._type, self._envelope, unknown)
+            self._shape = _Shape(self._type, unknown)
 
 
 class _Shape:
     """The structure as far as it is known, and what decodes into it."""
 
-    def __init__(self, record_type: RecordType, envelope: Envelope, unknown: tuple[str, ...]) -> None:
+    def __init__(self, record_type: RecordType, unknown: tuple[str, ...]) -> None:
         self.unknown = unknown
         self._kinds = record_type.kinds
         self._structure = record_type.structure(unknown)
-        page_type = envelope.around(self._structure)
-        self.decode_page = msgspec.json.Decoder(page_type, strict=False, float_hook=Decimal).decode
+        rows: Any = list[self._structure]  # type: ignore[name-defined]
+        self.decode_rows = msgspec.json.Decoder(rows, strict=False, float_hook=Decimal).decode
 
     def convert(self, row: Any, aware: Aware) -> Any:
         """Turn a decoded row into the structure.
@@ -323,36 +359,34 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
-class RawReader:
-    """Reads the pages of one list as they are: only the rows' own ids are looked at."""
+class RawReader(PageReader):
+    """Reads the pages of one list as they are: only the rows' own ids are looked at.
+
+    :param key: the field that is a row's own id.
+    """
 
     def __init__(self, key: str, envelope: Envelope) -> None:
-        only_key = msgspec.defstruct(
+        super().__init__(envelope)
+        only_key: Any = msgspec.defstruct(
             "Key", [("value", str | int | None, None)], rename={"value": key}, gc=False
         )
-        self._envelope = envelope
-        self._decode = msgspec.json.Decoder(envelope.around(msgspec.Raw)).decode
-        self._decode_keys = msgspec.json.Decoder(envelope.around(only_key)).decode
+        self._decode_keys = msgspec.json.Decoder(list[only_key]).decode
         self._decode_key = msgspec.json.Decoder(only_key).decode
 
-    def read_page(self, body: bytes) -> Records | None:
-        """Split an answer into its rows.
-
-        :return: None when it is of another shape.
-        """
+    def _read_fitting(self, rows: bytes, about: Mapping[str, Any]) -> Records | None:
         try:
-            body.decode()  # a row that is not decoded is not checked
-            if b"\n" in body or b"\r" in body:
-                body = msgspec.json.format(body, indent=-1)  # or one row would be several lines
-            rows = self._envelope.rows_in(self._decode(body))
-            keys = self._envelope.rows_in(self._decode_keys(body))
+            rows.decode()  # a row that is not decoded is not checked
+            if b"\n" in rows or b"\r" in rows:
+                rows = msgspec.json.format(rows, indent=-1)  # or one row would be several lines
+            lines = _split(rows)
+            keys = self._decode_keys(rows)
         except (msgspec.MsgspecError, ValueError):
             return None
         return Records(
-            rows,
+            lines,
             [
                 key.value if key.value.__class__ is str else self._key(key, row)
-                for key, row in zip(keys, rows, strict=True)
+                for key, row in zip(keys, lines, strict=True)
             ],
         )
 

@@ -120,7 +120,7 @@ class LocalTimes:
             return [
                 None
                 if text is None
-                else (hour := hours[text[:13]])[0] + minute + hour[1]
+                else f"{(hour := hours[text[:13]])[0]}{minute}{hour[1]}"
                 if (minute := text[13:]) in minutes
                 else self._other_form(text)
                 for text in texts
@@ -248,11 +248,12 @@ class List:
     def __init__(self, key: str) -> None:
         self._key = key
 
-    def around(self, row_type: Any) -> Any:
-        return msgspec.defstruct("Page", [("rows", list[row_type])], rename={"rows": self._key})
+    @property
+    def type(self) -> Any:
+        return msgspec.defstruct("Page", [("rows", msgspec.Raw)], rename={"rows": self._key})
 
-    def rows_in(self, answer: Any) -> list[Any]:
-        rows: list[Any] = answer.rows
+    def rows_in(self, answer: Any) -> msgspec.Raw:
+        rows: msgspec.Raw = answer.rows
         return rows
 
     def about(self, answer: Any) -> dict[str, Any]:
@@ -268,9 +269,10 @@ class Answers:
     def __init__(self, asked: str | None) -> None:
         self._asked = asked
 
-    def around(self, row_type: Any) -> Any:
+    @property
+    def type(self) -> Any:
         fields: list[Any] = [
-            ("rows", list[row_type]),
+            ("rows", msgspec.Raw),
             ("id", str | int | None, None),
             ("name", str | None, None),
         ]
@@ -279,8 +281,8 @@ class Answers:
         )
         return msgspec.defstruct("Page", [("consent", consent)])
 
-    def rows_in(self, answer: Any) -> list[Any]:
-        rows: list[Any] = answer.consent.rows
+    def rows_in(self, answer: Any) -> msgspec.Raw:
+        rows: msgspec.Raw = answer.consent.rows
         return rows
 
     def about(self, answer: Any) -> dict[str, Any]:

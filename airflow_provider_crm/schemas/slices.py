@@ -1,0 +1,77 @@
+"""How the rows of a long answer are cut into short lists before they are decoded. Knows neither fields nor CRMs.
+
+The objects of a few hundred rows fit into a processor's cache, those of a page do not: decoding, encoding and freeing
+them slice by slice takes three quarters of the time, and memory for one slice in place of the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+#: Bytes of a slice, about.
+SLICE = 128 * 1024
+#: Bytes at the end of an answer in which its list is expected to end.
+_TAIL = 1024
+
+_LIST = re.compile(rb'\[\s*(\{\s*"[^"\\]*"\s*:)')
+
+
+class RowList:
+    """The JSON list of an answer's rows.
+
+    :param answer: the bytes that hold it.
+    :param start: where its bracket opens.
+    :param end: behind the bracket that closes it.
+    """
+
+    def __init__(self, answer: bytes, start: int, end: int) -> None:
+        self._answer = memoryview(answer)
+        self.start = start + 1
+        self.end = end
+        # A quote inside of a text is escaped, so that what looks like the beginning of a row is one, or an object
+        # inside of a row.
+        first = _LIST.match(answer, start, end)
+        self._between = re.compile(rb"\}\s*,\s*(?=%s)" % re.escape(first[1])) if first else None
+
+    def cut(self, start: int, size: int) -> tuple[bytes, int]:
+        """Cut a list off.
+
+        :param start: of a row.
+        :param size: of the list in bytes, at least.
+        :return: the list, and where the next one starts: at :attr:`end` when this is the last one.
+        """
+        edge = self._between.search(self._answer, start + size, self.end) if self._between else None
+        if edge is None:
+            return b"".join((b"[", self._answer[start : self.end])), self.end
+        return b"".join((b"[", self._answer[start : edge.start() + 1], b"]")), edge.end()
+
+
+def find_rows(
+    answer: bytes, decode: Callable[[bytes], Any], rows_in: Callable[[Any], msgspec.Raw]
+) -> tuple[Any, RowList]:
+    """Find the list of the rows in an answer.
+
+    :param decode: decodes an answer but for its list.
+    :param rows_in: takes the list out of it.
+    :return: the decoded answer, in which something else may stand in the list's place, and the list.
+    :raises msgspec.MsgspecError: the answer has no such list.
+    """
+    # The list is looked for where it usually is, and found if something else in its place is what `rows_in` takes.
+    if found := _LIST.search(answer):
+        start = found.start()
+        for bracket in re.compile(rb"\]").finditer(answer, max(found.end(), len(answer) - _TAIL)):
+            try:
+                around = decode(b"%b0%b" % (answer[:start], answer[bracket.end() :]))
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                continue
+            if bytes(rows_in(around)) == b"0":
+                return around, RowList(answer, start, bracket.end())
+    decoded = decode(answer)
+    rows = bytes(rows_in(decoded))
+    if not rows.startswith(b"["):
+        raise msgspec.ValidationError("Expected `array`")
+    return decoded, RowList(rows, 0, len(rows))
