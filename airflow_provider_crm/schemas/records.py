@@ -142,11 +142,13 @@ class RecordType:
 class Envelope(Protocol):
     """Where the rows stand in an answer."""
 
-    @property
-    def type(self) -> Any:
-        """The type of a whole answer, whose list of rows is not decoded."""
+    def around(self, rows: Any) -> Any:
+        """Make the type of a whole answer.
 
-    def rows_in(self, answer: Any) -> msgspec.Raw:
+        :param rows: the type of its list of rows.
+        """
+
+    def rows_in(self, answer: Any) -> Any:
         """Take the list of rows out of a decoded answer."""
 
     def about(self, answer: Any) -> dict[str, Any]:
@@ -160,70 +162,34 @@ Aware = Callable[[dt.datetime], dt.datetime]
 """Gives a moment without a zone the vendor's."""
 
 
-class PageReader:
-    """Turns answers into records. Safe to share between threads.
-
-    :param envelope: where the rows stand in an answer.
-    """
-
-    def __init__(self, envelope: Envelope) -> None:
-        self._envelope = envelope
-        self._decode = msgspec.json.Decoder(envelope.type).decode
+class PageReader(Protocol):
+    """Turns answers into records."""
 
     def read(self, body: bytes) -> Iterator[Records] | None:
         """Read an answer, slice by slice.
 
-        :return: at least one slice; None when the answer is of another shape than the envelope.
+        :return: at least one slice; None when the answer is of another shape altogether.
         :raises msgspec.DecodeError: while iterating: the list of rows is broken.
         """
-        try:
-            answer, rows = find_rows(body, self._decode, self._envelope.rows_in)
-            about = self._envelope.about(answer)
-        except (msgspec.MsgspecError, ValueError):
-            return None
-        return self._slices(rows, about)
-
-    def _slices(self, rows: RowList, about: Mapping[str, Any]) -> Iterator[Records]:
-        start, size = rows.start, SLICE
-        while start < rows.end:
-            one, following = rows.cut(start, size)
-            try:
-                yield self._read_slice(one, about)
-            except (msgspec.DecodeError, UnicodeDecodeError):
-                if following == rows.end:
-                    raise
-                size *= 2  # it was cut inside of a row
-            else:
-                start = following
-
-    def _read_slice(self, rows: bytes, about: Mapping[str, Any]) -> Records:
-        return self._read_fitting(rows, about) or self.read_rows(_split(rows), about)
-
-    def _read_fitting(self, rows: bytes, about: Mapping[str, Any]) -> Records | None:
-        """Read a list of rows that all fit.
-
-        :return: None when they do not.
-        """
-        raise NotImplementedError
 
     def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
         """Read rows one by one, whether they fit or not.
 
         :param about: what the answer says once for all its rows.
         """
-        raise NotImplementedError
 
 
-class RecordReader(PageReader):
-    """Reads the pages of one list into records.
+class RecordReader:
+    """Reads the pages of one list into records. Safe to share between threads.
 
     :param finish: completes some rows; raises ValueError for a row that is no record.
     :param aware: gives a moment without a zone the vendor's.
     """
 
     def __init__(self, record_type: RecordType, envelope: Envelope, finish: Finish, aware: Aware) -> None:
-        super().__init__(envelope)
         self._type = record_type
+        self._envelope = envelope
+        self._decode_around = msgspec.json.Decoder(envelope.around(msgspec.Raw)).decode
         self._finish = finish
         self._aware = aware
         self._key_of = attrgetter(record_type.key)  # a key is always an identifier
@@ -235,7 +201,38 @@ class RecordReader(PageReader):
         """The unknown fields that were met so far."""
         return self._shape.unknown
 
+    def read(self, body: bytes) -> Iterator[Records] | None:
+        """Read an answer, slice by slice.
+
+        :return: at least one slice; None when the answer is of another shape altogether.
+        :raises msgspec.DecodeError: while iterating: the list of rows is broken.
+        """
+        try:
+            answer, rows = find_rows(body, self._decode_around, self._envelope.rows_in)
+            about = self._envelope.about(answer)
+        except (msgspec.MsgspecError, ValueError):
+            return None
+        return self._slices(rows, about)
+
+    def _slices(self, rows: RowList, about: Mapping[str, Any]) -> Iterator[Records]:
+        start, size = rows.start, SLICE
+        while start < rows.end:
+            one, following = rows.cut(start, size)
+            try:
+                yield self._read_fitting(one, about) or self.read_rows(_split(one), about)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                if following < rows.end:
+                    size *= 2  # it was cut inside of a row
+                elif not rows.find_end():
+                    raise
+            else:
+                start = following
+
     def _read_fitting(self, rows: bytes, about: Mapping[str, Any]) -> Records | None:
+        """Read a list of rows that all fit.
+
+        :return: None when they do not.
+        """
         shape = self._shape
         try:
             values = shape.decode_rows(rows)
@@ -359,36 +356,39 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
-class RawReader(PageReader):
+class RawReader:
     """Reads the pages of one list as they are: only the rows' own ids are looked at.
 
     :param key: the field that is a row's own id.
     """
 
     def __init__(self, key: str, envelope: Envelope) -> None:
-        super().__init__(envelope)
         only_key: Any = msgspec.defstruct(
             "Key", [("value", str | int | None, None)], rename={"value": key}, gc=False
         )
-        self._decode_keys = msgspec.json.Decoder(list[only_key]).decode
+        self._envelope = envelope
+        self._split = msgspec.json.Decoder(envelope.around(list[msgspec.Raw])).decode
+        self._decode_keys = msgspec.json.Decoder(envelope.around(list[only_key])).decode
         self._decode_key = msgspec.json.Decoder(only_key).decode
 
-    def _read_fitting(self, rows: bytes, about: Mapping[str, Any]) -> Records | None:
+    def read(self, body: bytes) -> Iterator[Records] | None:
+        """Split an answer into its rows, all at once: there is little to be made of each.
+
+        :return: None when it is of another shape.
+        """
         try:
-            rows.decode()  # a row that is not decoded is not checked
-            if b"\n" in rows or b"\r" in rows:
-                rows = msgspec.json.format(rows, indent=-1)  # or one row would be several lines
-            lines = _split(rows)
-            keys = self._decode_keys(rows)
+            body.decode()  # a row that is not decoded is not checked
+            if b"\n" in body or b"\r" in body:
+                body = msgspec.json.format(body, indent=-1)  # or one row would be several lines
+            rows = self._envelope.rows_in(self._split(body))
+            keys = self._envelope.rows_in(self._decode_keys(body))
         except (msgspec.MsgspecError, ValueError):
             return None
-        return Records(
-            lines,
-            [
-                key.value if key.value.__class__ is str else self._key(key, row)
-                for key, row in zip(keys, lines, strict=True)
-            ],
-        )
+        texts = [
+            key.value if key.value.__class__ is str else self._key(key, row)
+            for key, row in zip(keys, rows, strict=True)
+        ]
+        return iter((Records(rows, texts),))
 
     def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
         """Take rows as they are."""

@@ -248,13 +248,11 @@ class List:
     def __init__(self, key: str) -> None:
         self._key = key
 
-    @property
-    def type(self) -> Any:
-        return msgspec.defstruct("Page", [("rows", msgspec.Raw)], rename={"rows": self._key})
+    def around(self, rows: Any) -> Any:
+        return msgspec.defstruct("Page", [("rows", rows)], rename={"rows": self._key})
 
-    def rows_in(self, answer: Any) -> msgspec.Raw:
-        rows: msgspec.Raw = answer.rows
-        return rows
+    def rows_in(self, answer: Any) -> Any:
+        return answer.rows
 
     def about(self, answer: Any) -> dict[str, Any]:
         return {}
@@ -269,10 +267,9 @@ class Answers:
     def __init__(self, asked: str | None) -> None:
         self._asked = asked
 
-    @property
-    def type(self) -> Any:
+    def around(self, rows: Any) -> Any:
         fields: list[Any] = [
-            ("rows", msgspec.Raw),
+            ("rows", rows),
             ("id", str | int | None, None),
             ("name", str | None, None),
         ]
@@ -281,9 +278,8 @@ class Answers:
         )
         return msgspec.defstruct("Page", [("consent", consent)])
 
-    def rows_in(self, answer: Any) -> msgspec.Raw:
-        rows: msgspec.Raw = answer.consent.rows
-        return rows
+    def rows_in(self, answer: Any) -> Any:
+        return answer.consent.rows
 
     def about(self, answer: Any) -> dict[str, Any]:
         consent = answer.consent

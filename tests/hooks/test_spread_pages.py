@@ -1,10 +1,9 @@
-"""Whole pages on their way into a file: prepared one at a time, and whose fault it is when that fails."""
+"""Whole pages on their way into a file: prepared slice by slice, and whose fault it is when that fails."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -14,6 +13,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmError, CrmInputError
 from airflow_provider_crm.hooks.spread_pages import SpreadPages
+from airflow_provider_crm.schemas import records
 from airflow_provider_crm.schemas.records import Records
 from airflow_provider_crm.schemas.spread_exports import customer_reader
 
@@ -30,6 +30,9 @@ class Keys:
     def without(self, positions: Collection[int]) -> Keys:
         return Keys([key for place, key in enumerate(self.keys) if place not in positions])
 
+    def followed_by(self, others: Sequence[Keys]) -> Keys:
+        return Keys([key for page in (self, *others) for key in page.keys])
+
 
 def prepared(records: Records) -> Keys:
     return Keys([record.id for record in records.values])
@@ -42,32 +45,6 @@ def served(request: Any, context: Any) -> dict[str, Any]:
     return {"customers": [{"id": number} for number in ids[start : start + int(asked["maxResults"])]]}
 
 
-class Inside:
-    """Stands in for a reader: counts the pages that are between an answer and what is made of it."""
-
-    def __init__(self) -> None:
-        self._reader = customer_reader(ZoneInfo("UTC"))
-        self._count = threading.Lock()
-        self._now = 0
-        self.most = 0
-
-    def read_page(self, body: bytes) -> Records | None:
-        with self._count:
-            self._now += 1
-            self.most = max(self.most, self._now)
-        time.sleep(0.01)
-        return self._reader.read_page(body)
-
-    def read_rows(self, *arguments: Any) -> Records:
-        raise AssertionError("all rows fit")
-
-    def prepare(self, records: Records) -> Keys:
-        time.sleep(0.01)
-        with self._count:
-            self._now -= 1
-        return prepared(records)
-
-
 @pytest.fixture
 def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
     requests_mock.get(CUSTOMERS, json=served)
@@ -78,11 +55,19 @@ def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
 
 
 @pytest.mark.parametrize("asked", EITHER_WAY)
-def test_one_page_at_a_time_is_decoded_and_prepared(pages: SpreadPages, asked: dict[str, Any]) -> None:
-    inside = Inside()
-    found = [key for page in pages.customers(inside, inside.prepare, **asked) for key in page.keys]
-    assert found == IDS
-    assert inside.most == 1
+def test_a_page_is_prepared_slice_by_slice(
+    pages: SpreadPages, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(records, "SLICE", 100)
+    sizes: list[int] = []
+
+    def prepare(slice_: Records) -> Keys:
+        sizes.append(len(slice_.values))
+        return prepared(slice_)
+
+    read = list(pages.customers(customer_reader(ZoneInfo("UTC")), prepare, **asked))
+    assert [key for page in read for key in page.keys] == IDS
+    assert max(sizes) < 20 < max(len(page.keys) for page in read)
 
 
 @pytest.mark.parametrize("asked", [{}, {"ids": "1,2,3"}])
@@ -98,7 +83,7 @@ def test_what_preparing_raises_is_raised_as_it_is(
         list(pages.customers(reader, prepare, **asked))
     assert raised.value is error
     assert requests_mock.call_count == 1
-    # Nobody else waits for the failed page's turn to end.
+    # Others can still be read.
     assert [key for page in pages.customers(reader, prepared, ids="1,2,3") for key in page.keys] == [*"123"]
 
 

@@ -1,0 +1,219 @@
+"""Answers cut into slices: the same rows whatever they hold, however they are printed, wherever the list stands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_crm.schemas import records, slices
+from airflow_provider_crm.schemas.records import PageReader, RawReader
+from airflow_provider_crm.schemas.slices import find_rows
+from airflow_provider_crm.schemas.spread_exports import List, consent_reader, customer_reader
+
+PARIS = ZoneInfo("Europe/Paris")
+
+# What a text of a row may look like: the ends of rows and lists, and what stands between them.
+texts = st.one_of(
+    st.text(max_size=5),
+    st.sampled_from(
+        [
+            '},{"id":',
+            "}, {",
+            "]}",
+            "[{",
+            '[{"id":"1"}]',
+            '"',
+            "\\",
+            '\\"},{\\"id\\":',
+            "],",
+            "}]",
+            "\u2028",
+            "é",
+        ]
+    ),
+)
+inner = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(-9, 9), texts),
+    lambda parts: st.one_of(
+        st.lists(parts, max_size=3),
+        # Objects inside of a row may begin as rows do.
+        st.lists(parts.map(lambda part: {"id": part}), max_size=3),
+        st.dictionaries(texts, parts, max_size=3),
+    ),
+    max_leaves=6,
+)
+rows = st.lists(
+    st.builds(
+        lambda number, more: {"id": str(number), **more},
+        st.integers(1, 10**6),
+        st.dictionaries(texts.filter(lambda name: name != "id"), inner, max_size=3),
+    ),
+    max_size=8,
+)
+separators = st.sampled_from([(",", ":"), (", ", ": "), (" ,\t", " :")])
+beside = st.dictionaries(st.sampled_from(["count", "nextPageUrl", "errors", "links"]), inner, max_size=3)
+
+
+def printed(answer: Any, gaps: tuple[str, str], indent: int | None, *, ascii_only: bool) -> bytes:
+    return json.dumps(answer, separators=gaps, indent=indent, ensure_ascii=ascii_only).encode()
+
+
+def cut(body: bytes, size: int) -> Iterator[bytes]:
+    """Cut as a reader does: a slice that proves broken is cut again, longer."""
+    envelope = List("customers")
+    decode = msgspec.json.Decoder(envelope.around(msgspec.Raw)).decode
+    _, found = find_rows(body, decode, envelope.rows_in)
+    start = found.start
+    while start < found.end:
+        one, following = found.cut(start, size)
+        try:
+            json.loads(one)
+        except ValueError:
+            if following < found.end:
+                size *= 2
+            else:
+                assert found.find_end()
+            continue
+        yield one
+        start = following
+
+
+@given(rows, beside, beside, separators, st.sampled_from([None, 0, 2]), st.booleans(), st.integers(1, 200))
+def test_slices_hold_the_rows_of_the_list(
+    some: list[Any],
+    before: dict[str, Any],
+    after: dict[str, Any],
+    gaps: tuple[str, str],
+    indent: int | None,
+    ascii_only: bool,
+    size: int,
+) -> None:
+    after = {name: part for name, part in after.items() if name not in before}
+    body = printed({**before, "customers": some, **after}, gaps, indent, ascii_only=ascii_only)
+    assert [row for one in cut(body, size) for row in json.loads(one)] == some
+
+
+@given(rows, beside, separators, st.sampled_from([None, 2]))
+def test_raw_rows_are_those_of_the_list(
+    some: list[Any], after: dict[str, Any], gaps: tuple[str, str], indent: int | None
+) -> None:
+    reader = RawReader("id", List("customers"))
+    body = printed({"customers": some, **after}, gaps, indent, ascii_only=False)
+    read = reader.read(body)
+    assert read is not None
+    lines = [bytes(line) for one in read for line in one.values]
+    assert list(map(json.loads, lines)) == some
+    assert not any(b"\n" in line for line in lines)
+
+
+def customers(count: int) -> list[dict[str, Any]]:
+    return [
+        {"id": str(number), "email": f"p{number}@example.fr", "tags": ["a", "b"] if number % 3 else ""}
+        for number in range(1, count + 1)
+    ]
+
+
+def read_all(reader: PageReader, body: bytes) -> tuple[list[Any], list[str], list[Any], int]:
+    read = reader.read(body)
+    assert read is not None
+    parts = list(read)
+    return (
+        [msgspec.to_builtins(value) for part in parts for value in part.values],
+        [key for part in parts for key in part.keys],
+        [misfit for part in parts for misfit in part.misfits],
+        len(parts),
+    )
+
+
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_long_answer_is_read_in_slices_and_gives_what_one_slice_gives(
+    monkeypatch: pytest.MonkeyPatch, indent: int | None
+) -> None:
+    body = printed({"customers": customers(100), "count": 100}, (",", ":"), indent, ascii_only=False)
+    whole = read_all(customer_reader(PARIS), body)
+    monkeypatch.setattr(records, "SLICE", 200)
+    sliced = read_all(customer_reader(PARIS), body)
+    assert whole[:3] == sliced[:3]
+    assert whole[3] == 1
+    assert sliced[3] > 10
+
+
+def test_a_misfit_sets_only_itself_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SLICE", 500)
+    some = customers(50)
+    some[20]["birthday"] = "soon"
+    some[30]["new"] = "field"
+    body = printed({"customers": some}, (",", ":"), None, ascii_only=False)
+    values, keys, misfits, parts = read_all(customer_reader(PARIS), body)
+    assert parts >= 5
+    assert keys == [one["id"] for one in some]
+    assert [value["id"] for value in values] == [one["id"] for one in some if one is not some[20]]
+    assert [misfit.key for misfit in misfits] == ["21"]
+
+
+def test_what_an_answer_says_once_reaches_every_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SLICE", 300)
+    answers = [{"id": str(number), "trackId": str(1000 + number)} for number in range(50)]
+    for consent in (
+        {"id": "7", "consentTechName": "News", "customers": answers},
+        {"customers": answers, "consentTechName": "News", "id": 7},
+    ):
+        body = printed({"consent": consent, "count": 50}, (",", ":"), None, ascii_only=False)
+        values, _, _, parts = read_all(consent_reader(PARIS, "7"), body)
+        assert parts > 3
+        assert {(value["consent_id"], value["consent_tech_name"]) for value in values} == {("7", "News")}
+
+
+@pytest.mark.parametrize("reader", [customer_reader(PARIS), RawReader("id", List("customers"))])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"<html>[{",
+        b'{"customers":null}',
+        b'{"customers":{"0":{"id":"1"}}}',
+        b'{"people":[{"id":"1"}]}',
+        b'{"customers":[{"id":"1"},{"id":"2"}',
+        # Another list where the rows were looked for.
+        b'{"deleted":[{"id":"1"}],"customers":null}',
+    ],
+)
+def test_another_shape_is_not_read(reader: PageReader, body: bytes) -> None:
+    assert reader.read(body) is None
+
+
+def test_a_list_before_the_rows_is_not_taken_for_them() -> None:
+    body = b'{"deleted":[{"id":"1"},{"id":"2"}],"customers":[],"more":[{"id":"3"}]}'
+    assert read_all(customer_reader(PARIS), body)[1] == []
+    body = b'{"deleted":[{"id":"1"},{"id":"2"}],"customers":[{"id":"4"}],"more":[{"id":"3"}]}'
+    assert read_all(customer_reader(PARIS), body)[1] == ["4"]
+
+
+def test_a_long_tail_hides_no_rows() -> None:
+    links = [{"id": "x" * 50, "rel": "next"} for _ in range(2 * slices._TAIL // 50)]
+    body = printed({"customers": customers(3), "links": links}, (",", ":"), None, ascii_only=False)
+    assert read_all(customer_reader(PARIS), body)[1] == ["1", "2", "3"]
+
+
+def test_a_broken_list_is_said_to_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SLICE", 10)
+    body = b'{"customers":[{"id":"1"},{"id":"2"},{"id":"3" "email"},{"id":"4"}]}'
+    assert RawReader("id", List("customers")).read(body) is None
+    read = customer_reader(PARIS).read(body)
+    assert read is not None
+    with pytest.raises(msgspec.DecodeError):
+        list(read)
+
+
+def test_texts_that_are_not_utf8_are_no_rows() -> None:
+    body = b'{"customers":[{"id":"1","other":"\xff"}]}'
+    assert RawReader("id", List("customers")).read(body) is None
