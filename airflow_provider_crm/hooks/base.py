@@ -51,7 +51,6 @@ S = TypeVar("S")
 
 CONNECT_TIMEOUT = 10.0
 MAX_REDIRECTS = 5
-DEFAULT_CONCURRENCY = 8
 #: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
 RETRY_BUDGET = 300.0
 TOO_LATE = "The task ended before this call was made"
@@ -88,6 +87,8 @@ class CrmHook(BaseHook, Generic[E]):
     default_url: ClassVar[str]
     extras_type: type[E]
 
+    #: Calls in flight at once, where neither the caller nor the connection says how many.
+    default_concurrency = 8
     #: Seconds; a smaller one makes an answer to a person faster.
     retry_budget = RETRY_BUDGET
 
@@ -137,7 +138,7 @@ class CrmHook(BaseHook, Generic[E]):
     @property
     def concurrency(self) -> int:
         """Calls in flight at once."""
-        return self._concurrency or self.settings.extras.concurrency or DEFAULT_CONCURRENCY
+        return self._concurrency or self.settings.extras.concurrency or self.default_concurrency
 
     def test_connection(self) -> tuple[bool, str]:
         """Try the credentials with one cheap read.

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 #: Pages, or look-ups, in flight when neither the task nor the connection says.
-DEFAULT_AHEAD = 4
+DEFAULT_CONCURRENCY = 4
+#: Pages that may wait for their turn beside: while the file takes one, as many as may be in flight still are.
+WAITING = 2
 
 
 class CrmExportOperator(BaseOperator):
@@ -128,7 +130,8 @@ class CrmExportOperator(BaseOperator):
             self._stop = hook.close
             file_format = format_for(path, self._columns(hook), metadata=self._metadata())
             export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
-            ahead = self.concurrency or hook.settings.extras.concurrency or DEFAULT_AHEAD
+            hook.default_concurrency = DEFAULT_CONCURRENCY
+            ahead = hook.concurrency + WAITING
             self._read_from = hook.settings.base_url
             self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
             exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
