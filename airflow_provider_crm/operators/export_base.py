@@ -128,9 +128,9 @@ class CrmExportOperator(BaseOperator):
         rejects = ExportRejects(self.rejects_path, with_data=self.reject_data)
         with closing(self._hook()) as hook:
             self._stop = hook.close
+            hook.default_concurrency = DEFAULT_CONCURRENCY
             file_format = format_for(path, self._columns(hook), metadata=self._metadata())
             export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
-            hook.default_concurrency = DEFAULT_CONCURRENCY
             ahead = hook.concurrency + WAITING
             self._read_from = hook.settings.base_url
             self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)

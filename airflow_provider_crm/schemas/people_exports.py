@@ -120,11 +120,11 @@ def _word(value: Any) -> str | None:
     return value if value is None else str(value)
 
 
-def _nothing_more(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+def _nothing_more(rows: Sequence[Any]) -> None:
     """Leave the rows as they are."""
 
 
-def _check_amounts(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+def _check_amounts(rows: Sequence[Any]) -> None:
     for row in rows:
         for name in _AMOUNTS:
             if (amount := getattr(row, name)) is not None:

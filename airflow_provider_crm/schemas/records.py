@@ -120,15 +120,16 @@ class RecordType:
         self.key = key
         self.kinds: dict[str, Kind] = {column.name: column.kind for column in columns}
 
-    def structure(self, unknown: Sequence[str] = ()) -> type[msgspec.Struct]:
+    def structure(self, unknown: Sequence[str], about: Mapping[str, Any]) -> type[msgspec.Struct]:
         """Make the structure.
 
         :param unknown: names of further fields, which are kept as they come.
+        :param about: what columns hold where a row says nothing of them.
         """
         fields: list[tuple[str, Any, Any]] = [
             (column.attribute, str, msgspec.field())
             if column.required
-            else (column.attribute, _WIRE_TYPES[column.kind], None)
+            else (column.attribute, _WIRE_TYPES[column.kind], about.get(column.name))
             for column in self.columns
         ]
         attributes = {f"unknown_{number}": name for number, name in enumerate(unknown)}
@@ -152,11 +153,11 @@ class Envelope(Protocol):
         """Take the list of rows out of a decoded answer."""
 
     def about(self, answer: Any) -> dict[str, Any]:
-        """Take out what the answer says once for all its rows."""
+        """Take out what the answer says once for all its rows, by column."""
 
 
-Finish = Callable[[Sequence[Any], Mapping[str, Any]], None]
-"""Completes decoded rows in place, with what the answer says of all of them."""
+Finish = Callable[[Sequence[Any]], None]
+"""Completes decoded rows in place."""
 
 Aware = Callable[[dt.datetime], dt.datetime]
 """Gives a moment without a zone the vendor's."""
@@ -194,7 +195,7 @@ class RecordReader:
         self._aware = aware
         self._key_of = attrgetter(record_type.key)  # a key is always an identifier
         self._lock = threading.Lock()
-        self._shape = _Shape(record_type, ())
+        self._shape = _Shape(record_type, (), {})
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -233,10 +234,10 @@ class RecordReader:
 
         :return: None when they do not.
         """
-        shape = self._shape
+        shape = self._shape_with(about)
         try:
             values = shape.decode_rows(rows)
-            self._finish(values, about)
+            self._finish(values)
         except (msgspec.MsgspecError, ValueError):
             return None
         return Records(values, list(map(self._key_of, values)), shape.unknown)
@@ -252,13 +253,13 @@ class RecordReader:
     def read_data(self, data: Sequence[Any], about: Mapping[str, Any]) -> Records:
         """Read rows that are decoded already, as :meth:`read_rows` does."""
         self._take_up(data)
-        shape = self._shape
+        shape = self._shape_with(about)
         records = Records([], [], shape.unknown)
         for position, one in enumerate(data):
             key = _text(one.get(self._type.key)) if isinstance(one, dict) else None
             try:
                 record = shape.convert(one, self._aware)
-                self._finish([record], about)
+                self._finish([record])
             except (msgspec.ValidationError, ValueError) as error:
                 records.misfits.append(Misfit(position, key, str(error), one))
             else:
@@ -283,16 +284,24 @@ class RecordReader:
                     f"The CRM answers with more than {MOST_UNKNOWN_FIELDS} fields that are not documented for "
                     f"{self._type.name}: these are no records"
                 )
-            self._shape = _Shape(self._type, unknown)
+            self._shape = _Shape(self._type, unknown, self._shape.about)
+
+    def _shape_with(self, about: Mapping[str, Any]) -> _Shape:
+        """Give the structure for rows of which this is said; it is the same for all answers, as a rule."""
+        with self._lock:
+            if self._shape.about != about:
+                self._shape = _Shape(self._type, self._shape.unknown, about)
+            return self._shape
 
 
 class _Shape:
     """The structure as far as it is known, and what decodes into it."""
 
-    def __init__(self, record_type: RecordType, unknown: tuple[str, ...]) -> None:
+    def __init__(self, record_type: RecordType, unknown: tuple[str, ...], about: Mapping[str, Any]) -> None:
         self.unknown = unknown
+        self.about = about
         self._kinds = record_type.kinds
-        self._structure = record_type.structure(unknown)
+        self._structure = record_type.structure(unknown, about)
         rows: Any = list[self._structure]  # type: ignore[name-defined]
         self.decode_rows = msgspec.json.Decoder(rows, strict=False, float_hook=Decimal).decode
 

@@ -163,7 +163,9 @@ def customer_reader(zone: ZoneInfo) -> RecordReader:
     """Read pages of ``GET /customers``."""
     times = LocalTimes(zone)
 
-    def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+    def finish(rows: Sequence[Any]) -> None:
+        for amount in {row.cagnotteAmount for row in rows} - {None}:
+            check_decimal(amount)
         for row in rows:
             tags = row.tags
             if tags.__class__ is not list:
@@ -171,8 +173,6 @@ def customer_reader(zone: ZoneInfo) -> RecordReader:
                 row.tags = [tag for tag in tags.split("|") if tag] if tags else ()
             if row.custom_fields is not None:
                 row.custom_fields = _named_values(row.custom_fields)
-            if row.cagnotteAmount is not None:
-                check_decimal(row.cagnotteAmount)
             if row.lastActionDt is not None:
                 [row.lastActionDt] = times.zoned([row.lastActionDt])
             if row.lastOrderDt is not None:
@@ -188,11 +188,8 @@ def consent_reader(zone: ZoneInfo, asked: str | None) -> RecordReader:
     """
     times = LocalTimes(zone)
 
-    def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
-        consent_id, tech_name = about["consent_id"], about["consent_tech_name"]
+    def finish(rows: Sequence[Any]) -> None:
         for row, time in zip(rows, times.zoned([row.customerConsentCreatedAt for row in rows]), strict=True):
-            row.consent_id = consent_id
-            row.consent_tech_name = tech_name
             row.customerConsentCreatedAt = time
 
     return RecordReader(CONSENTS, Answers(asked), finish, times.aware)
@@ -202,7 +199,7 @@ def loyalty_reader(zone: ZoneInfo) -> RecordReader:
     """Read pages of ``GET /cagnottes``."""
     times = LocalTimes(zone)
 
-    def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+    def finish(rows: Sequence[Any]) -> None:
         dates = times.zoned([row.cagnotteLineDate for row in rows])
         validations = times.zoned([row.cagnotteLineValidationDate for row in rows])
         for row, date, validation in zip(rows, dates, validations, strict=True):
@@ -220,7 +217,7 @@ class HistoryReader:
     def __init__(self, zone: ZoneInfo) -> None:
         times = LocalTimes(zone)
 
-        def finish(rows: Sequence[Any], about: Mapping[str, Any]) -> None:
+        def finish(rows: Sequence[Any]) -> None:
             for row in rows:
                 [row.customerConsentCreatedAt] = times.zoned([row.customerConsentCreatedAt])
 

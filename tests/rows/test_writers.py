@@ -42,7 +42,7 @@ TYPE = RecordType("things", COLUMNS, key="id")
 
 
 def record(number: int, unknown: tuple[str, ...] = (), **values: Any) -> Any:
-    return TYPE.structure(unknown)(id=str(number), **values)
+    return TYPE.structure(unknown, {})(id=str(number), **values)
 
 
 FULL: dict[str, Any] = {

@@ -58,7 +58,7 @@ def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
 def test_an_export_to_s3(s3: Any, tmp_path: Path, suffix: str) -> None:
     path = f"s3://bucket/2026/x{suffix}"
     file_format = format_for(path, COLUMNS, metadata={})
-    structure: Any = TYPE.structure()
+    structure: Any = TYPE.structure((), {})
     target = target_at(path)
     writer = file_format.open(target.open())
     for page in range(10):
