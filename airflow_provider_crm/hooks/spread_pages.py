@@ -5,6 +5,7 @@ Knows the vendor's paths and envelopes; what becomes of a page's rows is the cal
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol, Self, TypeVar
@@ -52,6 +53,9 @@ class SpreadPages:
         self._hook = hook
         self._ahead = ahead
         self._page_size = page_size
+        # A page takes three times its memory while it is made, and Python makes one at a time anyway: taking turns
+        # keeps the others waiting as the bytes they came in.
+        self._turn = threading.Lock()
 
     def customers(
         self,
@@ -187,6 +191,10 @@ class SpreadPages:
         """
 
         def read(body: bytes) -> Future[P]:
+            with self._turn:
+                return prepared(body)
+
+        def prepared(body: bytes) -> Future[P]:
             page: Future[P] = Future()
             slices: list[P] = []
             for records in answer.read(body):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
@@ -68,6 +69,22 @@ def test_a_page_is_prepared_slice_by_slice(
     read = list(pages.customers(customer_reader(ZoneInfo("UTC")), prepare, **asked))
     assert [key for page in read for key in page.keys] == IDS
     assert max(sizes) < 20 < max(len(page.keys) for page in read)
+
+
+def test_pages_are_made_one_after_the_other(pages: SpreadPages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SLICE", 100)
+    made: list[list[str]] = []
+
+    def prepare(slice_: Records) -> Keys:
+        if slice_.keys:  # there are none behind the end
+            made.append(slice_.keys)
+        time.sleep(0.001)
+        return prepared(slice_)
+
+    read = list(pages.customers(customer_reader(ZoneInfo("UTC")), prepare))
+    begun = [int(keys[0]) for before, keys in pairwise(made) if int(keys[0]) != int(before[-1]) + 1]
+    assert len(made) > 5 * len(begun)
+    assert len(begun) <= len(read)
 
 
 @pytest.mark.parametrize("asked", [{}, {"ids": "1,2,3"}])
