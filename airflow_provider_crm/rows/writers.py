@@ -270,7 +270,10 @@ class Table:
         return cast(int, self.table.num_rows)
 
     def without(self, positions: Collection[int]) -> Table:
-        return Table(self.table.take([place for place in range(self.rows) if place not in positions]))
+        import pyarrow
+
+        places = [place for place in range(self.rows) if place not in positions]
+        return Table(self.table.take(pyarrow.array(places, pyarrow.int64())))
 
     def from_record(self, first: int) -> Table:
         return Table(self.table.slice(first))
