@@ -114,26 +114,36 @@ def format_for(path: str, columns: Sequence[Column], *, metadata: Mapping[str, s
 
 
 class Bytes:
-    """Lines of JSON."""
+    """Lines of JSON.
 
-    def __init__(self, data: bytes | memoryview, rows: int) -> None:
-        self.data = data
+    :param parts: some lines each.
+    """
+
+    def __init__(self, parts: Sequence[bytes | memoryview], rows: int) -> None:
+        self._parts = parts
         self.rows = rows
+
+    @property
+    def data(self) -> bytes | memoryview:
+        # Put together only by who writes it: memory for it is needed once, and not by each thread.
+        return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
     def without(self, positions: Collection[int]) -> Bytes:
         lines = bytes(self.data).split(b"\n")[:-1]
         lines = [line for place, line in enumerate(lines) if place not in positions]
-        return Bytes(b"".join(line + b"\n" for line in lines), len(lines))
+        return Bytes([b"".join(line + b"\n" for line in lines)], len(lines))
 
     def from_record(self, first: int) -> Bytes:
-        data, start = bytes(self.data), 0
+        data, start = bytes(self._parts[0]), 0
         for _ in range(first):
-            start = data.index(b"\n", start) + 1
-        return Bytes(memoryview(data)[start:], self.rows - first)
+            start = data.find(b"\n", start) + 1
+            if start == 0:  # there are not as many in it
+                return self.without(range(first))
+        return Bytes([memoryview(data)[start:], *self._parts[1:]], self.rows - first)
 
     def followed_by(self, others: Sequence[Bytes]) -> Bytes:
         blocks = (self, *others)
-        return Bytes(b"".join(block.data for block in blocks), sum(block.rows for block in blocks))
+        return Bytes([part for block in blocks for part in block._parts], sum(block.rows for block in blocks))
 
 
 class Lines:
@@ -186,7 +196,7 @@ class JsonLines:
         self._compressed = compressed
 
     def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Bytes:
-        return Bytes(_encoder.encode_lines(records), len(records))
+        return Bytes([_encoder.encode_lines(records)], len(records))
 
     def open(self, file: BinaryIO) -> BytesWriter:
         return BytesWriter(file, compressed=self._compressed)
