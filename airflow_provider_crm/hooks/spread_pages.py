@@ -53,8 +53,8 @@ class SpreadPages:
         self._hook = hook
         self._ahead = ahead
         self._page_size = page_size
-        # A page takes three times its memory while it is made, and Python makes one at a time anyway: taking turns
-        # keeps the others waiting as the bytes they came in.
+        # A page is held twice while it is made, and Python makes one at a time anyway: taking turns lets the others
+        # wait as the bytes they came in.
         self._turn = threading.Lock()
 
     def customers(
