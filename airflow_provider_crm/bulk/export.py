@@ -16,7 +16,7 @@ from typing import Any
 from airflow_provider_crm.exceptions import CrmListChangedError, CrmRejectsError, redact
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.targets import Target
-from airflow_provider_crm.rows.writers import Block, Format
+from airflow_provider_crm.rows.writers import Block, Format, Writer
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +225,7 @@ class Export:
 
     def _once(self, read: Callable[[], Iterable[ExportPage]]) -> Exported:
         target = self._make_target()
+        writer: Writer | None = None
         try:
             writer = self._format.open(target.open())
             self._rejects.open()
@@ -244,6 +245,8 @@ class Export:
             writer.finish()
             return Exported(rows, target.commit(), newest)
         finally:
+            if writer is not None:
+                writer.abandon()
             target.abandon()
             self._rejects.close()
 

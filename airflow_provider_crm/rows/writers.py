@@ -6,6 +6,7 @@ thread that fetched it, so that what waits for its turn are bytes and not object
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -82,6 +83,9 @@ class Writer(Protocol):
 
     def finish(self) -> None:
         """Complete the file, without closing it; an empty one gets its header or schema."""
+
+    def abandon(self) -> None:
+        """Give the file up while it is still open; does nothing after :meth:`finish`."""
 
 
 def check_suffix(path: str) -> str:
@@ -187,6 +191,9 @@ class BytesWriter:
     def finish(self) -> None:
         if self._gzip is not None:
             self._gzip.close()
+
+    def abandon(self) -> None:
+        pass  # what is not written yet needs no place
 
 
 class JsonLines:
@@ -374,3 +381,8 @@ class ParquetWriter:
     def finish(self) -> None:
         self._flush()
         self._parquet.close()
+
+    def abandon(self) -> None:
+        # Arrow completes a file when it is forgotten, and complains in the log where that is closed by then.
+        with contextlib.suppress(OSError, ValueError):
+            self._parquet.close()

@@ -301,9 +301,9 @@ class _Shape:
         self.unknown = unknown
         self.about = about
         self._kinds = record_type.kinds
-        self._structure = record_type.structure(unknown, about)
-        rows: Any = list[self._structure]  # type: ignore[name-defined]
-        self.decode_rows = msgspec.json.Decoder(rows, strict=False, float_hook=Decimal).decode
+        structure: Any = record_type.structure(unknown, about)
+        self._structure = structure
+        self.decode_rows = msgspec.json.Decoder(list[structure], strict=False, float_hook=Decimal).decode
 
     def convert(self, row: Any, aware: Aware) -> Any:
         """Turn a decoded row into the structure.

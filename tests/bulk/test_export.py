@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +89,22 @@ def test_a_page_of_slices_is_the_page_of_all_rows(
         assert [(page.keys[one.position], one.key) for one in page.rejects] == [
             (key, key) for key in keys if fates[int(key)] == "rejected"
         ]
-        # What is left out a second time is still known to be no record.
         assert written(page.without(range(len(keys))).block) == []
     newest = [first.newest for first in parts if first.newest is not None]
     assert joined.newest == max(newest, default=None)
+
+
+@pytest.mark.parametrize("file_format", [*FORMATS, JsonLines(compressed=True)])
+def test_a_file_that_is_given_up_leaves_no_complaint_behind(
+    file_format: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+    file = io.BytesIO()
+    writer = file_format.open(file)
+    writer.write(file_format.encode([Record("1")], ()))
+    writer.abandon()
+    file.close()
+    del writer
+    gc.collect()
+    assert complaints == []

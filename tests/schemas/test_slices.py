@@ -158,6 +158,17 @@ def test_a_misfit_sets_only_itself_aside(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [misfit.key for misfit in misfits] == ["21"]
 
 
+def test_a_slice_that_was_cut_inside_of_a_row_is_cut_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SLICE", 20)
+    family = [{"id": str(number)} for number in range(20)]
+    some = [{"id": str(number), "family": family} for number in range(10)]
+    body = printed({"customers": some}, (",", ":"), None, ascii_only=False)
+    values, keys, misfits, _ = read_all(customer_reader(PARIS), body)
+    assert keys == [one["id"] for one in some]
+    assert [value["family"] for value in values] == [family] * 10
+    assert misfits == []
+
+
 def test_what_an_answer_says_once_reaches_every_slice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records, "SLICE", 300)
     answers = [{"id": str(number), "trackId": str(1000 + number)} for number in range(50)]
