@@ -17,7 +17,7 @@ from airflow_provider_crm.exceptions import CrmError, CrmInputError
 from airflow_provider_crm.rows.files import LocalLocation, StoredLocation, locate
 from airflow_provider_crm.rows.jsonlines import encode_line
 
-# Lines wait in memory until there are so many bytes of them: whole lines only ever reach the file.
+# Lines wait in memory until there are so many bytes of them.
 _BUFFER_BYTES = 1 << 16
 
 
@@ -28,8 +28,9 @@ class JournalLostError(CrmError):
 class Journal:
     """Records appended to a file as lines of JSON.
 
-    Only whole lines ever reach the file. ``kill -9`` loses what came after the last :meth:`flush`, the loss of the
-    machine what came after the last :meth:`sync`.
+    ``kill -9`` loses what came after the last :meth:`flush`, the loss of the machine what came after the last
+    :meth:`sync`. The file ends with a whole line, unless the kernel was stopped in the middle of a write: Linux ends
+    one on ``kill -9`` where it has come to the end of a page. Going on at a size that :meth:`sync` gave cuts that off.
 
     :param path: a local path, or the URI of an object store. An object cannot grow: its lines are gathered in a
         local temporary file, and uploaded whole by :meth:`sync` and :meth:`close`.
