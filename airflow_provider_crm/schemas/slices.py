@@ -7,10 +7,12 @@ them slice by slice takes three quarters of the time, and memory for one slice i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 #: Bytes of a slice, about.
 SLICE = 128 * 1024
@@ -40,7 +42,27 @@ class RowList:
         first = _LIST.match(answer, start, end)
         self._between = re.compile(rb"\}\s*,\s*(?=%s)" % re.escape(first[1])) if first else None
 
-    def cut(self, start: int, size: int) -> tuple[bytes, int]:
+    def read(self, read_list: Callable[[bytes], T]) -> Iterator[T]:
+        """Read the list slice by slice.
+
+        :param read_list: reads a part of it, which is a list too; raises DecodeError for what is no JSON.
+        :return: at least one result.
+        :raises msgspec.DecodeError: while iterating: the list is broken.
+        """
+        start, size = self.start, SLICE
+        while start < self.end:
+            one, following = self._cut(start, size)
+            try:
+                yield read_list(one)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                if following < self.end:
+                    size *= 2  # it was cut inside of a row
+                elif not self._find_end():
+                    raise
+            else:
+                start = following
+
+    def _cut(self, start: int, size: int) -> tuple[bytes, int]:
         """Cut a list off.
 
         :param start: of a row.
@@ -52,7 +74,7 @@ class RowList:
             return b"".join((b"[", self._answer[start : self.end])), self.end
         return b"".join((b"[", self._answer[start : edge.start() + 1], b"]")), edge.end()
 
-    def find_end(self) -> bool:
+    def _find_end(self) -> bool:
         """Find the end where it was guessed.
 
         :return: whether it is another one.

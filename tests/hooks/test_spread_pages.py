@@ -14,7 +14,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmError, CrmInputError
 from airflow_provider_crm.hooks.spread_pages import SpreadPages
-from airflow_provider_crm.schemas import records
+from airflow_provider_crm.schemas import slices
 from airflow_provider_crm.schemas.records import Records
 from airflow_provider_crm.schemas.spread_exports import customer_reader
 
@@ -59,7 +59,7 @@ def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
 def test_a_page_is_prepared_slice_by_slice(
     pages: SpreadPages, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(records, "SLICE", 100)
+    monkeypatch.setattr(slices, "SLICE", 100)
     sizes: list[int] = []
 
     def prepare(slice_: Records) -> Keys:
@@ -72,7 +72,7 @@ def test_a_page_is_prepared_slice_by_slice(
 
 
 def test_pages_are_made_one_after_the_other(pages: SpreadPages, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "SLICE", 100)
+    monkeypatch.setattr(slices, "SLICE", 100)
     made: list[list[str]] = []
 
     def prepare(slice_: Records) -> Keys:

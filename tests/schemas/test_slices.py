@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crm.schemas import records, slices
+from airflow_provider_crm.schemas import slices
 from airflow_provider_crm.schemas.records import PageReader, RawReader
 from airflow_provider_crm.schemas.slices import find_rows
 from airflow_provider_crm.schemas.spread_exports import List, consent_reader, customer_reader
 
 PARIS = ZoneInfo("Europe/Paris")
+READERS = [customer_reader(PARIS), RawReader("id", List("customers"))]
 
 # What a text of a row may look like: the ends of rows and lists, and what stands between them.
 texts = st.one_of(
@@ -65,24 +66,13 @@ def printed(answer: Any, gaps: tuple[str, str], indent: int | None, *, ascii_onl
     return json.dumps(answer, separators=gaps, indent=indent, ensure_ascii=ascii_only).encode()
 
 
-def cut(body: bytes, size: int) -> Iterator[bytes]:
-    """Cut as a reader does: a slice that proves broken is cut again, longer."""
+def cut(body: bytes, size: int) -> Iterator[list[Any]]:
     envelope = List("customers")
     decode = msgspec.json.Decoder(envelope.around(msgspec.Raw)).decode
     _, found = find_rows(body, decode, envelope.rows_in)
-    start = found.start
-    while start < found.end:
-        one, following = found.cut(start, size)
-        try:
-            json.loads(one)
-        except ValueError:
-            if following < found.end:
-                size *= 2
-            else:
-                assert found.find_end()
-            continue
-        yield one
-        start = following
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(slices, "SLICE", size)
+        yield from found.read(msgspec.json.Decoder(list[Any]).decode)
 
 
 @given(rows, beside, beside, separators, st.sampled_from([None, 0, 2]), st.booleans(), st.integers(1, 200))
@@ -97,7 +87,7 @@ def test_slices_hold_the_rows_of_the_list(
 ) -> None:
     after = {name: part for name, part in after.items() if name not in before}
     body = printed({**before, "customers": some, **after}, gaps, indent, ascii_only=ascii_only)
-    assert [row for one in cut(body, size) for row in json.loads(one)] == some
+    assert [row for one in cut(body, size) for row in one] == some
 
 
 @given(rows, beside, separators, st.sampled_from([None, 2]))
@@ -110,7 +100,7 @@ def test_raw_rows_are_those_of_the_list(
     assert read is not None
     lines = [bytes(line) for one in read for line in one.values]
     assert list(map(json.loads, lines)) == some
-    assert not any(b"\n" in line for line in lines)
+    assert all(line == line.strip() for line in lines)
 
 
 def customers(count: int) -> list[dict[str, Any]]:
@@ -138,7 +128,7 @@ def test_a_long_answer_is_read_in_slices_and_gives_what_one_slice_gives(
 ) -> None:
     body = printed({"customers": customers(100), "count": 100}, (",", ":"), indent, ascii_only=False)
     whole = read_all(customer_reader(PARIS), body)
-    monkeypatch.setattr(records, "SLICE", 200)
+    monkeypatch.setattr(slices, "SLICE", 200)
     sliced = read_all(customer_reader(PARIS), body)
     assert whole[:3] == sliced[:3]
     assert whole[3] == 1
@@ -146,7 +136,7 @@ def test_a_long_answer_is_read_in_slices_and_gives_what_one_slice_gives(
 
 
 def test_a_misfit_sets_only_itself_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "SLICE", 500)
+    monkeypatch.setattr(slices, "SLICE", 500)
     some = customers(50)
     some[20]["birthday"] = "soon"
     some[30]["new"] = "field"
@@ -159,7 +149,7 @@ def test_a_misfit_sets_only_itself_aside(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_slice_that_was_cut_inside_of_a_row_is_cut_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "SLICE", 20)
+    monkeypatch.setattr(slices, "SLICE", 20)
     family = [{"id": str(number)} for number in range(20)]
     some = [{"id": str(number), "family": family} for number in range(10)]
     body = printed({"customers": some}, (",", ":"), None, ascii_only=False)
@@ -170,7 +160,7 @@ def test_a_slice_that_was_cut_inside_of_a_row_is_cut_longer(monkeypatch: pytest.
 
 
 def test_what_an_answer_says_once_reaches_every_slice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "SLICE", 300)
+    monkeypatch.setattr(slices, "SLICE", 300)
     answers = [{"id": str(number), "trackId": str(1000 + number)} for number in range(50)]
     for consent in (
         {"id": "7", "consentTechName": "News", "customers": answers},
@@ -182,7 +172,7 @@ def test_what_an_answer_says_once_reaches_every_slice(monkeypatch: pytest.Monkey
         assert {(value["consent_id"], value["consent_tech_name"]) for value in values} == {("7", "News")}
 
 
-@pytest.mark.parametrize("reader", [customer_reader(PARIS), RawReader("id", List("customers"))])
+@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(
     "body",
     [
@@ -215,16 +205,29 @@ def test_a_long_tail_hides_no_rows() -> None:
     assert read_all(customer_reader(PARIS), body)[1] == ["1", "2", "3"]
 
 
-def test_a_broken_list_is_said_to_be_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records, "SLICE", 10)
-    body = b'{"customers":[{"id":"1"},{"id":"2"},{"id":"3" "email"},{"id":"4"}]}'
-    assert RawReader("id", List("customers")).read(body) is None
-    read = customer_reader(PARIS).read(body)
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"customers":[{"id":"1"},{"id":"2"},{"id":"3" "email"},{"id":"4"}]}', msgspec.DecodeError),
+        (b'{"customers":[{"id":"1"},{"id":"2","company":"\xff"},{"id":"3"}]}', UnicodeDecodeError),
+    ],
+)
+def test_a_broken_list_is_said_to_be_broken(
+    monkeypatch: pytest.MonkeyPatch, reader: PageReader, body: bytes, error: type[Exception]
+) -> None:
+    monkeypatch.setattr(slices, "SLICE", 10)
+    read = reader.read(body)
     assert read is not None
-    with pytest.raises(msgspec.DecodeError):
+    with pytest.raises(error):
         list(read)
 
 
-def test_texts_that_are_not_utf8_are_no_rows() -> None:
-    body = b'{"customers":[{"id":"1","other":"\xff"}]}'
-    assert RawReader("id", List("customers")).read(body) is None
+def test_raw_rows_without_an_id_are_told_apart_by_all_they_hold() -> None:
+    reader = RawReader("id", List("customers"))
+    read = reader.read(b'{"customers":[{"id": 7},{"id":"8"},{"email":"a"},5,null,{"id":[9]}]}')
+    assert read is not None
+    [records] = read
+    assert records.keys == ["7", "8", '{"email":"a"}', "5", "null", '{"id":[9]}']
+    lines = [b'{"id": 7}', b'{"id":"8"}', b'{"email":"a"}', b"5", b"null", b'{"id":[9]}']
+    assert list(map(bytes, records.values)) == lines
