@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -91,7 +92,11 @@ def run(job: Job, python: str, base: str, delay: int) -> dict[str, Any] | None:
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [python, str(HERE / job.script), f"{base}/{delay}/{job.resource}", f"{folder}/{job.file}"]
-        done = subprocess.run([*command, *job.arguments], capture_output=True, text=True, check=False)
+        # As where it is installed: what is imported on the way has been compiled before.
+        environment = os.environ | {"PYTHONDONTWRITEBYTECODE": ""}
+        done = subprocess.run(
+            [*command, *job.arguments], env=environment, capture_output=True, text=True, check=False
+        )
     line = next((one for one in done.stdout.splitlines() if one.startswith("MEASURED")), None)
     if line is None:
         print(f"{job.name} failed: {(done.stderr or done.stdout)[-2000:]}", file=sys.stderr)
