@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -26,6 +27,8 @@ MOST_HALVINGS = 4
 MOST_REPEATS = 3
 #: How many rows further in front a place of a list is read again, one after the other.
 LOOKING_BACK = (10, 100, 1_000, 10_000, 100_000)
+
+_NUMBERS = re.compile(r"[1-9]\d*(?:\n[1-9]\d*)*", re.ASCII)
 
 
 def offset_pages(fetch: Callable[[int], Sequence[T]], *, call: str) -> Iterator[Sequence[T]]:
@@ -107,9 +110,10 @@ class Seen:
         self._others: OrderedDict[str, None] = OrderedDict()
 
     def __contains__(self, key: str) -> bool:
-        if not key.isdecimal():
+        numbers = _numbers([key])
+        if numbers is None:
             return key in self._others
-        number = int(key)
+        [number] = numbers
         stretch = self._bits.get(number >> 15)
         return stretch is not None and bool(stretch[(number >> 3) & 4095] & (1 << (number & 7)))
 
@@ -118,26 +122,27 @@ class Seen:
 
         :return: the places of those that were known already.
         """
-        try:
-            numbers = list(map(int, keys))
-        except ValueError:
+        numbers = _numbers(keys)
+        if numbers is None:
             return [place for place, key in enumerate(keys) if self._add_one(key)]
         known = []
         bits = self._bits
+        last = -1
         for place, number in enumerate(numbers):
-            stretch = bits.get(number >> 15)
-            if stretch is None:
-                stretch = self._new_stretch(number >> 15)
-            byte, bit = (number >> 3) & 4095, 1 << (number & 7)
+            if number >> 15 != last:  # neighbours mostly share their stretch
+                last = number >> 15
+                stretch = bits.get(last) or self._new_stretch(last)
+            byte = (number >> 3) & 4095
             held = stretch[byte]
-            if held & bit:
+            marked = held | 1 << (number & 7)
+            if marked == held:
                 known.append(place)
             else:
-                stretch[byte] = held | bit
+                stretch[byte] = marked
         return known
 
     def _add_one(self, key: str) -> bool:
-        if key.isdecimal():
+        if _numbers([key]) is not None:
             return bool(self.add([key]))
         known = key in self._others
         self._others[key] = None
@@ -151,6 +156,14 @@ class Seen:
             self._bits.popitem(last=False)
         stretch = self._bits[number] = bytearray(4096)
         return stretch
+
+
+def _numbers(keys: Sequence[str]) -> list[int] | None:
+    """Read ids as numbers, where each is one and has no other form: ``7`` and ``07`` are two ids."""
+    try:
+        return list(map(int, keys)) if _NUMBERS.fullmatch("\n".join(keys)) else None
+    except ValueError:  # of an id with a line break, or of thousands of digits
+        return None
 
 
 @dataclass(frozen=True, slots=True)

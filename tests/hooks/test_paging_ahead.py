@@ -311,6 +311,30 @@ def test_ids_that_are_no_numbers_are_known_again() -> None:
     assert "c" in seen
 
 
+@given(
+    st.lists(
+        st.lists(
+            st.one_of(
+                st.sampled_from(["", "0", "7", "07", "-7", "+7", " 7", "7\n", "7\n8", "1_0", "10", "٧", "a"]),
+                st.integers(-(2**70), 2**70).map(str),
+                st.integers(1, 9).map(lambda number: str(number) * 5000),
+                st.text(max_size=3),
+            ),
+            max_size=6,
+        ),
+        max_size=6,
+    )
+)
+def test_no_id_is_taken_for_another(pages: list[list[str]]) -> None:
+    seen = Seen()
+    before: set[str] = set()
+    for keys in pages:
+        known = [place for place, key in enumerate(keys) if key in before or key in keys[:place]]
+        assert [key in seen for key in keys] == [key in before for key in keys]
+        assert seen.add(keys) == known
+        before.update(keys)
+
+
 def test_memory_for_ids_is_bounded() -> None:
     seen = Seen()
     for start in range(0, 40_000 * 9000, 40_000):

@@ -103,6 +103,40 @@ def test_raw_rows_are_those_of_the_list(
     assert all(line == line.strip() for line in lines)
 
 
+@given(
+    st.lists(
+        st.permutations(["id", "email", "age", "tags", "note"]).flatmap(
+            lambda names: st.tuples(
+                st.just(names),
+                st.one_of(st.integers(-5, 10**12), texts, st.none(), st.booleans(), st.just({"id": "7"})),
+                st.tuples(texts, st.integers(), inner, inner),
+            )
+        ),
+        max_size=5,
+    ),
+    separators,
+    st.booleans(),
+)
+def test_raw_rows_have_the_ids_that_decoding_finds(
+    some: list[Any], gaps: tuple[str, str], ascii_only: bool
+) -> None:
+    made = []
+    for names, row_id, others in some:
+        values = {"id": row_id, **dict(zip(("email", "age", "tags", "note"), others, strict=True))}
+        made.append({name: values[name] for name in names})
+    read = RawReader("id", List("customers")).read(
+        printed({"customers": made}, gaps, None, ascii_only=ascii_only)
+    )
+    assert read is not None
+    [records] = read
+    assert records.keys == [
+        str(row["id"])
+        if isinstance(row["id"], str | int) and not isinstance(row["id"], bool)
+        else bytes(line).decode()
+        for row, line in zip(made, records.values, strict=True)
+    ]
+
+
 def customers(count: int) -> list[dict[str, Any]]:
     return [
         {"id": str(number), "email": f"p{number}@example.fr", "tags": ["a", "b"] if number % 3 else ""}
