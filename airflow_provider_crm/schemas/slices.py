@@ -35,8 +35,8 @@ class RowList:
     def __init__(self, answer: bytes, start: int, end: int, measure: Callable[[], int] | None = None) -> None:
         self._answer = memoryview(answer)
         self._measure = measure
-        self.start = start + 1
-        self.end = end
+        self._start = start + 1
+        self._end = end
         # A quote inside of a text is escaped, so that what looks like the beginning of a row is one, or an object
         # inside of a row.
         first = _LIST.match(answer, start, end)
@@ -49,13 +49,13 @@ class RowList:
         :return: at least one result.
         :raises msgspec.DecodeError: while iterating: the list is broken.
         """
-        start, size = self.start, SLICE
-        while start < self.end:
+        start, size = self._start, SLICE
+        while start < self._end:
             one, following = self._cut(start, size)
             try:
                 yield read_list(one)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                if following < self.end:
+                if following < self._end:
                     size *= 2  # it was cut inside of a row
                 elif not self._find_end():
                     raise
@@ -67,11 +67,11 @@ class RowList:
 
         :param start: of a row.
         :param size: of the list in bytes, at least.
-        :return: the list, and where the next one starts: at :attr:`end` when this is the last one.
+        :return: the list, and where the next one starts: at the end of it all when this is the last one.
         """
-        edge = self._between.search(self._answer, start + size, self.end) if self._between else None
+        edge = self._between.search(self._answer, start + size, self._end) if self._between else None
         if edge is None:
-            return b"".join((b"[", self._answer[start : self.end])), self.end
+            return b"".join((b"[", self._answer[start : self._end])), self._end
         return b"".join((b"[", self._answer[start : edge.start() + 1], b"]")), edge.end()
 
     def _find_end(self) -> bool:
@@ -82,9 +82,9 @@ class RowList:
         """
         if self._measure is None:
             return False
-        guess, self.end = self.end, self.start - 1 + self._measure()
+        guess, self._end = self._end, self._start - 1 + self._measure()
         self._measure = None
-        return self.end != guess
+        return self._end != guess
 
 
 def find_rows(
