@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import shutil
-import tempfile
 import threading
 import time
 from decimal import Decimal
@@ -45,19 +42,6 @@ FREE, DOUBT, CREDITED, BUSY, OTHER, WHO = (
     Standing.OTHER,
     Standing.WHO,
 )
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    """The URL of a PostgreSQL of the test session's own."""
-    pgserver = pytest.importorskip("pgserver", reason="there is no PostgreSQL to be had here (pgserver)")
-    pytest.importorskip("psycopg2")
-    logging.getLogger("pgserver").setLevel(logging.WARNING)  # it would log after the log is closed
-    folder = tempfile.mkdtemp(prefix="crm-ledger-pg-")
-    server = pgserver.get_server(folder)
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
