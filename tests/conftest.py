@@ -1,14 +1,15 @@
-"""An Airflow of its own for the test session, and a way to run DAGs in it."""
+"""An Airflow of its own for the test session, a way to run DAGs in it, and a PostgreSQL."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ def airflow_db() -> Path:
     """
     _run([sys.executable, "-m", "airflow", "db", "migrate"], timeout=180)
     return AIRFLOW_HOME / "airflow.db"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a PostgreSQL of the session's own."""
+    pgserver = pytest.importorskip("pgserver", reason="there is no PostgreSQL to be had here (pgserver)")
+    pytest.importorskip("psycopg2")
+    logging.getLogger("pgserver").setLevel(logging.WARNING)  # it would log after the log is closed
+    folder = tempfile.mkdtemp(prefix="crm-ledger-pg-")
+    server = pgserver.get_server(folder)
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 RunDag = Callable[..., dict[str, Any]]

@@ -10,22 +10,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-import tenacity
 
-from airflow_provider_crm.bulk import settle
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.hooks import retry
 from airflow_provider_crm.operators.mindbaz import MindbazUnsubscribeOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 
 STATUS, AT, CLIENT_ID = 7, 4, 43
 FIRST_DATE = "2020-01-01T10:00:00+01:00"
-
-
-@pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry._Wait, "_backoff", tenacity.wait_none())
-    monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
 
 
 class Run:
@@ -62,7 +53,7 @@ class Run:
 
 
 @pytest.fixture
-def run(crm_sandbox: Sandbox, tmp_path: Path) -> Run:
+def run(crm_sandbox: Sandbox, tmp_path: Path, no_waiting: None) -> Run:
     return Run(crm_sandbox, tmp_path)
 
 

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 import random
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from airflow_provider_crm.bulk.ledger_tables import metadata
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 
 ROWS = 500
@@ -28,17 +27,13 @@ SEED = int(os.environ.get("CRM_LOYALTY_SEED") or random.randrange(10**9))
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def postgres():
-    """The URL of a PostgreSQL of this module's own."""
-    pgserver = pytest.importorskip("pgserver", reason="there is no PostgreSQL to be had here (pgserver)")
-    pytest.importorskip("psycopg2")
-    logging.getLogger("pgserver").setLevel(logging.WARNING)  # it would log after the log is closed
-    folder = tempfile.mkdtemp(prefix="crm-ledger-pg-")
-    server = pgserver.get_server(folder)
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
-    server.cleanup()
-    shutil.rmtree(folder, ignore_errors=True)
+@pytest.fixture
+def postgres(postgres):
+    """The URL of the session's PostgreSQL, without any ledger that other tests have left there."""
+    engine = sa.create_engine(postgres)
+    metadata.drop_all(engine)
+    engine.dispose()
+    return postgres
 
 
 @pytest.fixture
@@ -117,13 +112,6 @@ def test_kills_on_postgresql(work, postgres):
 
 
 def test_two_workers_at_once_on_postgresql(work, postgres):
-    from sqlalchemy import create_engine
-
-    from airflow_provider_crm.bulk.ledger_tables import metadata
-
-    engine = create_engine(postgres)
-    metadata.drop_all(engine)
-    engine.dispose()
     answer = work(postgres, at_once=2)
     assert [result["read"] for result in answer["results"]] == [ROWS, ROWS]
     assert sum(result["credited"] for result in answer["results"]) <= ROWS
