@@ -1,0 +1,48 @@
+"""The operator against the sandbox, and what may happen around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.bulk import settle
+from airflow_provider_crm.destinations.mindbaz import UpsertSubscribers
+from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.sandbox.server import Sandbox
+
+from .upserting import Upsert
+
+
+@pytest.fixture
+def upsert(crm_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upsert:
+    monkeypatch.setattr(retry._Wait, "_backoff", staticmethod(lambda state: 0.001))
+    monkeypatch.setattr(settle, "FIRST_WAIT", 0.001)
+    return Upsert(crm_sandbox, tmp_path)
+
+
+@pytest.fixture
+def before_write(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], None]:
+    """Let something happen between the first look-up and the call that follows it."""
+
+    def before_write(happens: Callable[[], Any]) -> None:
+        apply = UpsertSubscribers.apply
+        todo = [happens]
+
+        def after_it_happened(self: UpsertSubscribers, steps: Any) -> Any:
+            while todo:
+                todo.pop()()
+            return apply(self, steps)
+
+        monkeypatch.setattr(UpsertSubscribers, "apply", after_it_happened)
+
+    return before_write
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Path:
+    path = tmp_path / "people.csv"
+    path.write_text("email,nom\nzoe@example.fr,Zoé\n")
+    return path
