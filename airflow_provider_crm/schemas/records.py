@@ -374,11 +374,10 @@ class RawReader(PageReader):
             "Row", [("key", str | int | None, None)], rename={"key": key}, gc=False
         )
         self._decode_key = msgspec.json.Decoder(only_key).decode
-        # Ids stand near the beginning, behind plain values only: reading them there takes half of decoding a row.
+        # Ids are numbers in quotes near the beginning, behind plain values only: reading them there takes half of
+        # decoding a row.
         plain = r'"[^"\\]*": ?(?:"[^"\\]*"|[\w.+-]+), ?'
-        self._match_key = re.compile(
-            rf'\{{(?:{plain}){{,3}}?"{re.escape(key)}": ?(")?((?(1)[^"\\]+|\d+))(?(1)"|[,}}])'.encode()
-        ).match
+        self._match_key = re.compile(rf'\{{(?:{plain}){{,3}}?"{re.escape(key)}": ?"(\d+)"'.encode()).match
 
     def _read_list(self, rows: bytes, about: Mapping[str, Any]) -> Records:
         rows.decode()  # a text that is not decoded is not checked
@@ -394,7 +393,7 @@ class RawReader(PageReader):
         match = self._match_key
         return Records(
             lines,
-            [found[2].decode() if (found := match(line)) else self._key(line) for line in lines],
+            [found[1].decode() if (found := match(line)) else self._key(line) for line in lines],
         )
 
     def _key(self, line: msgspec.Raw) -> str:
