@@ -29,8 +29,8 @@ class Journal:
     """Records appended to a file as lines of JSON.
 
     ``kill -9`` loses what came after the last :meth:`flush`, the loss of the machine what came after the last
-    :meth:`sync`. The file ends with a whole line, unless the kernel was stopped in the middle of a write: Linux ends
-    one on ``kill -9`` where it has come to the end of a page. Going on at a size that :meth:`sync` gave cuts that off.
+    :meth:`sync`. The file ends with a whole line, unless the process died in the middle of a write: Linux ends one on
+    ``kill -9`` where it has come to the end of a page. Going on at a size that :meth:`sync` gave cuts that off.
 
     :param path: a local path, or the URI of an object store. An object cannot grow: its lines are gathered in a
         local temporary file, and uploaded whole by :meth:`sync` and :meth:`close`.

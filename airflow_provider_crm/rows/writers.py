@@ -193,7 +193,9 @@ class BytesWriter:
             self._gzip.close()
 
     def abandon(self) -> None:
-        pass  # what is not written yet needs no place
+        # Python completes a file when it is forgotten, and from 3.13 on complains where that is closed by then.
+        with contextlib.suppress(Exception):
+            self.finish()
 
 
 class JsonLines:
@@ -384,5 +386,5 @@ class ParquetWriter:
 
     def abandon(self) -> None:
         # Arrow completes a file when it is forgotten, and complains in the log where that is closed by then.
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(Exception):
             self._parquet.close()

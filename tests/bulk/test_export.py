@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import gzip
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,3 +109,13 @@ def test_a_file_that_is_given_up_leaves_no_complaint_behind(
     del writer
     gc.collect()
     assert complaints == []
+
+
+def test_a_compressed_file_that_is_given_up_is_completed_while_it_is_open() -> None:
+    # Before 3.13 Python keeps silent about one that it completes too late.
+    file = io.BytesIO()
+    file_format = JsonLines(compressed=True)
+    writer = file_format.open(file)
+    writer.write(file_format.encode([Record("1")], ()))
+    writer.abandon()
+    assert gzip.decompress(file.getvalue()) == b'{"id":"1"}\n'

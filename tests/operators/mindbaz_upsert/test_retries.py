@@ -14,11 +14,6 @@ from airflow_provider_crm.sandbox.server import Sandbox
 from .upserting import Row, Store, Upsert
 
 
-def broken_after(sandbox: Sandbox, calls: int) -> None:
-    """Let no writing call pass after so many."""
-    sandbox.fault("error_before", system="mindbaz", method="POST", after=calls, status=500)
-
-
 @pytest.fixture
 def impatient(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up after the first try of a call; note what is done after each batch."""
@@ -31,16 +26,21 @@ def impatient(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
 ROWS = [{"email": f"a{number}@example.fr" if number % 10 else "nobody"} for number in range(100)]
 
 
+def fail_in_the_middle(upsert: Upsert, store: Store | None) -> None:
+    """Run a first try of which no writing call passes after four."""
+    upsert.sandbox.fault("error_before", system="mindbaz", method="POST", after=4, status=500)
+    with pytest.raises(Exception, match="500"):
+        upsert(ROWS, store=store, batch_size=10, concurrency=1)
+    upsert.sandbox.clear()
+
+
 @pytest.mark.usefixtures("impatient")
 def test_a_retry_goes_on_where_the_first_try_stopped(
     upsert: Upsert, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store()
-    broken_after(upsert.sandbox, 4)
-    with pytest.raises(Exception, match="500"):
-        upsert(ROWS, store=store, batch_size=10, concurrency=1)
+    fail_in_the_middle(upsert, store)
     assert "nobody" not in json.dumps(store)
-    upsert.sandbox.clear()
     sent = sum(rows for _, rows in upsert.writes())
     with caplog.at_level(logging.INFO):
         summary = upsert(ROWS, store=store, batch_size=10, concurrency=1)
@@ -71,10 +71,7 @@ def test_a_retry_of_something_else_starts_afresh(
     upsert: Upsert, rows: list[Row], parameters: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store()
-    broken_after(upsert.sandbox, 4)
-    with pytest.raises(Exception, match="500"):
-        upsert(ROWS, store=store, batch_size=10, concurrency=1)
-    upsert.sandbox.clear()
+    fail_in_the_middle(upsert, store)
     with caplog.at_level(logging.INFO):
         summary = upsert(rows, store=store, **{"batch_size": 10, **parameters})
     assert "starting from the first row" in caplog.text
@@ -88,10 +85,7 @@ def test_a_retry_towards_another_account_starts_afresh(
     upsert: Upsert, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store()
-    broken_after(upsert.sandbox, 4)
-    with pytest.raises(Exception, match="500"):
-        upsert(ROWS, store=store, batch_size=10, concurrency=1)
-    upsert.sandbox.clear()
+    fail_in_the_middle(upsert, store)
     upsert.sandbox.mindbaz.reset()
     if change == "site":
         upsert.sandbox.switch("mindbaz", site_id=4)
@@ -109,10 +103,7 @@ def test_a_retry_without_what_the_first_try_left_starts_afresh(
     upsert: Upsert, harm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store()
-    broken_after(upsert.sandbox, 4)
-    with pytest.raises(Exception, match="500"):
-        upsert(ROWS, store=store, batch_size=10, concurrency=1)
-    upsert.sandbox.clear()
+    fail_in_the_middle(upsert, store)
     if harm == "gone":
         upsert.results_path.unlink()
     elif harm == "short":
@@ -130,10 +121,7 @@ def test_a_retry_without_what_the_first_try_left_starts_afresh(
 def test_a_retry_without_a_state_store_says_so_and_sends_what_is_missing(
     upsert: Upsert, caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken_after(upsert.sandbox, 4)
-    with pytest.raises(Exception, match="500"):
-        upsert(ROWS, batch_size=10, concurrency=1)
-    upsert.sandbox.clear()
+    fail_in_the_middle(upsert, None)
     held = len(upsert.emails())
     before = len(upsert.writes())
     summary = upsert(ROWS, batch_size=10)

@@ -22,9 +22,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def spread(crm_sandbox: Sandbox) -> Iterator[Sandbox]:
     crm_sandbox.switch("spread", zone="Europe/Paris")
     yield crm_sandbox
-    for (
-        thread
-    ) in threading.enumerate():  # a failed export leaves calls under way, which the next test would see
+    # A failed export leaves calls under way, which the next test would see.
+    for thread in threading.enumerate():
         if thread.name.startswith("spread"):
             thread.join(10)
 
