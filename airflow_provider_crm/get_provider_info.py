@@ -1,7 +1,7 @@
 """What Airflow reads about the package: its modules, connection types and their forms.
 
 Every Airflow process imports this module, so it must import nothing: no Airflow, no hook, no library.
-The forms are written here once; ``hooks.forms`` derives from them what Airflow before 3.2 wants.
+The forms are written here once; ``hooks.base.forms`` derives from them what Airflow before 3.2 wants.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _INTEGRATIONS = [
 _MODULES = {
     "hooks": ["spread", "mindbaz", "expertsender"],
     "operators": [
-        "spread",
-        "spread_exports",
-        "spread_loyalty",
-        "mindbaz",
-        "mindbaz_exports",
-        "expertsender",
-        "expertsender_exports",
+        "spread.writes",
+        "spread.exports",
+        "spread.loyalty",
+        "mindbaz.writes",
+        "mindbaz.exports",
+        "expertsender.writes",
+        "expertsender.exports",
     ],
     "sensors": ["spread", "mindbaz", "expertsender"],
     "triggers": ["spread"],
@@ -60,7 +60,7 @@ def get_provider_info() -> dict[str, Any]:
 def _modules(folder: str) -> list[dict[str, Any]]:
     listed = []
     for name, _, crm in _INTEGRATIONS:
-        own = [module for module in _MODULES[folder] if module.partition("_")[0] == crm]
+        own = [module for module in _MODULES[folder] if module.partition(".")[0] == crm]
         if own:
             modules = [f"airflow_provider_crm.{folder}.{module}" for module in own]
             listed.append({"integration-name": name, "python-modules": modules})

@@ -22,9 +22,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk.ledger_baselines import LineSet
-from airflow_provider_crm.bulk.ledger_tables import Credit, Entry, Standing, State, metadata
-from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.loyalty.line_sets import LineSet
+from airflow_provider_crm.loyalty.states import Credit, Entry, Standing, State, metadata
+from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 
 LATENCY = 0.05

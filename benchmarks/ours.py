@@ -21,7 +21,7 @@ os.environ["AIRFLOW_CONN_SPREAD_DEFAULT"] = json.dumps(
 from airflow.sdk.bases.hook import BaseHook
 from measured import measure
 
-from airflow_provider_crm.operators.spread_exports import (
+from airflow_provider_crm.operators.spread.exports import (
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
 )

@@ -85,9 +85,9 @@ def measure(url: str, home: str, options: argparse.Namespace) -> dict[str, Any]:
         NO_PROXY="127.0.0.1",
     )
     # Airflow reads its settings when it is imported.
-    from airflow_provider_crm.triggers.hooks import CALLS_IN_FLIGHT, HOOKS
+    from airflow_provider_crm.triggers.base.hooks import CALLS_IN_FLIGHT, HOOKS
+    from airflow_provider_crm.triggers.base.poll import CrmPollTrigger
     from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
-    from airflow_provider_crm.triggers.poll import CrmPollTrigger
 
     looks: list[float] = []
     ask = SubscriberQuestion.ask

@@ -25,7 +25,7 @@ from airflow_provider_crm.operators.mindbaz import (
     MindbazUnsubscribeOperator,
     MindbazUpsertSubscribersOperator,
 )
-from airflow_provider_crm.operators.spread_exports import SpreadExportConsentsOperator
+from airflow_provider_crm.operators.spread.exports import SpreadExportConsentsOperator
 from airflow_provider_crm.rows.sources import open_source
 
 CONSENT_ID = "9876"

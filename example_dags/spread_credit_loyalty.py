@@ -15,7 +15,7 @@ try:
 except ImportError:  # Airflow 2
     from airflow import DAG
 
-from airflow_provider_crm.operators.spread_loyalty import (
+from airflow_provider_crm.operators.spread.loyalty import (
     SpreadAuditLoyaltyOperator,
     SpreadCreditLoyaltyOperator,
 )

@@ -16,7 +16,7 @@ import pytest
 
 import airflow_provider_crm
 from airflow_provider_crm.get_provider_info import get_provider_info
-from airflow_provider_crm.hooks.forms import connection_form_widgets, ui_field_behaviour
+from airflow_provider_crm.hooks.base.forms import connection_form_widgets, ui_field_behaviour
 
 PACKAGE = Path(airflow_provider_crm.__file__).parent
 AIRFLOW = Path(airflow.__file__).parent

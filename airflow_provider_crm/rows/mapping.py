@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable, Collection, Iterator, Mapping
-from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.values import is_empty
 
 F = TypeVar("F")
-
-
-def is_empty(value: Any) -> bool:
-    """Tell whether a cell holds nothing: None, a text without any sign, or the NaN or NaT of a data frame."""
-    if isinstance(value, str):
-        return not value or value.isspace()
-    if isinstance(value, Decimal):
-        return value.is_nan()
-    return value is None or (isinstance(value, float | dt.datetime) and value != value)
 
 
 class FieldMapping(Generic[F]):

@@ -15,16 +15,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import attrgetter
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.schemas.envelopes import Envelope
 from airflow_provider_crm.schemas.slices import find_rows
 
 Kind = Literal[
     "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values", "map"
 ]
+
+
 """What a column holds:
 
 ``text``; ``boolean``; ``integer``; ``decimal``, a text of at most 29 digits before and 9 after the point;
@@ -33,12 +36,18 @@ form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, 
 ``{text: text}``.
 """
 
+
 #: Different unknown fields that are taken up; a CRM with more of them answers something else than records.
 MOST_UNKNOWN_FIELDS = 200
 
+
 _DECIMAL = re.compile(r"[+-]?\d{1,29}(\.\d{1,9})?", re.ASCII)
+
+
 #: What a server may print behind a date that it keeps as a moment.
 _MIDNIGHT = re.compile(r"[ T]00:00:00(\.0+)?(Z|\+00:?00)?$", re.ASCII)
+
+
 _WIRE_TYPES: dict[str, Any] = {
     "text": str | None,
     "boolean": bool | None,
@@ -52,8 +61,11 @@ _WIRE_TYPES: dict[str, Any] = {
     "map": dict[str, str | None] | None,
 }
 
+
 # Whatever a row holds, exactly: amounts are texts by then, so that a Decimal can only be a foreign number.
 _decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
+
+
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -141,26 +153,15 @@ class RecordType:
         )
 
 
-class Envelope(Protocol):
-    """Where the rows stand in an answer."""
-
-    def around(self, rows: Any) -> Any:
-        """Make the type of a whole answer.
-
-        :param rows: the type of its list of rows.
-        """
-
-    def rows_in(self, answer: Any) -> Any:
-        """Take the list of rows out of a decoded answer."""
-
-    def about(self, answer: Any) -> dict[str, Any]:
-        """Take out what the answer says once for all its rows, by column."""
-
-
 Finish = Callable[[Sequence[Any]], None]
+
+
 """Completes decoded rows in place."""
 
+
 Aware = Callable[[dt.datetime], dt.datetime]
+
+
 """Gives a moment without a zone the vendor's."""
 
 

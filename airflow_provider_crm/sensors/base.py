@@ -18,10 +18,15 @@ from airflow_provider_crm._compat import (
     conf,
 )
 from airflow_provider_crm.exceptions import CrmTransientError
-from airflow_provider_crm.hooks.base import CrmHook
-from airflow_provider_crm.triggers.hooks import RETRY_BUDGET
-from airflow_provider_crm.triggers.poll import MAX_CONSECUTIVE_FAILURES, CrmPollTrigger, Patience, failure_of
-from airflow_provider_crm.triggers.questions import Question, Seen
+from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.triggers.base.hooks import RETRY_BUDGET
+from airflow_provider_crm.triggers.base.poll import (
+    MAX_CONSECUTIVE_FAILURES,
+    CrmPollTrigger,
+    Patience,
+    failure_of,
+)
+from airflow_provider_crm.triggers.base.questions import Question, Seen
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context

@@ -8,8 +8,8 @@ from typing import Any
 from airflow_provider_crm._compat import persons_email
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.links import MindbazLink
+from airflow_provider_crm.parameters import text_or_none, the_one_given, whole
 from airflow_provider_crm.sensors.base import CrmSensor
-from airflow_provider_crm.sensors.parameters import text_or_none, the_one_given, whole
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
 
 

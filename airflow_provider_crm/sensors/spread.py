@@ -10,9 +10,9 @@ from typing import Any
 from airflow_provider_crm._compat import persons_email
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.schemas.spread import moment_text, number_text
+from airflow_provider_crm.parameters import one_of, text_or_none, the_one_given, whole
+from airflow_provider_crm.schemas.spread.read import moment_text, number_text
 from airflow_provider_crm.sensors.base import CrmSensor
-from airflow_provider_crm.sensors.parameters import one_of, text_or_none, the_one_given, whole
 from airflow_provider_crm.triggers.spread import BalanceQuestion, ConsentQuestion, CustomerQuestion
 
 STATUSES = ("accepted", "refused", "toBeConfirmed", "unknown")

@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
-from airflow_provider_crm.schemas.expertsender import By
-from airflow_provider_crm.triggers.questions import Question, Seen
+from airflow_provider_crm.schemas.expertsender.write import By
+from airflow_provider_crm.triggers.base.questions import Question, Seen
 
 
 class CustomerQuestion(Question[ExpertSenderHook], frozen=True, kw_only=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from airflow_provider_crm.hooks.mindbaz import By, MindbazHook
-from airflow_provider_crm.schemas.mindbaz import ID, STATUS
-from airflow_provider_crm.triggers.questions import Question, Seen
+from airflow_provider_crm.hooks.mindbaz.hook import By, MindbazHook
+from airflow_provider_crm.schemas.mindbaz.write import ID, STATUS
+from airflow_provider_crm.triggers.base.questions import Question, Seen
 
 
 class SubscriberQuestion(Question[MindbazHook], frozen=True, kw_only=True):

@@ -10,10 +10,10 @@ from typing import Any
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.hooks.spread_wire import MAX_PAGE
-from airflow_provider_crm.schemas.spread import ZONE, Row
-from airflow_provider_crm.triggers.questions import Question, Seen
-from airflow_provider_crm.triggers.watch import Change, CrmEventTrigger, Watched
+from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
+from airflow_provider_crm.schemas.spread.read import ZONE, Row
+from airflow_provider_crm.triggers.base.questions import Question, Seen
+from airflow_provider_crm.triggers.base.watch import Change, CrmEventTrigger, Watched
 
 #: Rows of a page where a few are enough.
 FEW = 100

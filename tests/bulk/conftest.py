@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk.ledger import LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_tables import credits_table, metadata
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.states import credits_table, metadata
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

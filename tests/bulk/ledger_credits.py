@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from airflow_provider_crm.bulk.ledger_tables import Credit, Standing, credits_table
+from airflow_provider_crm.loyalty.states import Credit, Standing, credits_table
 
 FREE, DOUBT, CREDITED, BUSY, OTHER, WHO = (
     Standing.FREE,

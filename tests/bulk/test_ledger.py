@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.bulk.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_tables import Credit, Origin, State, account_of, hash_email
+from airflow_provider_crm.loyalty.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
+from airflow_provider_crm.loyalty.states import Credit, Origin, State, account_of, hash_email
 
 from .ledger_credits import BUSY, CREDITED, DOUBT, FREE, OTHER, WHO, A, B, claim, start
 

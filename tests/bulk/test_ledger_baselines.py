@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk import ledger_baselines
-from airflow_provider_crm.bulk.ledger_baselines import LineSet
-from airflow_provider_crm.bulk.ledger_db import LedgerError
-from airflow_provider_crm.bulk.ledger_tables import baselines_table
+from airflow_provider_crm.loyalty import line_sets as ledger_baselines
+from airflow_provider_crm.loyalty.database import LedgerError
+from airflow_provider_crm.loyalty.line_sets import LineSet
+from airflow_provider_crm.loyalty.states import baselines_table
 
 from .ledger_credits import A, claim, start
 

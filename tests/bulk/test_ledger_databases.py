@@ -7,10 +7,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk import ledger_rows
-from airflow_provider_crm.bulk.ledger import LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_db import Database, LedgerError
-from airflow_provider_crm.bulk.ledger_tables import metadata
+from airflow_provider_crm.loyalty import rows as ledger_rows
+from airflow_provider_crm.loyalty.database import Database, LedgerError
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.states import metadata
 
 from .ledger_credits import FREE, A, claim
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk import ledger_baselines
-from airflow_provider_crm.bulk.ledger import LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_rows import utc_now
-from airflow_provider_crm.bulk.ledger_tables import Credit, Origin, State
+from airflow_provider_crm.loyalty import line_sets as ledger_baselines
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.rows import utc_now
+from airflow_provider_crm.loyalty.states import Credit, Origin, State
 
 from .ledger_credits import A, B, claim, start
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.bulk import ledger as ledger_module
-from airflow_provider_crm.bulk.ledger import ClaimLostError, LaneTakenError
-from airflow_provider_crm.bulk.ledger_db import LedgerError
-from airflow_provider_crm.bulk.ledger_tables import Credit, State, credits_table
+from airflow_provider_crm.loyalty import ledger as ledger_module
+from airflow_provider_crm.loyalty.database import LedgerError
+from airflow_provider_crm.loyalty.ledger import ClaimLostError, LaneTakenError
+from airflow_provider_crm.loyalty.states import Credit, State, credits_table
 
 from .ledger_credits import BUSY, DOUBT, FREE, A, B, claim, die, start
 

@@ -8,7 +8,7 @@ import pytest
 import tenacity
 
 from airflow_provider_crm.bulk import settle
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.sandbox.server import Sandbox
 
 # Before the import: what its asserts compared is to be shown as in a test.

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step
-from airflow_provider_crm.destinations.mindbaz import SubscriberRecord, send
+from airflow_provider_crm.destinations.mindbaz.upserts import SubscriberRecord, send
 from airflow_provider_crm.rows.row import Row
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from airflow_provider_crm.bulk import settle
 from airflow_provider_crm.exceptions import CrmFailError, CrmTransientError
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 from airflow_provider_crm.sandbox.mindbaz.switches import MindbazSwitches
 from airflow_provider_crm.sandbox.server import Sandbox

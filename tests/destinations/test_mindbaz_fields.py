@@ -7,9 +7,9 @@ import json
 import pytest
 import requests_mock
 
-from airflow_provider_crm.destinations.mindbaz import read_fields
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 
 BASE = "http://127.0.0.1:9/api/3"
 

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from airflow_provider_crm.bulk.batches import batches
-from airflow_provider_crm.destinations.spread_known import CUSTOMERS_A_LOOKUP, LOOKUPS_A_PAGE, KnownCustomers
+from airflow_provider_crm.destinations.spread.known import CUSTOMERS_A_LOOKUP, LOOKUPS_A_PAGE, KnownCustomers
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 
 

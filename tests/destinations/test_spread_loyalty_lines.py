@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crm.destinations.spread_lines import Pages, is_credit_line, line_amount, line_id
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.loyalty.lines import Pages, is_credit_line, line_amount, line_id
 
 
 class Crm:

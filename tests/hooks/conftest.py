@@ -10,11 +10,11 @@ import pytest
 import tenacity
 
 from airflow_provider_crm._compat import Connection
-from airflow_provider_crm.hooks import auth, throttle
-from airflow_provider_crm.hooks.base import CrmHook
+from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.http import auth, throttle
 
 MakeHook = Callable[..., Any]
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crm.hooks.answers import UnreadableError, in_utf8, read_json, vendor_errors
+from airflow_provider_crm.http.answers import UnreadableError, in_utf8, read_json, vendor_errors
 
 
 @pytest.mark.parametrize(

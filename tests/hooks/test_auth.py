@@ -17,8 +17,8 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.hooks.auth import BasicAuth, PasswordGrantAuth
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.http.auth import BasicAuth, PasswordGrantAuth
 
 SSO = "https://sso.mindbaz.com/oauth2/token"
 FIELDS = "https://api.mindbaz.com/api/3/fields/list"

@@ -13,7 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.hooks.calls import Call, encode_json
+from airflow_provider_crm.http.calls import Call, encode_json
 
 BASE = "https://crm.example.com/api"
 NASTY = [

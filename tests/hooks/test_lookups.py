@@ -15,7 +15,7 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreachableError,
 )
-from airflow_provider_crm.hooks.lookups import LONGEST, Lookups
+from airflow_provider_crm.http.lookups import LONGEST, Lookups
 
 keys_lists = st.lists(st.text(min_size=1, max_size=40).filter(lambda key: "," not in key), unique=True)
 

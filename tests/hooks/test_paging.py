@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
-from airflow_provider_crm.hooks.paging import offset_pages
+from airflow_provider_crm.http.lists import offset_pages
 
 
 @given(total=st.integers(0, 60), cap=st.integers(1, 70))

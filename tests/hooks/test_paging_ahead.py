@@ -22,8 +22,8 @@ from airflow_provider_crm.exceptions import (
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.hooks import paging
-from airflow_provider_crm.hooks.paging import OverlappingPages, Seen, in_order
+from airflow_provider_crm.http import lists as paging
+from airflow_provider_crm.http.lists import OverlappingPages, Seen, in_order
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import urllib3.exceptions
 
 from airflow_provider_crm.exceptions import CrmError, CrmRequestError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
-from airflow_provider_crm.hooks.log_privacy import no_urls_in_logs
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.http.log_privacy import no_urls_in_logs
 
 EMAIL = "marie.curie+radium@sorbonne.example"
 PHONE = "+33 6 12 34 56 78"

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRedirectError
-from airflow_provider_crm.hooks.answers import read_json
-from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.http.answers import read_json
+from airflow_provider_crm.http.calls import Call
 
 HOST = "https://crm.example.com"
 CALLS = [

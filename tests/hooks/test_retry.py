@@ -21,10 +21,10 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.hooks.answers import read_json
-from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
-from airflow_provider_crm.hooks.retry import reset_in, seconds_asked
+from airflow_provider_crm.http.answers import read_json
+from airflow_provider_crm.http.calls import Call
+from airflow_provider_crm.http.retry import reset_in, seconds_asked
 
 URL = "https://api.ecdp.app/thing"
 GET = Call("GET", "/thing")

@@ -9,9 +9,9 @@ import pytest
 
 from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.exceptions import CrmConnectionError
+from airflow_provider_crm.hooks.base.settings import Extras, Settings, read_settings
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazExtras, MindbazHook
-from airflow_provider_crm.hooks.settings import Extras, Settings, read_settings
 from airflow_provider_crm.hooks.spread import SpreadExtras, SpreadHook
 
 VENDOR = "https://api.example.com/api/v2"

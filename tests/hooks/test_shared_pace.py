@@ -27,7 +27,7 @@ from airflow_provider_crm._compat import AirflowNotFoundException, Connection
 from airflow_provider_crm.exceptions import CrmConnectionError, CrmTransientError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
-from airflow_provider_crm.hooks.shared_pace import SharedPacer, _redis_arguments, shared_pacer
+from airflow_provider_crm.http.shared_pace import SharedPacer, _redis_arguments, shared_pacer
 
 PASSWORD = "redis-password-0123456789"
 KEY = "api-key-0123456789"

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from airflow_provider_crm.exceptions import CrmError, CrmInputError
-from airflow_provider_crm.hooks.spread_pages import SpreadPages
+from airflow_provider_crm.hooks.spread.pages import SpreadPages
 from airflow_provider_crm.schemas import slices
 from airflow_provider_crm.schemas.records import Records
-from airflow_provider_crm.schemas.spread_exports import customer_reader
+from airflow_provider_crm.schemas.spread.exports import customer_reader
 
 CUSTOMERS = "https://social-sb.com/api/v2/customers"
 IDS = [str(number) for number in range(1, 501)]

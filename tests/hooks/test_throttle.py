@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmError, CrmRateLimitError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
-from airflow_provider_crm.hooks.throttle import EvenPacer, Throttle, Unpaced
+from airflow_provider_crm.http.throttle import EvenPacer, Throttle, Unpaced
 
 
 def throttle(concurrency: int = 1) -> Throttle:
@@ -278,7 +278,7 @@ def test_no_announcement_blocks_for_longer_than_its_window(
     clock = type("Clock", (), {"monotonic": staticmethod(lambda: now)})
     now = 0.0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_crm.hooks.throttle.time", clock)
+        patch.setattr("airflow_provider_crm.http.throttle.time", clock)
 
         def wait(self: Throttle, seconds: float) -> None:
             nonlocal now

@@ -10,8 +10,8 @@ import pytest
 import requests
 import urllib3.connectionpool
 
-from airflow_provider_crm.hooks.calls import Call
-from airflow_provider_crm.hooks.transport import Transport
+from airflow_provider_crm.http.calls import Call
+from airflow_provider_crm.http.transport import Transport
 
 
 class Echo(BaseHTTPRequestHandler):

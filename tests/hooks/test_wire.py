@@ -18,9 +18,9 @@ from airflow_provider_crm.exceptions import (
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.hooks.answers import read_json
-from airflow_provider_crm.hooks.calls import Call
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.http.answers import read_json
+from airflow_provider_crm.http.calls import Call
 
 GET = Call("GET", "/{value}", values={"value": "marie@curie.example"})
 CREDIT = Call("POST", "/credit", body=b"{}", repeatable=False)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.operators import metrics
+from airflow_provider_crm.operators.base import metrics
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
-from airflow_provider_crm.operators.spread_exports import SpreadExportCustomersOperator
+from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 
 

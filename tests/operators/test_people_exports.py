@@ -10,8 +10,8 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
-from airflow_provider_crm.operators.expertsender_exports import ExpertSenderExportCustomersOperator
-from airflow_provider_crm.operators.mindbaz_exports import MindbazExportSubscribersOperator
+from airflow_provider_crm.operators.expertsender.exports import ExpertSenderExportCustomersOperator
+from airflow_provider_crm.operators.mindbaz.exports import MindbazExportSubscribersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 
 BOTH = pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk import settle
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.operators.spread import (
     SpreadCreateConsentsOperator,
     SpreadDeleteCustomersOperator,

@@ -24,14 +24,15 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from airflow_provider_crm.bulk import settle
-from airflow_provider_crm.bulk.ledger import LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_tables import credits_table
-from airflow_provider_crm.destinations import spread_baseline, spread_loyalty
 from airflow_provider_crm.exceptions import CrmTransientError
-from airflow_provider_crm.hooks import retry
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.operators import spread_loyalty as operators
-from airflow_provider_crm.operators.spread_loyalty import (
+from airflow_provider_crm.http import retry
+from airflow_provider_crm.loyalty import baselines as spread_baseline
+from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.states import credits_table
+from airflow_provider_crm.operators.spread import loyalty as operators
+from airflow_provider_crm.operators.spread.loyalty import (
     SpreadAuditLoyaltyOperator,
     SpreadCreditLoyaltyOperator,
 )

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows.mapping import FieldMapping, is_empty
+from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import open_source
+from airflow_provider_crm.values import is_empty
 
 FIELDS = {"email": 1, "e-mail": 1, "name": 14, "city": 17}
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.schemas.expertsender import asks_for_confirmation, moment_text, wire_customer
+from airflow_provider_crm.schemas.expertsender.write import asks_for_confirmation, moment_text, wire_customer
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.schemas.expertsender import (
+from airflow_provider_crm.schemas.expertsender.write import (
     CustomerFields,
     customer_of,
     identifier,

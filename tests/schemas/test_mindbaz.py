@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_provider_crm.schemas.mindbaz import (
+from airflow_provider_crm.schemas.mindbaz.write import (
     BOOLEAN,
     DATE,
     EMAIL,
@@ -26,7 +26,7 @@ from airflow_provider_crm.schemas.mindbaz import (
     subscribers_of,
     wire_subscriber,
 )
-from airflow_provider_crm.schemas.people import normal_email
+from airflow_provider_crm.values import normal_email
 
 SPORT = {
     "id": "14",

@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.schemas import slices
+from airflow_provider_crm.schemas.envelopes import List
 from airflow_provider_crm.schemas.records import PageReader, RawReader
 from airflow_provider_crm.schemas.slices import find_rows
-from airflow_provider_crm.schemas.spread_exports import List, consent_reader, customer_reader
+from airflow_provider_crm.schemas.spread.exports import consent_reader, customer_reader
 
 PARIS = ZoneInfo("Europe/Paris")
 READERS = [customer_reader(PARIS), RawReader("id", List("customers"))]

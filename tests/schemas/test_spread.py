@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.schemas.spread import (
+from airflow_provider_crm.schemas.spread.read import (
     decode,
     moment_text,
     number_text,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crm.schemas.spread_records import (
+from airflow_provider_crm.schemas.spread.write import (
     COUNTRIES,
     CUSTOMER_FIELDS,
     FLAGS,

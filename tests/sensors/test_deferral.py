@@ -12,7 +12,7 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sensors import base
 from airflow_provider_crm.sensors.mindbaz import MindbazSubscriberSensor
-from airflow_provider_crm.triggers.poll import failure_event
+from airflow_provider_crm.triggers.base.poll import failure_event
 
 try:
     from airflow.sdk.exceptions import TaskDeferred

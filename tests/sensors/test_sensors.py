@@ -19,7 +19,7 @@ from airflow_provider_crm.sensors.spread import (
     SpreadCustomerSensor,
     SpreadLoyaltyBalanceSensor,
 )
-from airflow_provider_crm.triggers.questions import unpacked
+from airflow_provider_crm.triggers.base.questions import unpacked
 
 NEWSLETTER = DEFINITIONS[0]
 

@@ -20,9 +20,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk import ledger
 from airflow_provider_crm.exceptions import CrmTransientError
-from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.loyalty import ledger
+from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 
 LEASE = 1.5

@@ -26,8 +26,8 @@ try:
 except ImportError:
     from airflow import DAG
 
-from airflow_provider_crm.bulk import ledger
-from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.loyalty import ledger
+from airflow_provider_crm.operators.spread import loyalty as operators
 
 ledger.LEASE = 3.0
 operators.CONNECT_TIMEOUT = 0.0

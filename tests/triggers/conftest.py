@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_crm.triggers import hooks, poll
+from airflow_provider_crm.triggers.base import hooks, poll
 
 
 @pytest.fixture(autouse=True)

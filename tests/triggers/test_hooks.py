@@ -12,8 +12,8 @@ from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmConnectionError, CrmTransientError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
-from airflow_provider_crm.triggers import hooks
-from airflow_provider_crm.triggers.hooks import Hooks
+from airflow_provider_crm.triggers.base import hooks
+from airflow_provider_crm.triggers.base.hooks import Hooks
 
 Lookups = list[str]
 

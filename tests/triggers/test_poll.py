@@ -14,8 +14,8 @@ from airflow_provider_crm import exceptions
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmError, CrmFailError, CrmRateLimitError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
+from airflow_provider_crm.triggers.base.poll import Beat, CrmPollTrigger, failure_event, failure_of
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
-from airflow_provider_crm.triggers.poll import Beat, CrmPollTrigger, failure_event, failure_of
 
 
 def trigger(**parameters: Any) -> CrmPollTrigger:
@@ -39,7 +39,7 @@ def arrive() -> int:
 def test_serialize_makes_the_same_trigger_again() -> None:
     made = trigger(max_consecutive_failures=3, failures=1)
     path, parameters = made.serialize()
-    assert path == "airflow_provider_crm.triggers.poll.CrmPollTrigger"
+    assert path == "airflow_provider_crm.triggers.base.poll.CrmPollTrigger"
     assert parameters == {
         "question": "airflow_provider_crm.triggers.mindbaz.SubscriberQuestion",
         "fields": {"value": "zoe@example.fr", "by": "Email", "statuses": []},

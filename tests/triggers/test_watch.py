@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_crm._compat import AirflowException, SharedStreamProducer
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.consents import API_SOURCE, DEFINITIONS
-from airflow_provider_crm.triggers import hooks, watch
+from airflow_provider_crm.triggers.base import hooks, watch
 from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger, SpreadCustomerEventTrigger
 
 try:

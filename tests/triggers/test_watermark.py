@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crm.triggers import watch
+from airflow_provider_crm.triggers.base import watch
+from airflow_provider_crm.triggers.base.watch import Change, Watermark
 from airflow_provider_crm.triggers.spread import _Answers
-from airflow_provider_crm.triggers.watch import Change, Watermark
 
 START = dt.datetime(2026, 3, 1, 10)
 WATCHED = _Answers("9876")

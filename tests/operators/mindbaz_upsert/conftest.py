@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk import settle
-from airflow_provider_crm.destinations.mindbaz import UpsertSubscribers
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.sandbox.server import Sandbox
 
 from .upserting import Upsert

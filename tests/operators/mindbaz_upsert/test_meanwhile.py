@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.destinations.mindbaz import UpsertSubscribers
+from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
 
 from .upserting import Upsert
 

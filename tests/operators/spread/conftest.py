@@ -7,7 +7,7 @@ import json
 import pytest
 
 from airflow_provider_crm.bulk import settle
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
 from airflow_provider_crm.sandbox.server import Sandbox
 
 

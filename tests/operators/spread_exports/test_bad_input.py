@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.operators.spread_exports import (
+from airflow_provider_crm.operators.spread.exports import (
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
 )

@@ -18,7 +18,7 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.operators.spread_exports import SpreadExportCustomersOperator
+from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 
 from .exporting import export, lines, spread_calls
@@ -145,7 +145,7 @@ def test_a_server_that_is_down_leaves_the_old_file(
 
 KILLED = """
 import sys
-from airflow_provider_crm.operators.spread_exports import SpreadExportCustomersOperator
+from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 print(SpreadExportCustomersOperator(task_id="export", path=sys.argv[1], page_size=100).execute({}))
 """
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmRejectsError
-from airflow_provider_crm.operators.spread_exports import SpreadExportCustomersOperator
+from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 
 from .exporting import export, lines

@@ -14,7 +14,7 @@ import msgspec
 import pyarrow.parquet
 import pytest
 
-from airflow_provider_crm.operators.spread_exports import (
+from airflow_provider_crm.operators.spread.exports import (
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
     SpreadExportLoyaltyOperator,

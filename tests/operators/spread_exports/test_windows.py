@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_provider_crm.operators.spread_exports import (
+from airflow_provider_crm.operators.spread.exports import (
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
 )

@@ -8,11 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_crm.bulk import settle
-from airflow_provider_crm.bulk.ledger_tables import credits_table
-from airflow_provider_crm.destinations import spread_loyalty
-from airflow_provider_crm.hooks import retry
-from airflow_provider_crm.operators import spread_loyalty as operators
-from airflow_provider_crm.operators.spread_loyalty import SpreadCreditLoyaltyOperator
+from airflow_provider_crm.http import retry
+from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.loyalty.states import credits_table
+from airflow_provider_crm.operators.spread import loyalty as operators
+from airflow_provider_crm.operators.spread.loyalty import SpreadCreditLoyaltyOperator
 from airflow_provider_crm.sandbox.spread.customers import Changes
 
 from .credits import LEDGER, SETTLE

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from airflow_provider_crm.exceptions import CrmFailError
-from airflow_provider_crm.operators.spread_loyalty import SpreadAuditLoyaltyOperator
+from airflow_provider_crm.operators.spread.loyalty import SpreadAuditLoyaltyOperator
 
 from .credits import SETTLE, row
 

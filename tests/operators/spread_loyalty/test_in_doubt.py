@@ -11,11 +11,11 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.bulk.ledger import LoyaltyLedger
-from airflow_provider_crm.bulk.ledger_tables import Standing, credits_table
-from airflow_provider_crm.destinations import spread_loyalty
 from airflow_provider_crm.exceptions import CrmFailError, CrmOutcomeUnknownError, CrmTransientError
-from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.states import Standing, credits_table
+from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import amounts, posts, row
 

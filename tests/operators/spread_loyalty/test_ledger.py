@@ -8,10 +8,10 @@ import threading
 
 import pytest
 
-from airflow_provider_crm.bulk import ledger as ledger_module
-from airflow_provider_crm.bulk.ledger import LedgerError, LoyaltyLedger
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError, CrmRejectsError
-from airflow_provider_crm.hooks import retry
+from airflow_provider_crm.http import retry
+from airflow_provider_crm.loyalty import ledger as ledger_module
+from airflow_provider_crm.loyalty.ledger import LedgerError, LoyaltyLedger
 
 from .credits import LEDGER, posts, row
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.destinations import spread_baseline
 from airflow_provider_crm.exceptions import (
     CrmFailError,
     CrmNotFoundError,
@@ -15,7 +14,8 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.loyalty import baselines as spread_baseline
+from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import SETTLE, amounts, others, posts, row
 

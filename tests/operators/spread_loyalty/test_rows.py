@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.destinations import spread_loyalty
-from airflow_provider_crm.operators import spread_loyalty as operators
+from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import amounts, posts, row
 

@@ -1,0 +1,1 @@
+"""How ExpertSender CDP takes rows."""

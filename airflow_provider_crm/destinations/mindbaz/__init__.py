@@ -1,0 +1,1 @@
+"""How Mindbaz takes rows."""

@@ -1,0 +1,82 @@
+"""How Mindbaz unsubscribes people: look them up, then one PUT of those who are still to be reached.
+
+Knows what the status codes mean; knows neither batches of a source nor retries.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.destinations.mindbaz.upserts import SubscriberRecord, send
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.hooks.mindbaz.lookups import key_text, look_up_surely
+from airflow_provider_crm.schemas.mindbaz.write import (
+    MAX_SUBSCRIBERS,
+    STATUS,
+    UNSUBSCRIBED,
+    UNSUBSCRIBED_AT,
+    ZONE,
+    Subscriber,
+    date_text,
+)
+
+#: Statuses that say that a person does not want to be written to: unsubscribed, unsubscribed by hand, on the
+#: suppression list, complained, unsubscribed as a group. The others are technical, and may end.
+OPTED_OUT = frozenset({UNSUBSCRIBED, 2, 5, 9, 12})
+
+
+class UnsubscribeSubscribers:
+    """Sets people to unsubscribed, with the date; whoever has opted out in any way is left as is.
+
+    :param key_column: the column that holds the match key.
+    """
+
+    batch_size = MAX_SUBSCRIBERS
+
+    def __init__(self, hook: MindbazHook, *, key_column: str, match_by: str) -> None:
+        self._hook = hook
+        self._key_column = key_column
+        self._match_by = match_by
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        try:
+            return RowKey(key_text(data.get(self._key_column), self._match_by))
+        except ValueError as error:
+            raise ValueError(f"{self._key_column}: {error}") from None
+
+    def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
+        return SubscriberRecord({})
+
+    def plan(self, items: Sequence[Item[SubscriberRecord]]) -> list[Outcome | Step[SubscriberRecord]]:
+        keys = [item.key for item in items]
+        found = look_up_surely(self._hook, keys, match_by=self._match_by, field_ids=(STATUS,))
+        return [self._plan_one(item, found.get(item.key, ())) for item in items]
+
+    def _plan_one(
+        self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
+    ) -> Outcome | Step[SubscriberRecord]:
+        if not found:
+            return Outcome(Ending.SKIPPED, "not in Mindbaz")
+        if len(found) > 1:
+            return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
+        number, status = found[0]["id"], found[0]["fields"].get(STATUS)
+        if _has_opted_out(status):
+            # To be reached at first and not any more, after a call of ours: that call did it.
+            ours = item.maybe_applied and bool(item.record.fields)
+            return Outcome(Ending.UPDATED if ours else Ending.UNCHANGED, crm_id=number)
+        if item.refusal:
+            return rejected("crm", item.refusal, number)
+        item.record.fields = {STATUS: UNSUBSCRIBED, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))}
+        return Step(
+            item, Outcome(Ending.UPDATED, crm_id=number), {"id": number, "fields": item.record.fields}
+        )
+
+    def apply(self, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
+        return send(self._hook, steps)
+
+
+def _has_opted_out(status: Any) -> bool:
+    return str(status).isdecimal() and int(status) in OPTED_OUT

@@ -1,0 +1,293 @@
+"""How Mindbaz takes a batch of subscribers: look them up, create and update in one call, read the outcome of each.
+
+Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches of a source nor retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.exceptions import (
+    CrmInputError,
+)
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.hooks.mindbaz.lookups import (
+    KEY_FIELDS,
+    client_id_text,
+    key_text,
+    look_again,
+    look_up,
+)
+from airflow_provider_crm.http.calls import encode_json
+from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.schemas.mindbaz.write import (
+    CLIENT_ID,
+    EMAIL,
+    LIST,
+    MAX_SUBSCRIBERS,
+    STATUS,
+    SUBSCRIBED,
+    SYSTEM_FIELDS,
+    FieldType,
+    Subscriber,
+)
+from airflow_provider_crm.values import is_empty, normal_email
+
+MODES = ("upsert", "create", "update")
+
+
+Writer = Callable[[Any], Any]
+
+
+@dataclass(slots=True)
+class SubscriberRecord:
+    """A row in Mindbaz' terms.
+
+    :param fields: values by field id, the key among them.
+    :param was_absent: the first look-up did not find the subscriber.
+    """
+
+    fields: dict[int, Any]
+    was_absent: bool = False
+
+
+class UpsertSubscribers:
+    """Writes subscribers: one look-up of the batch, then one POST of what differs, or one PUT when none is new.
+
+    :param mapping: which column goes into which field.
+    :param key_column: the column that holds the match key.
+    :param mode: ``create`` leaves those that exist alone, ``update`` those that do not.
+    :param allow_resubscribe: let a row put somebody back to subscribed who is not.
+    """
+
+    def __init__(
+        self,
+        hook: MindbazHook,
+        mapping: FieldMapping[FieldType],
+        *,
+        key_column: str,
+        match_by: str,
+        mode: str,
+        batch_size: int,
+        allow_resubscribe: bool,
+    ) -> None:
+        if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_SUBSCRIBERS:
+            raise CrmInputError(f"`batch_size` is a whole number between 1 and {MAX_SUBSCRIBERS}")
+        if not isinstance(allow_resubscribe, bool):
+            raise CrmInputError("`allow_resubscribe` is True or False: a text such as 'False' would be true")
+        self.batch_size = batch_size
+        self._hook = hook
+        self._mapping = mapping
+        self._key_column = key_column
+        self._match_by = match_by
+        self._mode = mode
+        self._allow_resubscribe = allow_resubscribe
+        self._writers: dict[int, Writer] = {}
+        #: So many keys the server has been seen to answer for in whole.
+        self._answered_whole = 0
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        return RowKey(key_text(data.get(self._key_column), self._match_by))
+
+    def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
+        fields: dict[int, Any] = {}
+        for field, value in self._mapping.fields(data):
+            number = field.id
+            writer = self._writers.get(number) or self._writers.setdefault(number, _writer(field))
+            try:
+                fields[number] = writer(value)
+            except ValueError as error:
+                raise ValueError(f"{field.name}: {error}") from None
+        _check_json(fields)
+        return SubscriberRecord(fields)
+
+    def plan(self, items: Sequence[Item[SubscriberRecord]]) -> list[Outcome | Step[SubscriberRecord]]:
+        found = self._find([item.key for item in items], self._match_by, self._compared(items))
+        absent = [item for item in items if item.key not in found]
+        taken = self._taken(absent)
+        return [
+            self._plan_present(item, found[item.key])
+            if item.key in found
+            else self._plan_absent(item, taken.get(item.record.fields.get(EMAIL, "")))
+            for item in items
+        ]
+
+    def _find(
+        self, keys: Sequence[str], match_by: str, field_ids: Collection[int]
+    ) -> dict[str, list[Subscriber]]:
+        how: dict[str, Any] = {"match_by": match_by, "field_ids": sorted(field_ids)}
+        found = look_up(self._hook, keys, **how)
+        if self._mode == "upsert" and len(keys) <= self._answered_whole:
+            return found
+        more = look_again(self._hook, keys, found, **how)
+        if not more:
+            self._answered_whole = max(self._answered_whole, len(keys))
+        return found | more
+
+    def _compared(self, items: Sequence[Item[SubscriberRecord]]) -> set[int]:
+        """Name the fields to ask for: what is not compared is not needed."""
+        compared = [item for item in items if item.maybe_applied] if self._mode == "create" else items
+        return set().union(*(item.record.fields for item in compared))
+
+    def _taken(self, absent: Sequence[Item[SubscriberRecord]]) -> dict[str, list[Subscriber]]:
+        """Find who already has the e-mails of those that were not found by another key."""
+        if self._match_by == "Email" or self._mode == "update":
+            return {}
+        emails = dict.fromkeys(email for item in absent if (email := item.record.fields.get(EMAIL)))
+        return self._find(list(emails), "Email", ()) if emails else {}
+
+    def _plan_absent(
+        self, item: Item[SubscriberRecord], email_owners: Sequence[Subscriber] | None
+    ) -> Outcome | Step[SubscriberRecord]:
+        record = item.record
+        if self._mode == "update":
+            return Outcome(Ending.SKIPPED, "not in Mindbaz")
+        if not record.fields.get(EMAIL):
+            return rejected("validate", "a subscriber cannot be created without an e-mail")
+        if email_owners:
+            owner = email_owners[0]["id"]
+            return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
+        record.was_absent = True
+        return Step(item, Outcome(Ending.CREATED), {"fields": _for_creation(record.fields)})
+
+    def _plan_present(
+        self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
+    ) -> Outcome | Step[SubscriberRecord]:
+        number = found[0]["id"]
+        held = found[0]["fields"]
+        changes = self._changes(item.record.fields, held)
+        # Absent at first and here after a call that was not answered: that call has created it.
+        ours = item.record.was_absent and item.maybe_applied
+        if self._mode == "create" and (changes or not ours):
+            return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
+        if len(found) > 1:
+            return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
+        if not changes:
+            applied = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
+            return Outcome(Ending.CREATED if ours else applied, crm_id=number)
+        if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
+            reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
+            return rejected("crm", reason, number)
+        ending = Ending.CREATED if ours else Ending.UPDATED
+        return Step(item, Outcome(ending, crm_id=number), {"id": number, "fields": changes})
+
+    def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
+        """Tell what of a row the CRM does not hold yet.
+
+        The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
+        """
+        key_field = KEY_FIELDS[self._match_by]
+        return {
+            number: value
+            for number, value in wanted.items()
+            if number != key_field and not _same(self._writers[number], value, held.get(number))
+        }
+
+    def apply(self, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
+        return send(self._hook, steps)
+
+
+def send(hook: MindbazHook, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
+    """Send subscribers in one call: a POST takes new ones and updates together."""
+    payloads = [step.payload for step in steps]
+    if all("id" in payload for payload in payloads):
+        answers = hook.update_subscribers(payloads)
+    else:
+        answers = hook.create_subscribers(payloads)
+    return _outcomes(steps, answers)
+
+
+def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscriber]) -> list[Outcome | None]:
+    """Tell which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
+    by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
+    by_email = {email: answer for answer in answers if (email := _email_of(answer))}
+    updated = {step.payload.get("id") for step in steps}
+    # Where only some are refused, a place is too little to tell whose they are.
+    in_order = (
+        len(answers) == len(steps) and len({one["id"] < 0 for one in answers if not _email_of(one)}) == 1
+    )
+    outcomes: list[Outcome | None] = []
+    for place, step in enumerate(steps):
+        number = step.payload.get("id")
+        email = step.payload["fields"].get(EMAIL)
+        answer = by_email.get(email) if number is None else by_id.get(number)
+        if answer is None and in_order and not _email_of(answers[place]):
+            at_place = answers[place]
+            if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
+                answer = at_place
+        outcomes.append(None if answer is None else _outcome(step, answer))
+    return outcomes
+
+
+def _outcome(step: Step[SubscriberRecord], answer: Subscriber) -> Outcome | None:
+    email = step.payload["fields"].get(EMAIL)
+    if answer["id"] < 0:
+        what = "takes this e-mail address for invalid" if email else "does not take this subscriber"
+        return step.item.refuse(f"Mindbaz {what} (it answered with id -1)")
+    if email and _email_of(answer) not in ("", email):
+        return step.item.refuse("Mindbaz has kept another e-mail address than this one")
+    return Outcome(step.then.ending, crm_id=answer["id"])
+
+
+def _email_of(subscriber: Subscriber) -> str:
+    return str(subscriber["fields"].get(EMAIL) or "").strip().lower()
+
+
+def _writer(field: FieldType) -> Writer:
+    """Give what turns values into those of a field."""
+    if field.id == STATUS and field.type != LIST:
+        field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
+    convert = field.converter()
+    normalise = _NORMALISERS.get(field.id)
+    can_be_emptied = field.id not in (EMAIL, STATUS)
+
+    def write(value: Any) -> Any:
+        if value is not None:
+            return convert(normalise(value) if normalise else value)
+        if can_be_emptied:
+            return None
+        raise ValueError("this field cannot be emptied")
+
+    return write
+
+
+_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: client_id_text}
+
+
+def _same(writer: Writer, wanted: Any, held: Any) -> bool:
+    """Tell whether the CRM's value, written as ours are, is the one that is wanted."""
+    if wanted is None or is_empty(held):
+        return wanted is None and is_empty(held)
+    try:
+        return bool(held == wanted or writer(held) == wanted)
+    except ValueError:
+        return False
+
+
+def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:
+    """Leave out what a new subscriber has anyway.
+
+    Without status 0, a POST that meets somebody who came in between cannot put them back to subscribed.
+    """
+    return {
+        number: value
+        for number, value in fields.items()
+        if value is not None and not (number == STATUS and value == SUBSCRIBED)
+    }
+
+
+def _check_json(fields: Mapping[int, Any]) -> None:
+    """Refuse what no call could carry, such as half a surrogate: one row would bring down its whole batch.
+
+    :raises ValueError: there is such a value.
+    """
+    try:
+        encode_json(list(fields.values()))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        pass
+    else:
+        return
+    raise ValueError("a value cannot be written as JSON")

@@ -1,0 +1,1 @@
+"""How SPREAD takes rows."""

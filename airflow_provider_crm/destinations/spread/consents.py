@@ -1,0 +1,231 @@
+"""How SPREAD takes an answer to a consent: a line in a history, where the same call twice makes two lines.
+
+Knows what the call means and what it leaves unsaid; knows neither batches of a source nor retries.
+"""
+
+from __future__ import annotations
+
+import threading
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.exceptions import CrmNotFoundError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.schemas.spread.read import ConsentStatus, Row
+from airflow_provider_crm.schemas.spread.write import (
+    checked,
+    consent_moment,
+    consent_status,
+    email_of,
+    id_of,
+    is_blank,
+    text_of,
+)
+
+WHO = ("customer_id", "email")
+WHICH = ("consent_id", "consent_tech_name")
+#: What a column, or a value of the field map, may be called.
+COLUMNS = (*WHO, *WHICH, "status", "created_at", "ip", "channel_id")
+
+
+@dataclass(slots=True)
+class ConsentRecord:
+    """A row in SPREAD's terms.
+
+    :param customer_id: found by the e-mail where the row has none.
+    :param consent_id: found by the technical name where the row has none and the name is one consent's alone.
+    :param created_at: local time.
+    :param seen: track ids of the customer's answers to this consent before the last call; None when nobody looked.
+    """
+
+    status: ConsentStatus
+    created_at: str
+    customer_id: str | None = None
+    email: str | None = None
+    consent_id: str | None = None
+    consent_tech_name: str | None = None
+    ip: str | None = None
+    channel_id: str | None = None
+    seen: frozenset[str] | None = None
+
+
+class ConsentNames:
+    """The consents by their technical names, read once; they are few."""
+
+    def __init__(self, hook: SpreadHook) -> None:
+        self._hook = hook
+        self._lock = threading.Lock()
+        self._ids: dict[str, list[str]] | None = None
+
+    def ids_of(self, tech_name: str) -> list[str]:
+        """Find the ids of the consents with this technical name, which need not be one's alone."""
+        with self._lock:
+            if self._ids is None:
+                self._ids = self._read()
+        return self._ids.get(_composed(tech_name), [])
+
+    def _read(self) -> dict[str, list[str]]:
+        ids: dict[str, list[str]] = {}
+        for consent in self._hook.iter_consent_definitions():
+            ids.setdefault(_composed(consent.get("consentTechName")), []).append(str(consent.get("id")))
+        return ids
+
+
+class CreateConsents:
+    """Records answers to consents.
+
+    :param mapping: which column is which of :data:`COLUMNS`.
+    :param only_changes: leave out what the CRM holds already, and consents older than a refusal.
+    """
+
+    batch_size = 1
+
+    def __init__(self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool) -> None:
+        self._hook = hook
+        self._mapping = mapping
+        self._only_changes = only_changes
+        self._names = ConsentNames(hook)
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        record = self.record(data)
+        who = record.customer_id or record.email
+        which = record.consent_id or record.consent_tech_name
+        text = f"{who}|{which}|{record.created_at}|{record.status}"
+        # One person's answers to one consent go in one after the other, in the order of the source.
+        return RowKey(f"{text}|{record.channel_id}" if record.channel_id else text, apart=(f"{who}|{which}",))
+
+    def record(self, data: Mapping[str, Any]) -> ConsentRecord:
+        given = {name: value for name, value in self._mapping.fields(data) if not is_blank(value)}
+        for names in (WHO, WHICH):
+            if not given.keys() & set(names):
+                raise ValueError(f"{' and '.join(names)} are both empty")
+        for name in ("status", "created_at"):
+            if name not in given:
+                raise ValueError(f"{name} is empty")
+        values = {name: checked(name, _CHECKS.get(name, text_of), value) for name, value in given.items()}
+        return ConsentRecord(**values)
+
+    def plan(self, items: Sequence[Item[ConsentRecord]]) -> list[Outcome | Step[ConsentRecord]]:
+        return [self._plan_one(item) for item in items]
+
+    def _plan_one(self, item: Item[ConsentRecord]) -> Outcome | Step[ConsentRecord]:
+        if problem := self._find(item.record):
+            return problem
+        if item.maybe_applied or self._only_changes or item.record.channel_id:
+            try:
+                history = self._history(item.record)
+            except CrmNotFoundError as error:  # an id that nobody has
+                return rejected("crm", error.reason)
+            if known := self._known(item, history):
+                return known
+        return Step(item, Outcome(Ending.CREATED), _arguments(item.record))
+
+    def _find(self, record: ConsentRecord) -> Outcome | None:
+        """Find the ids behind an e-mail and a technical name."""
+        if record.customer_id is None:
+            customer = self._hook.find_customer(email=record.email)
+            if customer is None:
+                return rejected("crm", "no customer has this e-mail")
+            record.customer_id = customer["id"]
+        if record.consent_id is None and record.consent_tech_name is not None:
+            ids = self._names.ids_of(record.consent_tech_name)
+            if len(ids) > 1:
+                return rejected(
+                    "crm", f"consents {', '.join(ids)} share this technical name: give a consent_id"
+                )
+            record.consent_id = ids[0] if ids else None
+        return None
+
+    def _history(self, record: ConsentRecord) -> list[Row]:
+        """Read the customer's answers to this consent; that the CRM heeds the filter is not taken for granted."""
+        if record.consent_id is not None:
+            field, wanted = "consentId", record.consent_id
+        else:
+            field, wanted = "consentTechName", record.consent_tech_name or ""
+        rows = self._hook.iter_customer_consents(
+            record.customer_id or "",
+            consent_id=record.consent_id,
+            consent_tech_name=record.consent_tech_name if record.consent_id is None else None,
+        )
+        return [row for row in rows if _composed(row.get(field, wanted)) == _composed(wanted)]
+
+    def _known(self, item: Item[ConsentRecord], history: Sequence[Row]) -> Outcome | None:
+        """Tell whether the CRM's history already says how the row ends."""
+        record = item.record
+        if item.maybe_applied and (made := [row for row in history if _may_be_from(record, row)]):
+            return Outcome(Ending.CREATED, crm_id=made[-1].get("trackId"))
+        record.seen = frozenset(str(row.get("trackId")) for row in history)
+        if not self._only_changes:
+            return None
+        # The history does not say for which channel an answer was: one for a single channel may always be new.
+        if record.channel_id is None and (same := _same(record, history)):
+            return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
+        if record.status == "accepted" and any(
+            _is(row, "refused") and _date(row) > record.created_at for row in history
+        ):
+            return Outcome(Ending.SKIPPED, "a newer refusal is in SPREAD")
+        return None
+
+    def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Outcome | None]:
+        return [self._send(step.payload) for step in steps]
+
+    def _send(self, arguments: dict[str, Any]) -> Outcome:
+        customer = self._hook.create_consent(**arguments).get("customer")
+        return Outcome(Ending.CREATED, crm_id=customer.get("trackId") if isinstance(customer, dict) else None)
+
+
+def _arguments(record: ConsentRecord) -> dict[str, Any]:
+    """Give what the call takes."""
+    names = ("customer_id", "status", "created_at", "consent_id", "consent_tech_name", "ip", "channel_id")
+    return {name: getattr(record, name) for name in names}
+
+
+def _may_be_from(record: ConsentRecord, row: Row) -> bool:
+    """Tell whether a line of the history can come from an unanswered call for this row."""
+    if record.seen is None:
+        return _is(row, record.status, record.created_at)
+    return _is(row, record.status) and str(row.get("trackId")) not in record.seen
+
+
+def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
+    """Find the answer that makes the row's needless: the one that holds, or the very same."""
+    latest = max(history, key=_order, default=None)
+    if latest is not None and _is(latest, record.status):
+        return latest
+    return next((row for row in history if _is(row, record.status, record.created_at)), None)
+
+
+def _is(row: Row, status: str, created_at: str | None = None) -> bool:
+    return row.get("customerConsentStatus") == status and created_at in (None, _date(row))
+
+
+def _date(row: Row) -> str:
+    value = row.get("customerConsentCreatedAt")
+    try:
+        return consent_moment(value)
+    except ValueError:
+        return str(value or "")
+
+
+def _order(row: Row) -> tuple[str, int]:
+    track_id = str(row.get("trackId") or "")
+    return _date(row), int(track_id) if track_id.isdecimal() else 0
+
+
+def _composed(name: Any) -> str:
+    """Write a name with accents in the one of its two forms that can be compared."""
+    return unicodedata.normalize("NFC", str(name or "").strip())
+
+
+_CHECKS: Mapping[str, Callable[[Any], Any]] = {
+    "customer_id": id_of,
+    "email": email_of,
+    "consent_id": id_of,
+    "status": consent_status,
+    "created_at": consent_moment,
+    "channel_id": id_of,
+}

@@ -1,0 +1,108 @@
+"""How SPREAD erases a customer: looked up first, so that nobody else is erased and an absent one is no failure.
+
+Knows what the call means and what it leaves unsaid; knows neither batches of a source nor retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.exceptions import CrmNotFoundError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.hooks.spread.wire import SEARCH_PAGE
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.write import checked, email_of, id_of, is_blank
+
+
+@dataclass(slots=True)
+class DeleteRecord:
+    """A row in SPREAD's terms: the id, the e-mail, or both, which then have to agree.
+
+    :param found: the id of the customer, once looked up.
+    """
+
+    customer_id: str | None
+    email: str | None
+    found: str | None = None
+
+
+class DeleteCustomers:
+    """Erases customers, each of whom is looked up before and after: that somebody is gone is not left to an answer.
+
+    :param email_field: the column with the e-mail.
+    :param customer_id_field: the column with SPREAD's id, which comes first where a row has both.
+    """
+
+    batch_size = 1
+
+    def __init__(self, hook: SpreadHook, *, email_field: str, customer_id_field: str) -> None:
+        self._hook = hook
+        self._email_field = email_field
+        self._customer_id_field = customer_id_field
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        record = self.record(data)
+        return RowKey(record.customer_id or record.email or "")
+
+    def record(self, data: Mapping[str, Any]) -> DeleteRecord:
+        number, email = data.get(self._customer_id_field), data.get(self._email_field)
+        if is_blank(number) and is_blank(email):
+            raise ValueError(f"{self._customer_id_field} and {self._email_field} are both empty")
+        return DeleteRecord(
+            None if is_blank(number) else checked(self._customer_id_field, id_of, number),
+            None if is_blank(email) else checked(self._email_field, email_of, email),
+        )
+
+    def plan(self, items: Sequence[Item[DeleteRecord]]) -> list[Outcome | Step[DeleteRecord]]:
+        return [self._plan_one(item) for item in items]
+
+    def _plan_one(self, item: Item[DeleteRecord]) -> Outcome | Step[DeleteRecord]:
+        record = item.record
+        if record.customer_id is None:
+            customer = self._hook.find_customer(email=record.email)
+        else:
+            customer = self._by_id(record.customer_id)
+            if problem := self._disagreement(record, customer):
+                return problem
+        if customer is None:
+            if item.maybe_applied:
+                return Outcome(Ending.UPDATED, crm_id=record.found)
+            return Outcome(Ending.SKIPPED, "not in SPREAD")
+        record.found = customer["id"]
+        return Step(item, Outcome(Ending.UPDATED, crm_id=record.found), record.found)
+
+    def _by_id(self, customer_id: str) -> Row | None:
+        """Find a customer in the list: what a call by an unknown id answers is not documented."""
+        try:
+            found = self._hook.iter_customers(ids=customer_id, page_size=SEARCH_PAGE)
+            return next((row for row in found if row.get("id") == customer_id), None)
+        except CrmNotFoundError:
+            return None
+
+    def _disagreement(self, record: DeleteRecord, customer: Row | None) -> Outcome | None:
+        """Reject a row whose id and e-mail are not one customer's: nobody is to be erased by mistake, or forgotten."""
+        if record.email is None:
+            return None
+        if customer is not None:
+            if str(customer.get("email") or "").strip().lower() == record.email:
+                return None
+            return rejected("crm", "the customer of this id has another e-mail", customer["id"])
+        owner = self._hook.find_customer(email=record.email)
+        if owner is None:
+            return None
+        return rejected("crm", "no customer has this id, and another one has the e-mail", owner["id"])
+
+    def apply(self, steps: Sequence[Step[DeleteRecord]]) -> list[Outcome | None]:
+        return [self._delete(step) for step in steps]
+
+    def _delete(self, step: Step[DeleteRecord]) -> Outcome | None:
+        try:
+            self._hook.delete_customer(step.payload)
+        except CrmNotFoundError:
+            if not step.item.maybe_applied:
+                raise
+            return step.then  # the look-up shows somebody whom an earlier call has deleted
+        return None

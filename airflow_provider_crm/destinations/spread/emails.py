@@ -1,0 +1,73 @@
+"""How SPREAD changes the e-mail of a customer: both addresses looked up first, and again after no answer.
+
+Knows what the call means and what it leaves unsaid; knows neither batches of a source nor retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.schemas.spread.write import checked, email_of
+
+
+@dataclass(frozen=True, slots=True)
+class EmailRecord:
+    """A row in SPREAD's terms."""
+
+    old: str
+    new: str
+
+
+class UpdateEmails:
+    """Gives customers another e-mail.
+
+    :param old_field: the column with the current e-mail.
+    :param new_field: the column with the future one.
+    """
+
+    batch_size = 1
+
+    def __init__(self, hook: SpreadHook, *, old_field: str, new_field: str) -> None:
+        self._hook = hook
+        self._old_field = old_field
+        self._new_field = new_field
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        record = self.record(data)
+        # A chain, a to b and b to c, has to be walked in order.
+        return RowKey(record.old, apart=(record.old, record.new))
+
+    def record(self, data: Mapping[str, Any]) -> EmailRecord:
+        return EmailRecord(
+            *(checked(field, email_of, data.get(field)) for field in (self._old_field, self._new_field))
+        )
+
+    def plan(self, items: Sequence[Item[EmailRecord]]) -> list[Outcome | Step[EmailRecord]]:
+        return [self._plan_one(item) for item in items]
+
+    def _plan_one(self, item: Item[EmailRecord]) -> Outcome | Step[EmailRecord]:
+        old, new = item.record.old, item.record.new
+        if old == new:
+            return Outcome(Ending.UNCHANGED)
+        customer = self._hook.find_customer(email=old)
+        owner = self._hook.find_customer(email=new)
+        if owner is None:
+            if customer is None:
+                return rejected("crm", "no customer has the old e-mail or the new one")
+            # The old one as the CRM writes it: whether it finds it in another case is not documented.
+            rename = NewEmail(customer["email"], new)
+            return Step(item, Outcome(Ending.UPDATED, crm_id=customer["id"]), rename)
+        if customer is None:
+            ending = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
+            return Outcome(ending, crm_id=owner["id"])
+        if customer["id"] == owner["id"]:
+            return Outcome(Ending.UNCHANGED, crm_id=owner["id"])
+        return rejected("crm", "another customer has the new e-mail", customer["id"])
+
+    def apply(self, steps: Sequence[Step[EmailRecord]]) -> list[Outcome | None]:
+        return send_each(self._hook, steps)

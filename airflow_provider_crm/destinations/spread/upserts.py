@@ -1,0 +1,229 @@
+"""How SPREAD takes a customer: look it up, create or update it, and find out what an unanswered call has done.
+
+Knows what a SPREAD call means and what it leaves unsaid; knows neither batches of a source nor retries. The CRM has no
+call for several rows, so that a batch is one row and the engine runs batches side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, RowKey, Step, rejected
+from airflow_provider_crm.destinations.spread.known import PAGE_SIZE, KnownCustomers
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.write import (
+    customer_values,
+    differing,
+    email_of,
+    is_blank,
+    overlaid,
+    text_of,
+)
+
+MATCH_BY = ("email", "externalId")
+
+
+MODES = ("upsert", "create", "update")
+
+
+# What the destinations share
+
+
+class Write(Protocol):
+    """One change of a customer: what a step carries."""
+
+    def send(self, hook: SpreadHook) -> Row:
+        """Make the change.
+
+        :return: the customer as the CRM holds it now.
+        """
+
+
+def send_each(hook: SpreadHook, steps: Sequence[Step[R]]) -> list[Outcome | None]:
+    """Carry out steps whose payloads are changes of customers."""
+    return [Outcome(step.then.ending, crm_id=step.payload.send(hook).get("id")) for step in steps]
+
+
+# Creates and updates
+
+
+@dataclass(frozen=True, slots=True)
+class NewCustomer:
+    """The creation of a customer."""
+
+    fields: Row
+
+    def send(self, hook: SpreadHook) -> Row:
+        return hook.create_customer(self.fields)
+
+
+@dataclass(frozen=True, slots=True)
+class NewEmail:
+    """A change of e-mail, for which there is a call of its own; what an update makes of another one is not said."""
+
+    old: str
+    new: str
+
+    def send(self, hook: SpreadHook) -> Row:
+        return hook.update_customer_email(self.old, self.new)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedCustomer:
+    """An update, after the change of e-mail where the row has another one."""
+
+    customer_id: str
+    fields: Row
+    first: NewEmail | None = None
+
+    def send(self, hook: SpreadHook) -> Row:
+        if self.first is not None:
+            self.first.send(hook)
+        return hook.update_customer(self.customer_id, self.fields)
+
+
+@dataclass(slots=True)
+class CustomerRecord:
+    """A row in SPREAD's terms.
+
+    :param fields: values by field, the key among them.
+    :param was_absent: a look-up did not find the customer.
+    """
+
+    fields: Row
+    was_absent: bool = False
+
+
+class UpsertCustomers:
+    """Writes customers: a look-up, then a POST for one who is absent and a PUT for one who is there.
+
+    Whether a PUT clears what it does not mention is not documented. So it carries all that the CRM holds, with the
+    row's values on top, and only where that is refused the row's own values alone.
+
+    :param mapping: which column goes into which field.
+    :param key_column: the column that holds the match key.
+    :param match_by: ``email`` or ``externalId``.
+    :param mode: ``create`` leaves those who exist alone, ``update`` those who do not.
+    :param send_nulls: whether an empty value clears the field.
+    """
+
+    batch_size = 1
+
+    def __init__(
+        self,
+        hook: SpreadHook,
+        mapping: FieldMapping[str],
+        *,
+        key_column: str,
+        match_by: str,
+        mode: str,
+        send_nulls: bool,
+    ) -> None:
+        self._hook = hook
+        self._mapping = mapping
+        self._key_column = key_column
+        self._match_by = match_by
+        self._mode = mode
+        self._send_nulls = send_nulls
+        self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
+
+    def key(self, data: Mapping[str, Any]) -> RowKey:
+        value = data.get(self._key_column)
+        if self._match_by == "email":
+            return RowKey(email_of(value))
+        if is_blank(value):
+            raise ValueError("the external id is empty")
+        return RowKey(text_of(value))
+
+    def record(self, data: Mapping[str, Any]) -> CustomerRecord:
+        return CustomerRecord(customer_values(self._mapping.fields(data), send_blanks=self._send_nulls))
+
+    def plan(self, items: Sequence[Item[CustomerRecord]]) -> list[Outcome | Step[CustomerRecord]]:
+        return [self._plan_one(item) for item in items]
+
+    def apply(self, steps: Sequence[Step[CustomerRecord]]) -> list[Outcome | None]:
+        return send_each(self._hook, steps)
+
+    def _plan_one(self, item: Item[CustomerRecord]) -> Outcome | Step[CustomerRecord]:
+        if self._match_by != "email":
+            return self._plan_for(item, self._hook.find_customer(external_id=item.key))
+        if number := self._known_to_hold(item):
+            return Outcome(Ending.UNCHANGED, crm_id=number)
+        plan = self._plan_for(item, self._hook.find_customer(email=item.key))
+        if isinstance(plan, Step):
+            self._known.distrust(item.key)
+        self._known.looked_up(in_vain=isinstance(plan, Outcome) and plan.ending is Ending.UNCHANGED)
+        return plan
+
+    def _known_to_hold(self, item: Item[CustomerRecord]) -> str | None:
+        if self._mode == "create" or item.maybe_applied or item.refusal:
+            return None
+        return self._known.holds(item.key, item.record.fields)
+
+    def _plan_for(self, item: Item[CustomerRecord], held: Row | None) -> Outcome | Step[CustomerRecord]:
+        return self._plan_absent(item) if held is None else self._plan_present(item, held)
+
+    def _plan_absent(self, item: Item[CustomerRecord]) -> Outcome | Step[CustomerRecord]:
+        record = item.record
+        if self._mode == "update":
+            return Outcome(Ending.SKIPPED, "not in SPREAD")
+        email = record.fields.get("email")
+        if not email:
+            return rejected("validate", "a customer cannot be created without an e-mail")
+        if taken := self._taken(email):
+            return taken
+        record.was_absent = True
+        fields = {name: value for name, value in record.fields.items() if value is not None}
+        return Step(item, Outcome(Ending.CREATED), NewCustomer(fields))
+
+    def _plan_present(self, item: Item[CustomerRecord], held: Row) -> Outcome | Step[CustomerRecord]:
+        record, number = item.record, held["id"]
+        # Absent at first and here after a call that was not answered: that call has created it.
+        ours = record.was_absent and item.maybe_applied
+        if self._mode == "create":
+            if ours:
+                return Outcome(Ending.CREATED, crm_id=number)
+            return Outcome(Ending.SKIPPED, "already in SPREAD", number)
+        done = Outcome(Ending.CREATED if ours else Ending.UPDATED, crm_id=number)
+        changes = differing(held, record.fields)
+        if not changes:
+            return done if item.maybe_applied else Outcome(Ending.UNCHANGED, crm_id=number)
+        if "email" not in changes:
+            return self._update(item, held, done, email=held.get("email"))
+        email = record.fields["email"]
+        if taken := self._taken(email, other_than=number):
+            return taken
+        rename = NewEmail(held["email"], email) if held.get("email") else None
+        if rename is not None and changes == ["email"]:
+            return Step(item, done, rename)
+        return self._update(item, held, done, email=email, first=rename)
+
+    def _update(
+        self,
+        item: Item[CustomerRecord],
+        held: Row,
+        done: Outcome,
+        *,
+        email: str | None,
+        first: NewEmail | None = None,
+    ) -> Outcome | Step[CustomerRecord]:
+        if not email:
+            return rejected("validate", "a customer cannot be updated without an e-mail", held["id"])
+        fields = item.record.fields
+        if not isinstance(item.refused, ChangedCustomer):
+            fields = overlaid(held, fields, self._hook.writable_fields)
+        return Step(item, done, ChangedCustomer(held["id"], {**fields, "email": email}, first))
+
+    def _taken(self, email: str, other_than: str | None = None) -> Outcome | None:
+        """Reject a row whose e-mail is somebody else's; what the CRM does with it is not documented."""
+        if self._match_by == "email":
+            return None
+        owner = self._hook.find_customer(email=email)
+        if owner is None or owner["id"] == other_than:
+            return None
+        said = "the e-mail belongs to another customer, who does not have this external id"
+        return rejected("crm", said, owner["id"])

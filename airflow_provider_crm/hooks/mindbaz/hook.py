@@ -1,0 +1,248 @@
+"""Mindbaz' API: one method a call. Knows the vendor's paths and envelope, not what a task wants with them.
+
+Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gestion des abonnés"), its pages "API key", "Token" and
+"Gestion des champs".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import urlencode, urlsplit
+
+import msgspec
+
+from airflow_provider_crm.exceptions import (
+    CrmAuthenticationError,
+    CrmConnectionError,
+    CrmInputError,
+    CrmNotFoundError,
+    CrmRequestError,
+    redact,
+)
+from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.hooks.base.settings import Extras, check_url
+from airflow_provider_crm.http.answers import UnreadableError, read_json, vendor_errors
+from airflow_provider_crm.http.auth import ApiKeyAuth, CrmAuth, NoAuth, PasswordGrantAuth
+from airflow_provider_crm.http.calls import Call, encode_json
+from airflow_provider_crm.http.lookups import Lookups
+from airflow_provider_crm.http.urls import origin
+from airflow_provider_crm.schemas.mindbaz.write import (
+    MAX_SUBSCRIBERS,
+    NOTHING,
+    Answer,
+    Subscriber,
+    subscribers_of,
+    wire_subscriber,
+)
+
+TOKEN_URL = "https://sso.mindbaz.com/oauth2/token"
+#: A constant of the vendor; not the site id.
+CLIENT_ID = "100"
+
+By = Literal["IdSubscriber", "IdClient", "Email"]
+EmailEncoding = Literal["NONE", "MD5", "SHA1", "SHA2_256", "SHA2_512"]
+
+
+class MindbazExtras(Extras, kw_only=True, frozen=True):
+    """What a Mindbaz connection may carry besides the extras of every CRM."""
+
+    site_id: int | str | None = None
+    """Number of the database; a segment of every path."""
+    auth: Literal["api_key", "jwt"] = "api_key"
+    token_url: str | None = None
+    """The token service, for ``auth: jwt``."""
+
+
+class MindbazHook(CrmHook[MindbazExtras]):
+    """Calls Mindbaz.
+
+    :param mindbaz_conn_id: connection with the API key as password and the extra ``site_id``; or with login and
+        password of an API account and the extra ``auth: jwt``.
+    :param concurrency: calls in flight at once; the connection's extra and then 8 otherwise.
+    """
+
+    conn_name_attr = "mindbaz_conn_id"
+    default_conn_name = "mindbaz_default"
+    conn_type = "mindbaz"
+    hook_name = "Mindbaz"
+    default_url = "https://api.mindbaz.com/api"
+    extras_type = MindbazExtras
+
+    def __init__(self, mindbaz_conn_id: str = default_conn_name, *, concurrency: int | None = None) -> None:
+        super().__init__(mindbaz_conn_id, concurrency=concurrency)
+        self._lookups = Lookups()
+        self._site_found = False
+
+    @property
+    def site_id(self) -> str:
+        """The site's number, as it stands in paths.
+
+        :raises CrmConnectionError: the connection does not say.
+        """
+        site = str(self.settings.extras.site_id or "").strip()
+        if not site.isalnum():
+            raise CrmConnectionError(
+                f"Connection {self.conn_id!r} lacks the extra `site_id`, the number of the Mindbaz database"
+            )
+        return site
+
+    def get_subscribers(
+        self,
+        values: Iterable[str | int],
+        *,
+        by: By = "Email",
+        field_ids: Iterable[int] | None = None,
+        email_encoding: EmailEncoding = "NONE",
+    ) -> list[Subscriber]:
+        """Look subscribers up, any number of them, in as many calls as their length needs.
+
+        :param values: e-mails, their hashes in hex, your client ids, or Mindbaz' ids.
+        :param by: what the values are.
+        :param field_ids: the fields to return; all of them when None, which the vendor advises against.
+        :param email_encoding: how the e-mails are hashed.
+        :return: the subscribers that exist, in no particular order, as ``{"id": int, "fields": {id: value}}``.
+        :raises CrmInputError: a value that is empty or holds a comma, which the call cannot express.
+        """
+        keys = list(dict.fromkeys(str(value).strip() for value in values))
+        if any(not key or "," in key for key in keys):
+            raise CrmInputError("A value to look up is empty or holds a comma, which separates values")
+        query: list[tuple[str, str]] = [("filter.by", by)]
+        if field_ids is not None:
+            query.append(("filter.idFields", ",".join(str(int(field)) for field in field_ids)))
+        if email_encoding != "NONE":
+            query.append(("filter.emailEncoding", email_encoding))
+
+        def fetch(group: Sequence[str]) -> list[Subscriber]:
+            call = self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
+            try:
+                return self.request(call, self._read_subscribers)
+            except CrmNotFoundError as error:
+                # Some servers say so when they find nobody, others when the list of values is too long for them.
+                if (error.in_json or len(group) == 1) and self._has_site():
+                    return []
+                raise
+
+        groups = self.side_by_side(lambda group: self._lookups.read(group, fetch), self._lookups.cut(keys))
+        return [subscriber for group in groups for subscriber in group]
+
+    def create_subscribers(self, subscribers: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
+        """Create subscribers, and update those that come with an id, in one POST.
+
+        The vendor wants the caller to have looked first: what becomes of an e-mail that exists is not documented.
+        An error in the middle keeps what was applied before it and leaves out the rest.
+
+        :param subscribers: at most 5000, each ``{"fields": {id: value}}`` with or without ``"id"``.
+        :return: the subscribers as the CRM holds them now; an ``id`` of -1 is an e-mail that it rejected.
+        :raises CrmRequestError: the CRM stopped at one of them.
+        :raises CrmOutcomeUnknownError: some, all or none of them may have been applied.
+        """
+        return self._write("POST", subscribers, repeatable=False)
+
+    def update_subscribers(self, subscribers: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
+        """Update the given fields of subscribers by their ids, in one PUT.
+
+        :param subscribers: at most 5000, each ``{"id": int, "fields": {id: value}}``.
+        :return: id and sent fields of each, values as the CRM holds them now.
+        :raises CrmRequestError: the CRM stopped at one of them; earlier ones stay applied.
+        """
+        return self._write("PUT", subscribers, repeatable=True)
+
+    def list_fields(self) -> list[dict[str, Any]]:
+        """List the site's fields.
+
+        :return: the vendor's items: ``id``, ``name``, ``fieldType`` (1 text, 2 integer, 3 date, 4 list, 5 boolean),
+            ``length``, ``list`` (of ``key`` and ``value``), ``description`` ...
+        """
+
+        def read(body: bytes) -> list[dict[str, Any]]:
+            data = self._data(body)
+            return [] if data == NOTHING else read_json(data, list[dict[str, Any]])
+
+        return self.request(self._call("GET", "/fields/list"), read)
+
+    def _has_site(self) -> bool:
+        """Tell whether the base URL leads to a site."""
+        if not self._site_found:
+            try:
+                self.list_fields()
+            except (CrmRequestError, CrmAuthenticationError):
+                return False
+            self._site_found = True
+        return True
+
+    def _write(
+        self, method: str, subscribers: Sequence[Mapping[str, Any]], *, repeatable: bool
+    ) -> list[Subscriber]:
+        if len(subscribers) > MAX_SUBSCRIBERS:
+            raise CrmInputError(
+                f"Mindbaz takes {MAX_SUBSCRIBERS} subscribers a call, these are {len(subscribers)}"
+            )
+        body = encode_json([wire_subscriber(subscriber) for subscriber in subscribers])
+        call = self._call(method, "/Subscribers", body=body, repeatable=repeatable)
+        return self.request(call, self._read_subscribers)
+
+    def _call(self, method: str, path: str, **parts: Any) -> Call:
+        return Call(method, "/{site_id}" + path, values={"site_id": self.site_id}, **parts)
+
+    @staticmethod
+    def _data(body: bytes) -> bytes:
+        answer = read_json(body, Answer)
+        if answer.success:
+            return bytes(answer.data)
+        errors = vendor_errors(body)
+        said = "; ".join(errors) or "no reason given"
+        raise CrmRequestError(f"Mindbaz refused the call: {redact(said)}", reason=said, errors=errors)
+
+    def _read_subscribers(self, body: bytes) -> list[Subscriber]:
+        data = self._data(body)
+        try:
+            return subscribers_of(data)
+        except (msgspec.DecodeError, ValueError, TypeError):
+            pass
+        raise UnreadableError("subscribers of another shape than documented")
+
+    def _auth(self) -> CrmAuth:
+        settings = self.settings
+        if not settings.password:
+            raise CrmConnectionError(f"Connection {self.conn_id!r} lacks the API key, its password")
+        if settings.extras.auth == "api_key":
+            return ApiKeyAuth("X-API-KEY", settings.password)
+        if not settings.login:
+            raise CrmConnectionError(f"Connection {self.conn_id!r} lacks the login of the API account")
+        return PasswordGrantAuth(
+            self._fetch_token, user=settings.login, password=settings.password, client_id=CLIENT_ID
+        )
+
+    def _fetch_token(self, form: Mapping[str, str]) -> Mapping[str, Any]:
+        call = Call(
+            "POST",
+            "/oauth2/token",
+            url=self._token_url(),
+            body=urlencode(form).encode(),
+            content_type="application/x-www-form-urlencoded",
+            auth=NoAuth(),
+        )
+        try:
+            return self.request(call, lambda body: read_json(body, dict[str, Any]))
+        except CrmRequestError as error:
+            if form["grant_type"] == "refresh_token":
+                raise
+            refused = redact(error.reason)
+        raise CrmAuthenticationError(
+            f"The token service refuses login and password of connection {self.conn_id!r}: {refused}"
+        )
+
+    def _token_url(self) -> str:
+        extras = self.settings.extras
+        if extras.token_url:
+            what = f"The extra `token_url` of connection {self.conn_id!r}"
+            return check_url(extras.token_url, allow_http=extras.allow_http, what=what)
+        if origin(self.settings.base_url) == origin(self.default_url):
+            return TOKEN_URL
+        # Another host stands in for the vendor: its password goes nowhere else.
+        parts = urlsplit(self.settings.base_url)
+        return f"{parts.scheme}://{parts.netloc}/oauth2/token"
+
+    def _probe(self) -> str:
+        return f"Connected to Mindbaz site {self.site_id}, which has {len(self.list_fields())} fields"

@@ -1,0 +1,5 @@
+"""SPREAD: its hook, and what is read before a write or an export."""
+
+from airflow_provider_crm.hooks.spread.hook import SpreadExtras, SpreadHook
+
+__all__ = ["SpreadExtras", "SpreadHook"]

@@ -1,0 +1,182 @@
+"""How SPREAD's calls are written and its answers read: page sizes, envelopes, and errors behind a good status.
+
+Knows no call, and no HTTP. Facts: as in :mod:`.spread`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+import msgspec
+
+from airflow_provider_crm.exceptions import (
+    CrmInputError,
+    CrmRequestError,
+    CrmUnreadableAnswerError,
+    redact,
+)
+from airflow_provider_crm.http.answers import UnreadableError, read_json, said_in
+from airflow_provider_crm.schemas.spread.read import (
+    Row,
+    decode,
+    is_nothing,
+    plain_customer,
+    plain_row,
+    record_of,
+    rows_of,
+)
+
+T = TypeVar("T")
+
+#: What a page holds at most.
+MAX_PAGE = 5000
+#: A page of a search that is expected to find one customer.
+SEARCH_PAGE = 25
+
+
+# Parameters
+
+
+def page_sizes(page_size: int, *, documented: str = "maxResults") -> list[tuple[str, str]]:
+    """Write the page size in both of the vendor's spellings, the one documented for the list first."""
+    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE:
+        raise CrmInputError(f"`page_size` has to be a number from 1 to {MAX_PAGE}")
+    other = "maxResult" if documented == "maxResults" else "maxResults"
+    return [(documented, str(page_size)), (other, str(page_size))]
+
+
+def listed_ids(ids: str | Iterable[str | int]) -> list[str]:
+    parts = [ids] if isinstance(ids, (str, int)) else ids
+    texts = (text.strip() for part in parts for text in str(part).split(","))
+    return list(dict.fromkeys(text for text in texts if text))
+
+
+# Answers
+
+
+def under(body: bytes, key: str) -> Any:
+    """Take what stands under an answer's root key.
+
+    :raises CrmRequestError: the answer carries the vendor's words about an error instead, despite its status.
+    """
+    answer = read_json(body, dict[str, msgspec.Raw])
+    if key in answer:
+        return decode(answer[key])
+    raise refusal_in(body) or UnreadableError(f"JSON that lacks `{key}`")
+
+
+def refusal_in(body: bytes) -> CrmRequestError | None:
+    """Find the vendor's words about an error in an answer whose status promises success."""
+    answer = read_json(body, object)
+    if not isinstance(answer, dict):
+        return None
+    # `response` is where the vendor confirms what was done.
+    errors = said_in({name: part for name, part in answer.items() if name != "response"})
+    if not errors:
+        return None
+    said = "; ".join(errors)
+    return CrmRequestError(f"SPREAD refused the call: {redact(said)}", reason=said, errors=errors)
+
+
+def or_nothing(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
+    """Accept an answer that is nothing at all, as PHP may print it where a record was not found."""
+
+    def read_or_nothing(body: bytes) -> T | None:
+        return None if body.strip() in (b"null", b"false", b"[]", b"{}", b'""') else read(body)
+
+    return read_or_nothing
+
+
+def rows_inside(record: Any, key: str) -> Any:
+    """Take the rows of an envelope that holds them in a record."""
+    if is_nothing(record):
+        return None
+    if not isinstance(record, dict) or key not in record:
+        raise UnreadableError(f"JSON that lacks `{key}`")
+    return record[key]
+
+
+def customer_of(value: Any) -> Row | None:
+    row = record_of(value)
+    return None if row is None else plain_customer(row)
+
+
+def read_customers(body: bytes) -> list[Row]:
+    return [plain_customer(row) for row in rows_of(under(body, "customers"))]
+
+
+def read_customer(body: bytes) -> Row:
+    """Read the customer that a write gives back: none would mean that nothing was written."""
+    customer = customer_of(under(body, "customer"))
+    if customer is None:
+        raise refusal_in(body) or UnreadableError("no customer")
+    return customer
+
+
+def read_new_consent(body: bytes) -> Row:
+    consent = record_of(under(body, "consent"))
+    if consent is None:
+        raise refusal_in(body) or UnreadableError("no consent")
+    if isinstance(customer := consent.get("customer"), dict):
+        plain_row(customer)
+    return consent
+
+
+def read_lines(body: bytes) -> list[Row]:
+    return rows_of(under(body, "cagnottes"))
+
+
+def read_credit(body: bytes) -> dict[str, Row]:
+    line = record_of(under(body, "cagnotte"))
+    customer = record_of(under(body, "customer"))
+    if line is None or customer is None:
+        raise UnreadableError("no loyalty line")
+    return {"customer": customer, "cagnotte": line}
+
+
+def read_deleted(body: bytes) -> None:
+    """Accept any answer that carries no error; the documented one is ``{"response": "Customer deleted."}``."""
+    if not body.strip():
+        return
+    if error := refusal_in(body):
+        raise error
+    if read_json(body, object) is False:
+        raise UnreadableError("`false`")
+
+
+def answers_reader(asked: str | None) -> Callable[[bytes], list[Row]]:
+    """Read the answers to one consent, each with the consent's id and name from around them."""
+
+    def read(body: bytes) -> list[Row]:
+        consent = record_of(under(body, "consent"))
+        rows = rows_of(rows_inside(consent, "customers"))
+        if not rows or consent is None:
+            return []
+        if asked is not None and consent.get("id") not in (None, asked):
+            raise UnreadableError("the answers to another consent")
+        about = {"consentId": consent.get("id") or asked, "consentTechName": consent.get("consentTechName")}
+        return [{**row, **about} for row in rows]
+
+    return read
+
+
+def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
+    """Choose the customer that was asked for; a server may overlook the filter, or compare loosely."""
+
+    def matching(same: Callable[[str], bool]) -> list[Row]:
+        found = [row for row in rows if same(str(row.get(field) or "").strip())]
+        return list({row.get("id"): row for row in found}.values())
+
+    found = matching(lambda text: text == asked)
+    if not found and any_case:
+        found = matching(lambda text: text.lower() == asked.lower())
+    if len(found) > 1:
+        said = f"{len(found)} customers have this {field}; which one is meant is unknown"
+        raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")
+    if not found and len(rows) >= SEARCH_PAGE:
+        raise CrmUnreadableAnswerError(
+            f"GET /customers gives other customers than asked for: it ignores the filter `{field}`",
+            call="GET /customers",
+        )
+    return found[0] if found else None

@@ -1,0 +1,1 @@
+"""An HTTP client for JSON APIs. Knows neither a vendor nor Airflow."""

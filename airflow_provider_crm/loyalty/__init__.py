@@ -1,0 +1,1 @@
+"""Credits of loyalty points, each applied exactly once: ledger, baselines, doubts, sending."""

@@ -1,0 +1,156 @@
+"""Which loyalty lines SPREAD held before credits were sent: none of them is ever taken for a credit's own.
+
+Read in bulk where that is cheaper than customer by customer; nothing relies on clocks or on the order of line ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from airflow_provider_crm.exceptions import CrmNotFoundError, CrmRequestError, CrmTransientError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.line_sets import LineSet
+from airflow_provider_crm.loyalty.lines import CustomerLines, Line, Pages, line_id
+from airflow_provider_crm.loyalty.states import Credit
+
+log = logging.getLogger(__name__)
+
+#: Seconds after which lines that were added meanwhile are read too.
+REFRESH_EVERY = 60.0
+#: Pages of a refresh that look for known lines, where new ones come first.
+MOST_NEW_PAGES = 20
+#: Calls for one customer that take as long as one full page.
+CALLS_A_PAGE = 10
+#: Full pages of the whole account that are read at most: two million lines, 16 MB of memory.
+MOST_PAGES = 400
+
+
+class Baselines:
+    """Takes baselines and keeps them in the ledger.
+
+    :param hook: through which lines are read.
+    :param ledger: keeps them.
+    :param most_calls: calls that reading customer by customer would take.
+    """
+
+    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger, *, most_calls: int) -> None:
+        self._hook = hook
+        self._ledger = ledger
+        self._most_pages = min(max(most_calls // CALLS_A_PAGE, 3), MOST_PAGES)
+        self._lock = threading.Lock()
+        self._all: _AllLines | None = None
+        self._tried = False
+        #: Reads lines of customers, as the look for a credit in doubt does too.
+        self.lines = CustomerLines(hook, self._pages_of_all)
+
+    def name(
+        self, credits_: Sequence[Credit], find_customers: Callable[[Sequence[Credit]], list[str]]
+    ) -> str:
+        """Give the baseline for credits that are about to be sent.
+
+        :param find_customers: gives the ids of the credits' customers, as far as there are any.
+        :return: its name in the ledger.
+        """
+        with self._lock:
+            if not self._tried:
+                try:
+                    self._all = _AllLines.read(self._hook, self._ledger, self._most_pages)
+                except CrmRequestError as error:  # it is about no row, and must not reject one
+                    raise CrmTransientError(f"{error}. Nothing is sent before the lines are known") from error
+                self._tried = True
+            if self._all is not None:
+                return self._all.fresh()
+        return self.of_lines(self.lines.of(find_customers(credits_)).values())
+
+    def of_lines(self, lines: Iterable[Sequence[Line]]) -> str:
+        """Keep lines that were just read as a baseline of their own."""
+        return self._ledger.baselines.save(LineSet(map(line_id, some) for some in lines))
+
+    def _pages_of_all(self) -> int | None:
+        return None if self._all is None else self._all.pages
+
+
+class _TooManyError(Exception):
+    """There are more lines than may be read."""
+
+
+class _AllLines:
+    """All lines of the account, and those that were added since."""
+
+    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger) -> None:
+        self._hook = hook
+        self._ledger = ledger
+        self._list = Pages(hook)
+        self._count = 0
+        self._last = ""
+        self._name = ""
+        self._read_at = time.monotonic()
+        #: Calls that it takes to read all of them.
+        self.pages = 1
+
+    @classmethod
+    def read(cls, hook: SpreadHook, ledger: LoyaltyLedger, most_pages: int) -> _AllLines | None:
+        """Read all lines; None when there are too many of them."""
+        lines = cls(hook, ledger)
+        try:
+            lines._name = ledger.baselines.save(LineSet(lines._ids(most_pages)))
+        except _TooManyError:
+            log.info("There are too many loyalty lines to read them all: reading them customer by customer")
+            return None
+        return lines
+
+    def _ids(self, most_pages: int) -> Iterator[list[str]]:
+        for page in self._list.read():
+            # Whether there are too many is better asked than found out by reading them.
+            if self.pages == 1 and self._holds(most_pages * len(page)):
+                raise _TooManyError
+            self.pages += 1
+            ids = list(map(line_id, page))
+            self._count += len(ids)
+            self._last = ids[-1]
+            yield ids
+
+    def _holds(self, place: int) -> bool:
+        try:
+            return bool(self._hook.loyalty_page(place, 1))
+        except CrmNotFoundError:
+            return False  # so some servers call what lies behind the end
+
+    def fresh(self) -> str:
+        """Give the baseline, with what was added since it was read."""
+        if time.monotonic() - self._read_at >= REFRESH_EVERY:
+            self._read_at = time.monotonic()
+            new = self._added_last()
+            if new is None:
+                new = self._added_first()
+            if new:
+                self._name = self._ledger.baselines.save(LineSet([new]), parent=self._name)
+        return self._name
+
+    def _added_last(self) -> list[str] | None:
+        """Give the ids that follow the last known one; None where that is not in its place any more."""
+        start = max(self._count - 1, 0)
+        new = [line_id(line) for page in self._list.read(start=start) for line in page]
+        if self._last:
+            if not new or new[0] != self._last:
+                return None
+            new = new[1:]
+        if new:
+            self._count += len(new)
+            self._last = new[-1]
+        return new
+
+    def _added_first(self) -> list[str]:
+        """Give the ids before the first known one, in a list that begins with the newest."""
+        new: list[str] = []
+        for number, page in enumerate(self._list.read(), start=1):
+            ids = list(map(line_id, page))
+            unknown = [one for one in ids if not self._ledger.baselines.holds(self._name, one)]
+            new += unknown
+            if len(unknown) < len(ids) or number == MOST_NEW_PAGES:
+                break
+        return new

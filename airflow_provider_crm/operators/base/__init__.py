@@ -1,0 +1,1 @@
+"""What the operators of all CRMs share: writes, exports, windows, metrics."""

@@ -1,0 +1,199 @@
+"""What every export shares: its parameters, and the way from pages through a writer to a file and its announcement.
+
+Knows Airflow and files; which CRM it is, and what is read, is said by a subclass.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_crm._compat import BaseOperator
+from airflow_provider_crm.bulk.export import Export, ExportPage, ExportRejects, Reject
+from airflow_provider_crm.bulk.report import check_max_rejects
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.operators.base.metrics import emit
+from airflow_provider_crm.rows.targets import target_at
+from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
+from airflow_provider_crm.schemas.records import Records
+
+if TYPE_CHECKING:
+    from airflow_provider_crm._compat import Context
+
+#: Pages, or look-ups, in flight when neither the task nor the connection says.
+DEFAULT_CONCURRENCY = 4
+#: Pages that may wait for their turn beside: while the file takes one, as many as may be in flight still are.
+WAITING = 2
+
+
+class CrmExportOperator(BaseOperator):
+    """Writes records of a CRM into one file, which is whole or absent.
+
+    :param path: path or URI of the file; its suffix is its format: ``.jsonl``, ``.csv`` (each also ``.gz``) or
+        ``.parquet``. (templated)
+    :param rejects_path: path or URI of a JSON-lines file that takes rows which are not what the CRM documents.
+        (templated)
+    :param reject_data: whether the rows themselves are written there too.
+    :param max_rejects: fail, without a file, when there are more of them: a number, or a float as share of the
+        rows. (templated)
+    :param concurrency: pages in flight; the connection's extra and then 4 otherwise.
+    """
+
+    template_fields: Sequence[str] = ("path", "rejects_path", "max_rejects")
+    ui_color = "#e6f4ea"
+
+    def __init__(
+        self,
+        *,
+        path: Any,
+        rejects_path: str | None = None,
+        reject_data: bool = True,
+        max_rejects: int | float | str = 0,
+        concurrency: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.rejects_path = rejects_path
+        self.reject_data = reject_data
+        self.max_rejects = max_rejects
+        self.concurrency = concurrency
+        self._stop: Callable[[], None] | None = None
+        self._read_from = ""
+
+    # What a subclass adds
+
+    #: The name of what is exported, such as ``customers``.
+    resource: str
+
+    def _hook(self) -> CrmHook[Any]:
+        raise NotImplementedError
+
+    def _columns(self, hook: Any) -> Sequence[Column]:
+        """Give the columns of the file."""
+        raise NotImplementedError
+
+    def _metadata(self) -> dict[str, str]:
+        """Give what the file says about itself."""
+        return {}
+
+    def _plan(self, context: Context) -> None:
+        """Check what is to be read, before anything is asked for.
+
+        :raises CrmInputError: it makes no sense.
+        """
+
+    def _pages(self, hook: Any, ahead: int, prepare: Callable[[Records], ExportPage]) -> Iterable[ExportPage]:
+        """Read the pages.
+
+        :param prepare: encodes a page.
+        """
+        raise NotImplementedError
+
+    def _announcement(self) -> dict[str, Any]:
+        """Give what the asset's event says, besides rows and path."""
+        return {}
+
+    def _counts(self) -> dict[str, int]:
+        """Give further counts for the summary."""
+        return {}
+
+    def _prepare(self, file_format: Format) -> Callable[[Records], ExportPage]:
+        def prepare(records: Records) -> ExportPage:
+            return ExportPage(
+                records.keys, file_format.encode(records.values, records.unknown), rejects=rejects_of(records)
+            )
+
+        return prepare
+
+    def _after(self, context: Context, exported: Any) -> None:
+        """Take note of what was exported, once the file is in its place."""
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Export.
+
+        :return: ``{"rows", "path", "bytes", "requests", "retries", "seconds"}``.
+        :raises CrmInputError: a parameter makes no sense, or the file cannot be written.
+        :raises CrmRejectsError: more rows than ``max_rejects`` are not what the CRM documents.
+        """
+        started = time.monotonic()
+        path = str(self.path or "")
+        max_rejects = check_max_rejects(self.max_rejects)
+        check_suffix(path)
+        self._plan(context)
+        rejects = ExportRejects(self.rejects_path, with_data=self.reject_data)
+        with closing(self._hook()) as hook:
+            self._stop = hook.close
+            hook.default_concurrency = DEFAULT_CONCURRENCY
+            file_format = format_for(path, self._columns(hook), metadata=self._metadata())
+            export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
+            ahead = hook.concurrency + WAITING
+            self._read_from = hook.settings.base_url
+            self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
+            exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
+            counters = hook.counters
+        self._after(context, exported)
+        summary = {
+            "rows": exported.rows,
+            "path": path,
+            "bytes": exported.size,
+            "requests": counters.requests,
+            "retries": counters.retries,
+            "seconds": round(time.monotonic() - started, 3),
+            **self._counts(),
+        }
+        self._announce(context, {"rows": exported.rows, "path": path, **self._announcement()})
+        self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
+        emit(hook.conn_type, type(self).__name__, summary)
+        return summary
+
+    def on_kill(self) -> None:
+        """Let calls that wait give up."""
+        if self._stop is not None:
+            self._stop()
+
+    def _announce(self, context: Context, extra: dict[str, Any]) -> None:
+        events: Any = context.get("outlet_events")
+        if events is None:
+            return
+        for outlet in self.outlets or ():
+            if getattr(outlet, "uri", None):  # an asset; an alias has none
+                events[outlet].extra.update(extra)
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Name what was read and what was written, for OpenLineage."""
+        from airflow.providers.openlineage.extractors import OperatorLineage
+        from openlineage.client.event_v2 import Dataset
+
+        if not self._read_from:
+            return None  # asked after a failure, too, which may have come before anything was known
+        source = urlsplit(self._read_from)
+        path = str(self.path)
+        target = urlsplit(path)
+        if target.scheme and target.scheme != "file":
+            bucket = target.netloc.rpartition("@")[2]
+            output = Dataset(namespace=f"{target.scheme}://{bucket}", name=target.path.lstrip("/"))
+        else:
+            output = Dataset(namespace="file", name=target.path)
+        read = Dataset(
+            namespace=f"{source.scheme}://{source.netloc}", name=f"{source.path}/{self.resource}".lstrip("/")
+        )
+        return OperatorLineage(inputs=[read], outputs=[output])
+
+
+def rejects_of(records: Records) -> list[Reject]:
+    """Turn the rows of a page that do not fit into rejects."""
+    return [Reject(misfit.position, misfit.key, misfit.reason, misfit.data) for misfit in records.misfits]
+
+
+def check_choice(name: str, given: Any, allowed: Sequence[Any]) -> None:
+    """Refuse a value that is not among those allowed.
+
+    :raises CrmInputError: it is not.
+    """
+    if given not in allowed:
+        raise CrmInputError(f"`{name}` is one of {', '.join(map(repr, allowed))}, not {given!r}")

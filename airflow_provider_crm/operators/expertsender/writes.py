@@ -1,0 +1,140 @@
+"""Airflow tasks for ExpertSender CDP: parameters and templating; what they mean to it is in the destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from airflow_provider_crm.destinations.expertsender.deletes import DeleteCustomers
+from airflow_provider_crm.destinations.expertsender.upserts import MODES, UpsertCustomers
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.hooks.expertsender.consents import read_consents
+from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
+from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, CrmMappedOperator, one_of, yes_or_no
+from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.schemas.expertsender.write import KEY_FIELDS, By, CustomerFields, names_a_consent
+
+
+class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
+    """Create and update ExpertSender customers in bulk, with the end of every row accounted for.
+
+    Columns, or the values of ``field_map``, are the vendor's fields, in any case of letters:
+
+    - ``email``, ``phone`` (blanks in it are removed), ``crmId``, ``visitorId``, ``firstName``, ``lastName``,
+      ``dateOfBirth`` (without a zone it is taken as UTC), ``gender``;
+    - ``customAttributes.<name>``, a column for each attribute; or ``customAttributes`` with all of them, as a mapping
+      of name to value, a list of ``{"name", "value"}``, or the JSON text of either;
+    - ``consents.<id>`` or ``consents.<name>``, a column for each consent, with ``True``, ``False`` (also ``1``, ``0``,
+      ``yes``, ``no``) or ``AwaitingConfirmation``; or ``consentsData`` with all of them, as a mapping of id to
+      value, the vendor's object, or the JSON text of either;
+    - ``force`` and ``confirmationMessageId``, for the row's consents.
+
+    ``AwaitingConfirmation`` sends a person a real e-mail. It is left out for somebody who already awaits it or has
+    confirmed, so that neither a retry nor a second run writes twice; unless the row says ``force``, and then it is
+    sent once, in a call of its own: after one whose outcome is unknown, a consent that stands is taken as done.
+
+    The vendor does not say which rows it created: ``AddOrUpdate`` counts all of them as updated. With ``match_by``
+    ``GUID`` or ``VisitorId``, which both look at ``visitorId``, there is no way to look a customer up: the vendor's
+    word counts, ``Update`` of somebody absent is a refusal of the CRM and not a skipped row, ``Add`` goes row by row.
+
+    .. seealso:: The vendor's page "Klienci - metody API" at help.expertsender.com.
+
+    :param expertsender_conn_id: the connection. (templated)
+    :param match_by: ``Email``, ``PhoneNumber``, ``CrmId``, ``GUID`` or ``VisitorId``; it has to be the account's own
+        (Settings > Customers > Default matching mode). (templated)
+    :param mode: ``AddOrUpdate``, ``Add`` (those who exist are skipped) or ``Update`` (those who do not). (templated)
+    :param batch_size: customers a call; the vendor publishes no limit, and a call that is too large is halved.
+
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (
+        *CrmMappedOperator.template_fields,
+        "expertsender_conn_id",
+        "match_by",
+        "mode",
+    )
+
+    operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
+
+    def __init__(
+        self,
+        *,
+        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
+        match_by: str = "Email",
+        mode: str = "AddOrUpdate",
+        batch_size: int = 100,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.expertsender_conn_id = expertsender_conn_id
+        self.match_by = match_by
+        self.mode = mode
+        self.batch_size = batch_size
+
+    def _hook(self) -> ExpertSenderHook:
+        return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
+
+    def _destination(self, hook: ExpertSenderHook, source: Source) -> UpsertCustomers:
+        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
+        one_of("mode", self.mode, MODES)
+        names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
+        fields = CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
+        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
+        key_field = fields.find(KEY_FIELDS[self.match_by])
+        return UpsertCustomers(
+            hook,
+            mapping,
+            key_column=mapping.check(source, key_field),
+            match_by=self.match_by,
+            mode=self.mode,
+            batch_size=self.batch_size,
+        )
+
+    def _parameters(self) -> tuple[Any, ...]:
+        return (self.expertsender_conn_id, self.field_map, self.match_by, self.mode, self.batch_size)
+
+
+class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
+    """Delete ExpertSender customers, one call a row; deleted rows count as updated, absent ones as skipped.
+
+    .. seealso:: The vendor's page "Klienci - metody API" at help.expertsender.com.
+
+    :param expertsender_conn_id: the connection. (templated)
+    :param by: the source's column, and what it holds: ``email``, ``id`` (the CRM's own number), ``phone`` or ``crmId``.
+        (templated)
+    :param with_anonymization: anonymise the customer's data as well.
+
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (*CrmDeleteOperator.template_fields, "expertsender_conn_id", "by")
+
+    operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
+
+    def __init__(
+        self,
+        *,
+        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
+        by: str = "email",
+        with_anonymization: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.expertsender_conn_id = expertsender_conn_id
+        self.by = by
+        self.with_anonymization = with_anonymization
+
+    def _hook(self) -> ExpertSenderHook:
+        return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
+
+    def _destination(self, hook: ExpertSenderHook, source: Source) -> DeleteCustomers:
+        one_of("by", self.by, ("email", "id", "phone", "crmId"))
+        yes_or_no("with_anonymization", self.with_anonymization)
+        source.require([self.by])
+        read_consents(hook, needed=False)
+        return DeleteCustomers(hook, by=cast(By, self.by), with_anonymization=self.with_anonymization)
+
+    def _parameters(self) -> tuple[Any, ...]:
+        return (self.expertsender_conn_id, self.by, self.with_anonymization)

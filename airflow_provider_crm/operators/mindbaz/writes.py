@@ -1,0 +1,148 @@
+"""Airflow tasks for Mindbaz: parameters and templating; what they mean to Mindbaz is in the destinations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_provider_crm.destinations.mindbaz.unsubscribe import UnsubscribeSubscribers
+from airflow_provider_crm.destinations.mindbaz.upserts import MODES, UpsertSubscribers
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.hooks.mindbaz.fields import read_fields
+from airflow_provider_crm.hooks.mindbaz.lookups import KEY_FIELDS
+from airflow_provider_crm.links import MindbazLink, RejectsFileLink
+from airflow_provider_crm.operators.base.writes import CrmBulkOperator, CrmMappedOperator, one_of
+from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.sources import Source
+
+
+class MindbazUpsertSubscribersOperator(CrmMappedOperator):
+    """Create and update Mindbaz subscribers in bulk, with the end of every row accounted for.
+
+    Look-up by the match key, then creates and updates together in calls of up to 5000. Only what Mindbaz does not hold
+    yet is sent, so that the same rows once more change nothing. A subscriber who is not subscribed any more is never
+    put back to subscribed unless ``allow_resubscribe`` says so.
+
+    .. seealso:: The vendor's page "Gestion des abonnés" at learn.mindbaz.com.
+
+    :param mindbaz_conn_id: the connection. (templated)
+    :param match_by: ``Email`` or ``IdClient``: by which field a row finds its subscriber. (templated)
+    :param mode: ``upsert``, ``create`` (those that exist are skipped) or ``update`` (those that do not). (templated)
+    :param batch_size: subscribers a call, at most 5000.
+    :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one.
+
+    Columns, or the values of ``field_map``, are field ids (``14``), or names as in the site's list of fields.
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (
+        *CrmMappedOperator.template_fields,
+        "mindbaz_conn_id",
+        "match_by",
+        "mode",
+    )
+
+    operator_extra_links = (RejectsFileLink(), MindbazLink())
+
+    def __init__(
+        self,
+        *,
+        mindbaz_conn_id: str = MindbazHook.default_conn_name,
+        match_by: str = "Email",
+        mode: str = "upsert",
+        batch_size: int = 5000,
+        allow_resubscribe: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mindbaz_conn_id = mindbaz_conn_id
+        self.match_by = match_by
+        self.mode = mode
+        self.batch_size = batch_size
+        self.allow_resubscribe = allow_resubscribe
+
+    def _hook(self) -> MindbazHook:
+        return MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)
+
+    def _destination(self, hook: MindbazHook, source: Source) -> UpsertSubscribers:
+        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
+        one_of("mode", self.mode, MODES)
+        names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
+        fields = read_fields(hook, names_needed=not all(str(name).isdecimal() for name in names))
+        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
+        key_field = fields.find(KEY_FIELDS[self.match_by])
+        return UpsertSubscribers(
+            hook,
+            mapping,
+            key_column=mapping.check(source, key_field),
+            match_by=self.match_by,
+            mode=self.mode,
+            batch_size=self.batch_size,
+            allow_resubscribe=self.allow_resubscribe,
+        )
+
+    def _parameters(self) -> tuple[Any, ...]:
+        return (
+            self.mindbaz_conn_id,
+            self._hook().site_id,
+            self.field_map,
+            self.match_by,
+            self.mode,
+            self.batch_size,
+            self.allow_resubscribe,
+        )
+
+
+class MindbazUnsubscribeOperator(CrmBulkOperator):
+    """Unsubscribe people from Mindbaz in bulk, with the date, with the end of every row accounted for.
+
+    Sets status 1 and the unsubscription date. Whoever has opted out already, in whatever way (unsubscribed, also by
+    hand or as a group, on the suppression list, complained), is left unchanged with the first date; unknown people
+    are skipped.
+
+    .. seealso:: The vendor's page "Gestion des abonnés" at learn.mindbaz.com.
+
+    :param mindbaz_conn_id: the connection. (templated)
+    :param match_by: ``Email`` or ``IdClient``: by which field a row finds its subscriber. (templated)
+    :param key_field: the column that holds it; to be named when matching by client id. (templated)
+
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmBulkOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (
+        *CrmBulkOperator.template_fields,
+        "mindbaz_conn_id",
+        "match_by",
+        "key_field",
+    )
+
+    operator_extra_links = (RejectsFileLink(), MindbazLink())
+
+    def __init__(
+        self,
+        *,
+        mindbaz_conn_id: str = MindbazHook.default_conn_name,
+        match_by: str = "Email",
+        key_field: str = "email",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mindbaz_conn_id = mindbaz_conn_id
+        self.match_by = match_by
+        self.key_field = key_field
+
+    def _hook(self) -> MindbazHook:
+        return MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)
+
+    def _destination(self, hook: MindbazHook, source: Source) -> UnsubscribeSubscribers:
+        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
+        if self.match_by == "IdClient" and self.key_field == "email":
+            # Addresses looked up as client ids would find nobody, and every opt-out would be skipped.
+            raise CrmInputError("`key_field` has to name the column that holds the client ids")
+        source.require([self.key_field])
+        read_fields(hook, names_needed=False)  # elsewhere than at the right site everybody would seem unknown
+        return UnsubscribeSubscribers(hook, key_column=self.key_field, match_by=self.match_by)
+
+    def _parameters(self) -> tuple[Any, ...]:
+        return (self.mindbaz_conn_id, self._hook().site_id, self.match_by, self.key_field)

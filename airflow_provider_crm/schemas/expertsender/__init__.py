@@ -1,0 +1,1 @@
+"""ExpertSender CDP's records: written, exported."""

@@ -1,0 +1,1 @@
+"""Mindbaz' records: written, exported."""

@@ -1,0 +1,1 @@
+"""SPREAD's records: read, written, exported."""

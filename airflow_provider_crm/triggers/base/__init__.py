@@ -1,0 +1,1 @@
+"""What the triggers of all CRMs share: polling, watching, the hooks of a triggerer."""
