@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,37 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
 def test_extras_of_a_connection_are_never_passed_on_as_they_are(path: Path) -> None:
     """Who may edit connections may not choose any argument of any library: extras are allow-listed."""
     assert not re.search(r"\*\*\w*(?:extra_dejson|conn\w*\.extra|get_extra_dejson)", path.read_text())
+
+
+def _imports_of(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, those for types alone included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{one.name}" for one in node.names)}
+    return names & MODULES.keys()
+
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
+
+
+def test_there_is_no_circle() -> None:
+    """Also none of types: what stands in a circle can only be understood all at once."""
+    graph = {name: _imports_of(path) - {name} for name, path in MODULES.items()}
+    try:
+        list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@each_file
+def test_a_file_is_short_enough_to_find_ones_way_in_it(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
 
 
 def operators() -> list[Any]:
