@@ -15,6 +15,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmError, CrmInputError
 from airflow_provider_crm.hooks.spread.pages import SpreadPages
+from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas import slices
 from airflow_provider_crm.schemas.records import Records
 from airflow_provider_crm.schemas.spread.exports import customer_reader
@@ -50,7 +51,7 @@ def served(request: Any, context: Any) -> dict[str, Any]:
 @pytest.fixture
 def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
     requests_mock.get(CUSTOMERS, json=served)
-    spread._lookups._longest = 200  # ids, in several groups
+    spread.lookups = Lookups(longest=200)  # ids, in several groups
     yield SpreadPages(spread, ahead=8, page_size=50)
     spread.close()
     for thread in threading.enumerate():
