@@ -29,9 +29,7 @@ from airflow_provider_crm.sandbox.server import Sandbox
     ],
     ids=lambda fault: str(fault and fault["kind"]),
 )
-def test_calls_leave_no_garbage(
-    crm_sandbox: Sandbox, clock: Clock, fault: dict[str, Any] | None
-) -> None:
+def test_calls_leave_no_garbage(crm_sandbox: Sandbox, clock: Clock, fault: dict[str, Any] | None) -> None:
     if fault is not None:
         crm_sandbox.fault(system="mindbaz", **fault)
     hook = MindbazHook()
