@@ -82,7 +82,7 @@ class CrmHook(BaseHook, Generic[E]):
         """
         with self._making:
             if self._settings is None:
-                connection = self._look_up(self.conn_id)
+                connection = self._connection(self.conn_id)
                 self._settings = read_settings(
                     connection, default_url=self.default_url, extras_type=self.extras_type
                 )
@@ -120,7 +120,7 @@ class CrmHook(BaseHook, Generic[E]):
             verify=extras.verify,
             pacer=pacer_of(
                 extras,
-                look_up=lambda conn_id: self._look_up(
+                look_up=lambda conn_id: self._connection(
                     conn_id, named_by=f", which the extra `rate_limit_conn_id` of {self.conn_id!r} names,"
                 ),
                 whose=(self.conn_type, settings.base_url, settings.login or settings.password),
@@ -132,7 +132,7 @@ class CrmHook(BaseHook, Generic[E]):
             clock=self.clock,
         )
 
-    def _look_up(self, conn_id: str, *, named_by: str = "") -> Connection:
+    def _connection(self, conn_id: str, *, named_by: str = "") -> Connection:
         try:
             return self.get_connection(conn_id)
         except AirflowNotFoundException:
