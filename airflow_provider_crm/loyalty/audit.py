@@ -14,10 +14,10 @@ from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.lines import (
     CustomerLines,
     Line,
-    Pages,
     is_credit_line,
     line_amount,
     line_id,
+    line_pages,
 )
 from airflow_provider_crm.loyalty.states import State
 
@@ -145,7 +145,8 @@ class Audit:
 
     def _lines(self, window: AuditWindow) -> dict[str, Line]:
         """Read the lines of the window and of a margin around it, since the two clocks need not agree."""
-        pages = Pages(self._hook).read(
+        pages = line_pages(
+            self._hook,
             created_after=window.after and window.after - self._margin,
             created_before=window.before and window.before + self._margin,
         )

@@ -17,7 +17,6 @@ from airflow_provider_crm.bulk.outcomes import (
     Ending,
     InvalidRowError,
     Outcome,
-    Refused,
     RowKey,
     Step,
     Verdict,
@@ -170,16 +169,16 @@ class CreditDestination:
     def _plan_send(self, item: CreditItem, entry: Entry) -> Plan:
         """Send what is not in the CRM; name the customer otherwise when SPREAD did not know them."""
         record = item.record
-        if refusal := _unheeded(item):
+        if record.refusal:
             try:
                 if record.other_refs is None:
                     self._customers.find(record)
             except CrmRequestError as error:
                 return self._give_up(replace(entry, reason=error.reason))
             if not record.other_refs:
-                return self._give_up(replace(entry, reason=refusal.reason))
+                return self._give_up(replace(entry, reason=record.refusal))
             record.ref = record.other_refs.pop(0)
-            record.heeded = refusal
+            record.refusal = ""  # it was about the other reference
         amount = record.credit.amount
         if self._doubts.keeps_decimals is False and amount != amount.to_integral_value():
             reason = "amount: SPREAD keeps whole points only: it has rounded another credit"
@@ -219,7 +218,7 @@ class CreditDestination:
                 entries[entry.id] = replace(entry, reason=known.reason)
             elif known.credit.customer_id is not None:
                 look.append(known)
-            elif _unheeded(item) and item.record.credit.key == entry.credit.key:
+            elif item.record.refusal and item.record.credit.key == entry.credit.key:
                 # SPREAD has said itself that it knows no such customer.
                 entries[entry.id] = replace(known, standing=Standing.FREE)
             else:
@@ -354,8 +353,3 @@ def conflict(entry: Entry) -> Outcome:
         f"this key was {verb} with {entry.credit.amount:f} points for "
         f"customer {entry.credit.customer_id or '(named by e-mail)'}",
     )
-
-
-def _unheeded(item: CreditItem) -> Refused | None:
-    """Return why SPREAD refused a row, unless it was about another reference to its customer than the present one."""
-    return None if item.refused is item.record.heeded else item.refused

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from decimal import Decimal
 
-from airflow_provider_crm.bulk.outcomes import LATER, Item, Outcome, Refused, Step, Verdict
+from airflow_provider_crm.bulk.outcomes import LATER, Item, Outcome, Step, Verdict
 from airflow_provider_crm.exceptions import (
     CrmError,
     CrmOutcomeUnknownError,
@@ -102,7 +102,8 @@ class Sender:
                 self._ledger.doubt(entry)
             else:
                 self._ledger.unsend(entry)
-            return Refused(error.reason)
+            step.item.record.refusal = error.reason or "refused by the CRM without a reason"
+            return LATER
         except (CrmOutcomeUnknownError, CrmRedirectError):
             self._ledger.doubt(entry)
             raise

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Refused
 from airflow_provider_crm.loyalty.credits import Credit, hash_email, plain
 from airflow_provider_crm.values import is_empty, normal_email
 
@@ -53,7 +52,7 @@ class CreditRecord:
     :param ref: how the next call names the customer.
     :param other_refs: how else to name them when SPREAD knows no such customer; None when nobody has looked yet.
     :param email_known: whether the e-mail of a customer named by id was looked up.
-    :param heeded: the last refusal for which the customer was named otherwise.
+    :param refusal: why SPREAD refused the credit when the customer was named as in ``ref``; empty when it did not.
     :param waiting_since: since when another run keeps it waiting.
     """
 
@@ -62,7 +61,7 @@ class CreditRecord:
     ref: CustomerRef
     other_refs: list[CustomerRef] | None = None
     email_known: bool = False
-    heeded: Refused | None = None
+    refusal: str = ""
     waiting_since: float | None = field(default=None, compare=False)
 
 

@@ -16,13 +16,13 @@ from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.operators.spread.loyalty import SpreadCreditLoyaltyOperator
 from airflow_provider_crm.sandbox.spread.customers import Changes
 
-from .credits import LEDGER, SETTLE
+from .credits import LEDGER, NOW, SETTLE
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(destination, "POLL_EVERY", 0.02)
     monkeypatch.setattr(operators, "CONNECT_TIMEOUT", 0.0)
 
@@ -40,7 +40,7 @@ def add(spread):
     """Add customers; gives the id of the first."""
 
     def add(*emails):
-        ids = [spread.customers.add(email, Changes({}, [], {}), spread.now()).id for email in emails]
+        ids = [spread.customers.add(email, Changes({}, [], {}), NOW).id for email in emails]
         return ids[0]
 
     return add

@@ -38,6 +38,7 @@ from airflow_provider_crm.operators.spread.loyalty import (
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.customers import Changes
 
+NOW = "2026-01-05T08:30:00+0000"
 EXAMPLES = int(os.environ.get("CRM_LOYALTY_EXAMPLES", "200"))
 SEED = int(os.environ.get("CRM_LOYALTY_SEED") or random.randrange(10**9))
 SETTLE = 0.05
@@ -124,7 +125,7 @@ class Credits(RuleBasedStateMachine):
         self.sandbox.reset()
         self.spread = self.sandbox.spread
         self.ids = [
-            self.spread.customers.add(email, Changes({}, [], {}), self.spread.now()).id for email in PEOPLE
+            self.spread.customers.add(email, Changes({}, [], {}), NOW).id for email in PEOPLE
         ]
         self.rows = []
         #: What each key is worth, and the keys whose rows a run has brought to their end.
@@ -355,7 +356,7 @@ def worker_of_ledger(ledger):
 @pytest.fixture
 def machine(crm_sandbox_server, monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(destination, "POLL_EVERY", 0.005)
     monkeypatch.setattr(operators, "CONNECT_TIMEOUT", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_crm._compat import BaseOperator
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
-from airflow_provider_crm.hooks.base.hook import CONNECT_TIMEOUT
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.http.client import CONNECT_TIMEOUT
 from airflow_provider_crm.loyalty.audit import Audit, AuditWindow
 from airflow_provider_crm.loyalty.destination import CreditDestination
 from airflow_provider_crm.loyalty.dry_run import ExpectedCredits
