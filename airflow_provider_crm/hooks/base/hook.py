@@ -136,6 +136,11 @@ class CrmHook(BaseHook, Generic[E]):
         raise CrmConnectionError(f"Connection {conn_id!r}{named_by} is not defined")
 
     @property
+    def account(self) -> tuple[str, ...]:
+        """Whose records the calls are about: the base URL and the login, and what else tells accounts apart."""
+        return (self.settings.base_url, self.settings.login)
+
+    @property
     def concurrency(self) -> int:
         """Calls in flight at once."""
         return self._concurrency or self.settings.extras.concurrency or self.default_concurrency
