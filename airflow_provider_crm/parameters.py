@@ -111,7 +111,7 @@ def text(name: str, value: Any) -> str:
 
     :raises CrmInputError: it is none, blank, or holds what no database and no call takes.
     """
-    if not isinstance(value, str) or value.isspace():
+    if not isinstance(value, str) or not value.strip():
         raise CrmInputError(f"`{name}` is a text, not {value!r}")
     if "\0" in value:
         raise CrmInputError(f"`{name}` holds a NUL character")
@@ -164,7 +164,7 @@ def path(name: str, value: Any) -> str:
     if isinstance(value, ObjectStoragePath):
         return str(value)
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(given, str) or not given or given.isspace() or "\0" in given:
+    if not isinstance(given, str) or not given.strip() or "\0" in given:
         raise CrmInputError(f"`{name}` is a path or a URI, not {value!r}")
     return given
 
@@ -182,11 +182,6 @@ def name_in_folder(name: str, value: Any) -> str:
 def source(name: str, value: Any) -> Any:
     """Return a source; what it may be is said by :func:`~airflow_provider_crm.rows.sources.open_source`."""
     return path(name, value) if isinstance(value, str | os.PathLike | ObjectStoragePath) else value
-
-
-def anything(name: str, value: Any) -> Any:
-    """Return the value as it is."""
-    return value
 
 
 def field_map(name: str, value: Any) -> Mapping[str, str | int]:
@@ -271,13 +266,13 @@ class Parameter(NamedTuple):
     """A parameter of an operator or a sensor.
 
     :param attribute: where the task keeps it.
-    :param rule: what it may be.
+    :param rules: what it may be: each reads what the one before has read.
     :param may_be_nothing: whether it need not be given and has no default.
     """
 
     name: str
     attribute: str
-    rule: Rule
+    rules: tuple[Rule, ...]
     may_be_nothing: bool
 
     def read(self, value: Any) -> Any:
@@ -285,11 +280,13 @@ class Parameter(NamedTuple):
 
         :raises CrmInputError: it cannot be used.
         """
-        if not is_nothing(value):
-            return self.rule(self.name, value)
-        if self.may_be_nothing:
-            return None
-        raise CrmInputError(f"`{self.name}` is missing: it is {value!r}")
+        if is_nothing(value):
+            if self.may_be_nothing:
+                return None
+            raise CrmInputError(f"`{self.name}` is missing: it is {value!r}")
+        for rule in self.rules:
+            value = rule(self.name, value)
+        return value
 
 
 class CheckedParameters:
@@ -343,18 +340,17 @@ def _parameters_of(kind: type[CheckedParameters]) -> Mapping[str, Parameter]:
         for name, parameter in inspect.signature(init).parameters.items():
             if parameter.kind is parameter.KEYWORD_ONLY:
                 attribute = kind.kept_as.get(name, name)
-                rule = _rule_in(hints.get(name))
-                found[attribute] = Parameter(name, attribute, rule, parameter.default is None)
+                rules = _rules_in(hints.get(name))
+                found[attribute] = Parameter(name, attribute, rules, parameter.default is None)
     return found
 
 
-def _rule_in(hint: Any) -> Rule:
-    """Find the rule in an annotation; ``X | None`` has that of X."""
+def _rules_in(hint: Any) -> tuple[Rule, ...]:
+    """Find the rules in an annotation; ``X | None`` has those of X."""
     for one in (hint, *typing.get_args(hint)):
-        for rule in getattr(one, "__metadata__", ()):
-            if inspect.isfunction(rule):
-                return rule
-    return anything
+        if rules := tuple(filter(inspect.isfunction, getattr(one, "__metadata__", ()))):
+            return rules
+    return ()
 
 
 def _is_known(value: Any) -> bool:

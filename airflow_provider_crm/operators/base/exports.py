@@ -15,7 +15,7 @@ from airflow_provider_crm.bulk.export import Export, ExportPage, Reject
 from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator
-from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo, path
+from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
 from airflow_provider_crm.schemas.records import Records
@@ -27,13 +27,12 @@ if TYPE_CHECKING:
 WAITING = 2
 
 
-def _path_of_known_format(name: str, value: Any) -> str:
-    text = path(name, value)
-    check_suffix(text)
-    return text
+def _of_known_format(name: str, path: str) -> str:
+    check_suffix(path)
+    return path
 
 
-ExportPath = Annotated[Path, _path_of_known_format]
+ExportPath = Annotated[Path, _of_known_format]
 
 
 class ExportArguments(AirflowArguments, total=False):
