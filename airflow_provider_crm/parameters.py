@@ -14,9 +14,8 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
-from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
 
 #: Reads the value of a parameter: takes its name and the value, and raises :class:`CrmInputError`.
@@ -26,6 +25,17 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _TEMPLATE = re.compile(r"\{[{%#]")
 #: Calls in flight of one task: each is a thread.
 MOST_CONCURRENCY = 1000
+
+
+@runtime_checkable
+class StoragePath(Protocol):
+    """A path in an object store, such as Airflow's ``ObjectStoragePath``, whose text names its connection too."""
+
+    @property
+    def protocol(self) -> str: ...
+
+    @property
+    def storage_options(self) -> Mapping[str, Any]: ...
 
 
 def is_nothing(value: Any) -> bool:
@@ -161,7 +171,7 @@ def path(name: str, value: Any) -> str:
 
     :raises CrmInputError: it is none.
     """
-    if isinstance(value, ObjectStoragePath):
+    if isinstance(value, StoragePath):
         return str(value)
     given = os.fspath(value) if isinstance(value, os.PathLike) else value
     if not isinstance(given, str) or not given.strip() or "\0" in given:
@@ -181,7 +191,7 @@ def name_in_folder(name: str, value: Any) -> str:
 
 def source(name: str, value: Any) -> Any:
     """Return a source; what it may be is said by :func:`~airflow_provider_crm.rows.sources.open_source`."""
-    return path(name, value) if isinstance(value, str | os.PathLike | ObjectStoragePath) else value
+    return path(name, value) if isinstance(value, str | os.PathLike | StoragePath) else value
 
 
 def field_map(name: str, value: Any) -> Mapping[str, str | int]:
@@ -250,7 +260,7 @@ Ids = Annotated[str | int | Sequence[str | int], several(commas=True)]
 Names = Annotated[str | Sequence[str], several(commas=False)]
 Amount = Annotated[Decimal | float | str, amount]
 YesOrNo = Annotated[bool | str, yes_or_no]
-Path = Annotated[str | os.PathLike[str] | ObjectStoragePath, path]
+Path = Annotated[str | os.PathLike[str] | StoragePath, path]
 Source = Annotated[Any, source]
 MaxRejects = Annotated[int | float | str, rows_or_share]
 MinRows = Annotated[int | str, whole(0)]
@@ -357,7 +367,7 @@ def _is_known(value: Any) -> bool:
     """Return whether a value is already what it will be when the task runs."""
     if isinstance(value, str):
         return not _TEMPLATE.search(value)
-    if isinstance(value, os.PathLike | ObjectStoragePath):
+    if isinstance(value, os.PathLike | StoragePath):
         return True
     if isinstance(value, Mapping):
         return all(map(_is_known, value.values()))

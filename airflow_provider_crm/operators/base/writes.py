@@ -14,6 +14,7 @@ from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun, check_min_rows
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
@@ -35,7 +36,7 @@ from airflow_provider_crm.rows.sources import Source, open_source
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
-UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of("upsert", "create", "update")]
+UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
 
 class WriteArguments(AirflowArguments, total=False):

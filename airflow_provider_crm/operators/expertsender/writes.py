@@ -43,13 +43,19 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
       value, the vendor's object, or the JSON text of either;
     - ``force`` and ``confirmationMessageId``, for the row's consents.
 
+    Nobody who has refused a consent (``False``) is given it again, or asked for it, unless ``allow_resubscribe`` says
+    so: such a row is rejected. To see who has, rows that set a consent to ``True`` or ``AwaitingConfirmation`` are
+    looked up one by one before they are sent; those that only refuse consents, or hold none, are not. Of several rows
+    of one person a refusal wins, wherever it stands.
+
     ``AwaitingConfirmation`` sends a person a real e-mail. It is left out for somebody who already awaits it or has
     confirmed, so that neither a retry nor a second run writes twice; unless the row says ``force``, and then it is
     sent once, in a call of its own: after one whose outcome is unknown, a consent that stands is taken as done.
 
     The vendor does not say which rows it created: ``AddOrUpdate`` counts all of them as updated. With ``match_by``
     ``GUID`` or ``VisitorId``, which both look at ``visitorId``, there is no way to look a customer up: the vendor's
-    word counts, ``Update`` of somebody absent is a refusal of the CRM and not a skipped row, ``Add`` goes row by row.
+    word counts, ``Update`` of somebody absent is a refusal of the CRM and not a skipped row, ``Add`` goes row by row,
+    and a row that gives a consent is rejected without ``allow_resubscribe``.
 
     .. seealso:: The vendor's page "Klienci - metody API" at help.expertsender.com.
 
@@ -59,6 +65,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
     :param mode: ``AddOrUpdate``, ``Add`` (those who exist are skipped) or ``Update`` (those who do not). (templated)
     :param batch_size: customers a call; the vendor publishes no limit, and a call that is too large is halved.
         (templated)
+    :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -69,6 +76,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         "match_by",
         "mode",
         "batch_size",
+        "allow_resubscribe",
     )
     hook_class = ExpertSenderHook
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
@@ -80,6 +88,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         match_by: Annotated[MatchBy | str, one_of(*get_args(MatchBy))] = "Email",
         mode: Annotated[Mode | str, one_of(*get_args(Mode))] = "AddOrUpdate",
         batch_size: Count = 100,
+        allow_resubscribe: YesOrNo = False,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -87,6 +96,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         self.match_by = match_by
         self.mode = mode
         self.batch_size: Any = batch_size
+        self.allow_resubscribe: Any = allow_resubscribe
 
     def _destination(self, hook: ExpertSenderHook, source: Source) -> UpsertCustomers:
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
@@ -100,6 +110,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
             match_by=self.match_by,
             mode=self.mode,
             batch_size=self.batch_size,
+            allow_resubscribe=self.allow_resubscribe,
         )
 
 

@@ -44,8 +44,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "map without the key": ({"field_map": {"nom": 14}}, "match key"),
     "key not in the source": ({"match_by": "IdClient"}, "match key"),
     "a list as map": ({"field_map": ["email"]}, "mapping"),
-    "no such folder": ({"rejects_path": "/no/such/folder/rejects.jsonl"}, "folder must exist"),
-    "no such folder for results": ({"results_path": "/no/such/folder/results.jsonl"}, "folder must exist"),
+    "no folder": ({"rejects_path": "/dev/null/rejects.jsonl"}, "cannot be written"),
+    "no folder for results": ({"results_path": "/dev/null/results.jsonl"}, "cannot be written"),
     "a folder as file": ({"rejects_path": "/tmp"}, "cannot be written"),
     "one file for two": (
         {"rejects_path": "/tmp/../tmp/one.jsonl", "results_path": "/tmp/one.jsonl"},
