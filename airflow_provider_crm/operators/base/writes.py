@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
-from airflow_provider_crm.bulk.engine import BulkEngine, DryRun, check_min_rows
+from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.upserts import MODES
-from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.metrics import emit
@@ -132,12 +132,9 @@ class CrmBulkOperator(CrmBaseOperator):
         """Return the counts of the rows, and where the rejects are."""
         return report.summary()
 
-    def _check_source(self, source: Source) -> None:
-        """Refuse a source whose size is not what was expected, before anything is sent.
-
-        :raises CrmInputError: it is not.
-        """
-        check_min_rows(source, self.min_rows)
+    def _checks(self) -> list[Check]:
+        """Return what has to be true of the source before anything is sent."""
+        return [AtLeast(self.min_rows)] if self.min_rows else []
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
@@ -151,7 +148,7 @@ class CrmBulkOperator(CrmBaseOperator):
             rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
         )
         destination = self._destination(hook, source)
-        self._check_source(source)
+        source = look_through(source, self._checks())
         engine: BulkEngine[Any] = BulkEngine(
             DryRun(destination) if self.only_plan else destination,
             source,
@@ -220,14 +217,6 @@ class CrmDeleteOperator(CrmBulkOperator):
         super().__init__(**kwargs)
         self.require_confirmation_count: Any = require_confirmation_count
 
-    def _check_source(self, source: Source) -> None:
-        super()._check_source(source)
+    def _checks(self) -> list[Check]:
         announced = self.require_confirmation_count
-        if announced is None:
-            return
-        found = sum(1 for _ in source)
-        if found != announced:
-            raise CrmInputError(
-                f"The source has {found} rows, {announced} were announced: nothing was deleted. "
-                f"Check the source, or `require_confirmation_count`"
-            )
+        return super()._checks() + ([] if announced is None else [Announced(announced)])
