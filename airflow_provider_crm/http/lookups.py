@@ -1,4 +1,4 @@
-"""Rows looked up by their keys: how many fit into one query string, which no vendor tells. Knows no vendor."""
+"""Rows looked up by their keys: how many fit into one query string, which no vendor documents. Knows no vendor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from airflow_provider_crm.http.lists import Page
 T = TypeVar("T")
 P = TypeVar("P", bound=Page)
 
-#: Characters of the encoded list; common servers take 8 KiB for the whole request line.
+#: Characters of the encoded list. A request line may have 8000 (RFC 9110, section 4.1), and has 8 KiB by default in
+#: nginx (`large_client_header_buffers`) and Apache (`LimitRequestLine`).
 LONGEST = 7000
-#: What no server takes for too long.
+#: What no server takes for too long: IIS, with the least of the defaults, takes a query of 2048 (`maxQueryString`).
 NEVER_TOO_LONG = 500
 _AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
 
@@ -36,7 +37,7 @@ class Lookups:
         self._lock = threading.Lock()
 
     def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:
-        """Group keys so that each group's encoded list is as long as the server is known to take."""
+        """Yield the keys in groups, so that each group's encoded list is as long as the server is known to take."""
         group: list[str] = []
         length = 0
         for key in keys:
@@ -51,6 +52,8 @@ class Lookups:
 
     def read(self, group: Sequence[str], fetch: Callable[[Sequence[str]], list[T]]) -> list[T]:
         """Look up one group, in halves when the server refuses it whole, or drops it for its length.
+
+        Some reset the connection in place of an answer (ledgetech/lua-resty-http, issue 116).
 
         :raises CrmRequestError: a single key is refused.
         :raises CrmTransientError: the server does not answer, be the list long or not.

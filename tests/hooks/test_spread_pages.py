@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -53,7 +54,9 @@ def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
     spread.lookups = Lookups(longest=200)  # ids, in several groups
     yield SpreadPages(spread, ahead=8, page_size=50)
     spread.close()
-    spread._shared.pool.shutdown(wait=True)
+    for thread in threading.enumerate():
+        if thread.name.startswith("spread"):
+            thread.join(10)
 
 
 @pytest.mark.parametrize("asked", EITHER_WAY)
@@ -125,6 +128,7 @@ def test_pages_that_wait_for_their_turn_end_with_the_task(spread: Any, pages: Sp
 
     with pytest.raises(CrmError):
         list(pages.customers(customer_reader(ZoneInfo("UTC")), prepare))
-    for thread in spread._shared.pool._threads:
-        thread.join(10)
-        assert not thread.is_alive()
+    for thread in threading.enumerate():
+        if thread.name.startswith("spread"):
+            thread.join(10)
+            assert not thread.is_alive()
