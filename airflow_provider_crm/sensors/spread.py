@@ -11,9 +11,10 @@ from airflow_provider_crm._compat import persons_email
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.parameters import one_of, text_or_none, the_one_given, whole
-from airflow_provider_crm.schemas.spread.read import moment_text, number_text
+from airflow_provider_crm.schemas.spread.cells import moment_text
 from airflow_provider_crm.sensors.base import CrmSensor
 from airflow_provider_crm.triggers.spread import BalanceQuestion, ConsentQuestion, CustomerQuestion
+from airflow_provider_crm.values import number_of, number_text
 
 STATUSES = ("accepted", "refused", "toBeConfirmed", "unknown")
 
@@ -148,8 +149,8 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
 
     def _question(self) -> BalanceQuestion:
         try:
-            min_amount = number_text(self.min_amount)
-        except CrmInputError:
+            min_amount = number_text(number_of(self.min_amount))
+        except ValueError:
             raise CrmInputError(f"`min_amount` is a number, not {self.min_amount!r}") from None
         who = the_one_given(email=self.person_email, customer_id=self.customer_id)
         return BalanceQuestion(min_amount=min_amount, **who)

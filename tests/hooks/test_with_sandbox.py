@@ -208,7 +208,8 @@ def test_an_expertsender_customers_life(sandbox: Any, body: str, place: str) -> 
 def test_what_expertsender_says_is_wrong(sandbox: Any, shape: str) -> None:
     sandbox.switch("expertsender", errors=shape)
     with pytest.raises(CrmRequestError) as caught:
-        ExpertSenderHook().upsert_customers([{"email": "a@example.fr", "gender": "Unknown"}])
+        attribute = {"name": "Points de fidélité", "value": "many"}
+        ExpertSenderHook().upsert_customers([{"email": "a@example.fr", "customAttributes": [attribute]}])
     assert caught.value.errors
     assert caught.value.status == 400
 

@@ -19,6 +19,7 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.write import (
     KEY_FIELDS,
     By,
@@ -27,7 +28,6 @@ from airflow_provider_crm.schemas.expertsender.write import (
     Mode,
     asks_for_confirmation,
     customer_of,
-    identifier,
     unconfirmed,
 )
 from airflow_provider_crm.values import is_empty

@@ -16,7 +16,6 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import (
     KEY_FIELDS,
-    client_id_text,
     key_text,
     look_again,
     look_up,
@@ -34,7 +33,7 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     FieldType,
     Subscriber,
 )
-from airflow_provider_crm.values import is_empty, normal_email
+from airflow_provider_crm.values import comparable, is_empty, key_of, normal_email
 
 MODES = ("upsert", "create", "update")
 
@@ -254,7 +253,7 @@ def _writer(field: FieldType) -> Writer:
     return write
 
 
-_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: client_id_text}
+_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: key_of}
 
 
 def _same(writer: Writer, wanted: Any, held: Any) -> bool:
@@ -262,9 +261,16 @@ def _same(writer: Writer, wanted: Any, held: Any) -> bool:
     if wanted is None or is_empty(held):
         return wanted is None and is_empty(held)
     try:
-        return bool(held == wanted or writer(held) == wanted)
+        return bool(held == wanted or _alike(writer(held), wanted))
     except ValueError:
         return False
+
+
+def _alike(held: Any, wanted: Any) -> bool:
+    """Tell whether two written values say the same; a field without a known type may show a number as text."""
+    if held.__class__ is wanted.__class__ and not isinstance(held, str):
+        return bool(held == wanted)
+    return comparable(str(held)) == comparable(str(wanted))
 
 
 def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:

@@ -6,7 +6,6 @@ Knows what the call means and what it leaves unsaid; knows neither batches of a 
 from __future__ import annotations
 
 import threading
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,16 +14,16 @@ from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, St
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
-from airflow_provider_crm.schemas.spread.read import ConsentStatus, Row
-from airflow_provider_crm.schemas.spread.write import (
+from airflow_provider_crm.schemas.spread.cells import (
+    ConsentStatus,
     checked,
     consent_moment,
     consent_status,
-    email_of,
     id_of,
-    is_blank,
     text_of,
 )
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.values import comparable, is_empty, normal_email
 
 WHO = ("customer_id", "email")
 WHICH = ("consent_id", "consent_tech_name")
@@ -99,7 +98,7 @@ class CreateConsents:
         return RowKey(f"{text}|{record.channel_id}" if record.channel_id else text, apart=(f"{who}|{which}",))
 
     def record(self, data: Mapping[str, Any]) -> ConsentRecord:
-        given = {name: value for name, value in self._mapping.fields(data) if not is_blank(value)}
+        given = {name: value for name, value in self._mapping.fields(data) if not is_empty(value)}
         for names in (WHO, WHICH):
             if not given.keys() & set(names):
                 raise ValueError(f"{' and '.join(names)} are both empty")
@@ -218,12 +217,12 @@ def _order(row: Row) -> tuple[str, int]:
 
 def _composed(name: Any) -> str:
     """Write a name with accents in the one of its two forms that can be compared."""
-    return unicodedata.normalize("NFC", str(name or "").strip())
+    return comparable(str(name or ""))
 
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "customer_id": id_of,
-    "email": email_of,
+    "email": normal_email,
     "consent_id": id_of,
     "status": consent_status,
     "created_at": consent_moment,

@@ -12,7 +12,8 @@ from typing import Any
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
 from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.schemas.spread.write import checked, email_of
+from airflow_provider_crm.schemas.spread.cells import checked
+from airflow_provider_crm.values import normal_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class UpdateEmails:
 
     def record(self, data: Mapping[str, Any]) -> EmailRecord:
         return EmailRecord(
-            *(checked(field, email_of, data.get(field)) for field in (self._old_field, self._new_field))
+            *(checked(field, normal_email, data.get(field)) for field in (self._old_field, self._new_field))
         )
 
     def plan(self, items: Sequence[Item[EmailRecord]]) -> list[Outcome | Step[EmailRecord]]:

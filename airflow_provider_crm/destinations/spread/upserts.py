@@ -18,11 +18,9 @@ from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.schemas.spread.write import (
     customer_values,
     differing,
-    email_of,
-    is_blank,
     overlaid,
-    text_of,
 )
+from airflow_provider_crm.values import key_of, normal_email
 
 MATCH_BY = ("email", "externalId")
 
@@ -134,10 +132,11 @@ class UpsertCustomers:
     def key(self, data: Mapping[str, Any]) -> RowKey:
         value = data.get(self._key_column)
         if self._match_by == "email":
-            return RowKey(email_of(value))
-        if is_blank(value):
+            return RowKey(normal_email(value))
+        key = key_of(value)
+        if not key:
             raise ValueError("the external id is empty")
-        return RowKey(text_of(value))
+        return RowKey(key)
 
     def record(self, data: Mapping[str, Any]) -> CustomerRecord:
         return CustomerRecord(customer_values(self._mapping.fields(data), send_blanks=self._send_nulls))

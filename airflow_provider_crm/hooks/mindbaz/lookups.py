@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from airflow_provider_crm.hooks.mindbaz.hook import By, MindbazHook
-from airflow_provider_crm.schemas.mindbaz.write import CLIENT_ID, EMAIL, ID, Subscriber, whole_number
-from airflow_provider_crm.values import is_empty, normal_email
+from airflow_provider_crm.schemas.mindbaz.write import CLIENT_ID, EMAIL, ID, Subscriber
+from airflow_provider_crm.values import key_of, normal_email
 
 #: The field that each way of matching looks at.
 KEY_FIELDS: Mapping[str, int] = {"Email": EMAIL, "IdClient": CLIENT_ID}
@@ -19,18 +19,13 @@ def key_text(value: Any, match_by: str) -> str:
     :raises ValueError: it is empty, no address, or something that the look-up cannot express.
     """
     if match_by == "Email":
-        return normal_email(None if is_empty(value) else value)
-    text = client_id_text(value)
+        return normal_email(value)
+    text = key_of(value)
     if not text:
         raise ValueError("the client id is empty")
     if "," in text:
         raise ValueError("the client id holds a comma, which Mindbaz' look-up cannot express")
     return text
-
-
-def client_id_text(value: Any) -> str:
-    """Write a client id as it is looked up and kept."""
-    return "" if is_empty(value) else str(whole_number(value)).strip()
 
 
 def look_up(

@@ -20,8 +20,8 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.http.answers import UnreadableError, said_in
 from airflow_provider_crm.http.calls import Call
-from airflow_provider_crm.schemas.spread.read import Row, wire_customer
-from airflow_provider_crm.schemas.spread.write import differing
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.write import differing, wire_customer
 
 if TYPE_CHECKING:
     from airflow_provider_crm.hooks.spread import SpreadHook
