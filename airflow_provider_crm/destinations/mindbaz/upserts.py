@@ -32,8 +32,9 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     SYSTEM_FIELDS,
     FieldType,
     Subscriber,
+    with_date,
 )
-from airflow_provider_crm.values import comparable, is_empty, key_of, normal_email
+from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
 
 MODES = ("upsert", "create", "update")
 
@@ -150,7 +151,9 @@ class UpsertSubscribers:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
         record.was_absent = True
-        return Step(item, Outcome(Ending.CREATED), {"fields": _for_creation(record.fields)})
+        return Step(
+            item, Outcome(Ending.CREATED), {"fields": with_date(_for_creation(record.fields), record.fields)}
+        )
 
     def _plan_present(
         self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
@@ -171,7 +174,11 @@ class UpsertSubscribers:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
         ending = Ending.CREATED if ours else Ending.UPDATED
-        return Step(item, Outcome(ending, crm_id=number), {"id": number, "fields": changes})
+        return Step(
+            item,
+            Outcome(ending, crm_id=number),
+            {"id": number, "fields": with_date(changes, item.record.fields)},
+        )
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
         """Tell what of a row the CRM does not hold yet.
@@ -232,7 +239,7 @@ def _outcome(step: Step[SubscriberRecord], answer: Subscriber) -> Outcome | None
 
 
 def _email_of(subscriber: Subscriber) -> str:
-    return str(subscriber["fields"].get(EMAIL) or "").strip().lower()
+    return compared_email(subscriber["fields"].get(EMAIL))
 
 
 def _writer(field: FieldType) -> Writer:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.mending import Kind
 from airflow_provider_crm.schemas.mindbaz.write import (
     BOOLEAN,
     DATE,
@@ -19,7 +20,7 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     ZONE,
     FieldType,
 )
-from airflow_provider_crm.schemas.records import Column, Kind, RecordReader, RecordType
+from airflow_provider_crm.schemas.records import Column, RecordReader, RecordType
 
 _KINDS: dict[int, Kind] = {
     INTEGER: "integer",

@@ -200,6 +200,16 @@ def date_text(value: Any) -> str:
     return moment.isoformat(" ", "minutes").replace("-", "/")
 
 
+def with_date(sent: dict[int, Any], row: Mapping[int, Any]) -> dict[int, Any]:
+    """Add the date of unsubscription where somebody is unsubscribed, as the vendor asks, unless the row has one.
+
+    :param sent: what is about to be sent of the row's fields.
+    """
+    if sent.get(STATUS) != UNSUBSCRIBED or row.get(UNSUBSCRIBED_AT) is not None:
+        return sent
+    return {**sent, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))}
+
+
 def _int(value: Any) -> int:
     try:
         return whole_number(value or 0)
