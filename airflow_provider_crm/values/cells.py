@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
+from contextlib import suppress
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
@@ -54,10 +55,7 @@ def plain(value: Any) -> Any:
     if type(value) in _OWN:
         return value
     if isinstance(value, bytes | bytearray | memoryview):
-        try:
-            return bytes(value).decode().rstrip("\0")  # a BINARY column is filled up with these
-        except UnicodeDecodeError:
-            raise ValueError("bytes that are no UTF-8 text") from None
+        return _decoded(bytes(value))
     if isinstance(value, UUID | IPv4Address | IPv6Address):
         return str(value)
     if getattr(value, "dtype", None) is not None:
@@ -73,6 +71,17 @@ def plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return None if type(value).__name__ == "NAType" else value  # pandas.NA
+
+
+def _decoded(data: bytes) -> str:
+    text = ""
+    with suppress(UnicodeDecodeError):  # its message quotes the value
+        text = data.decode().rstrip("\0")  # with these, MySQL fills up a BINARY column
+    if text and not any(sign < " " and sign not in "\t\n\r" for sign in text):
+        return text
+    if not data:
+        return ""
+    raise ValueError("bytes that are no UTF-8 text")
 
 
 def _plain_numpy(value: Any) -> Any:

@@ -84,7 +84,7 @@ def number_text(value: int | float | Decimal) -> str:
         if value.bit_length() > MOST_DIGITS * 3:
             raise ValueError(f"a number has at most {MOST_DIGITS} digits")
         return str(value)
-    if not math.isfinite(value):
+    if not _is_finite(value):
         raise ValueError("this is not a number (NaN or infinite), a finite one is expected")
     number = Decimal(repr(value)) if isinstance(value, float) else value
     if abs(number.adjusted()) > MOST_DIGITS or len(number.as_tuple().digits) > MOST_DIGITS:
@@ -92,6 +92,11 @@ def number_text(value: int | float | Decimal) -> str:
     if number == number.to_integral_value():
         return str(int(number))
     return format(number, "f")
+
+
+def _is_finite(value: float | Decimal) -> bool:
+    # Beyond a float's range, math.isfinite takes a Decimal for infinite.
+    return math.isfinite(value) if isinstance(value, float) else value.is_finite()
 
 
 def number_of(value: Any) -> Decimal:
@@ -126,7 +131,7 @@ def whole_number(value: Any) -> int:
             return int(found[1])
     elif isinstance(value, int):
         return int(value)
-    elif isinstance(value, float | Decimal) and math.isfinite(value):
+    elif isinstance(value, float | Decimal) and _is_finite(value):
         text = number_text(value)
         if "." not in text:
             return int(text)
