@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import tenacity
 
 from airflow_provider_crm.bulk import settle
 from airflow_provider_crm.http import retry
@@ -19,7 +18,7 @@ from .expertsender_runs import Run  # noqa: E402
 
 @pytest.fixture
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry._Wait, "_backoff", tenacity.wait_none())
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
 
 

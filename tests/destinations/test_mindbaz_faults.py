@@ -168,7 +168,7 @@ def job(
     crm_sandbox: Sandbox, tmp_path: Path, connect: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> Job:
     connect()
-    monkeypatch.setattr(retry._Wait, "_backoff", staticmethod(lambda state: 0.001))
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.001)
     return Job(crm_sandbox, tmp_path)
 

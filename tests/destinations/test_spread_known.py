@@ -142,7 +142,7 @@ def test_rows_of_a_page_without_id_or_email_are_passed_over():
 
 @pytest.fixture
 def upsert(crm_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
 
     def upsert(rows, **parameters):
         crm_sandbox.calls.clear()

@@ -10,7 +10,8 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.schemas.expertsender.cells import moment_text
-from airflow_provider_crm.schemas.expertsender.write import asks_for_confirmation, wire_customer
+from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
+from airflow_provider_crm.schemas.expertsender.write import wire_customer
 
 
 @pytest.mark.parametrize(

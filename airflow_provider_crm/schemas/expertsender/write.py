@@ -13,8 +13,6 @@ from typing import Any, Literal
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.schemas.expertsender.cells import (
-    AWAITING_CONFIRMATION,
-    GRANTED,
     LONGEST_ATTRIBUTE_NAME,
     MAX_INT32,
     attribute_name,
@@ -82,12 +80,6 @@ def wire_customer(customer: Mapping[str, Any]) -> Mapping[str, Any]:
 def _consent(consent: Mapping[str, Any]) -> dict[str, Any]:
     value = consent.get("value")
     return {**consent, "value": None if value is None else consent_value(value)}
-
-
-def asks_for_confirmation(customer: Mapping[str, Any]) -> bool:
-    """Tell whether sending this customer makes the CRM send a confirmation message to the person."""
-    consents = (customer.get("consentsData") or {}).get("consents") or ()
-    return any(consent.get("value") == AWAITING_CONFIRMATION for consent in consents)
 
 
 # From a row to a customer
@@ -226,33 +218,6 @@ def customer_of(values: Iterable[tuple[CustomerField, Any]]) -> WireCustomer:
         except ValueError as error:
             raise ValueError(f"{one.name}: {error}") from None
     return draft.customer()
-
-
-def unconfirmed(
-    customer: Mapping[str, Any], held: Mapping[str, Any] | None, *, again: bool
-) -> Mapping[str, Any]:
-    """Leave out of a customer what would make the CRM write to the person once more.
-
-    These are consents that shall await confirmation and already do, or were confirmed. When nothing else
-    is left to change among the consents, none is sent.
-
-    :param customer: as :func:`customer_of` gives it.
-    :param held: the customer as the CRM holds it; None when there is none, or nobody can tell.
-    :param again: an earlier call may have been applied; ``force`` would then ask for the message twice.
-    """
-    data = customer["consentsData"]
-    held_data = (held or {}).get("consentsData") or {}
-    standing = {one.get("id"): one.get("value") for one in held_data.get("consents") or ()}
-    kept = [one for one in data["consents"] if not _awaits_or_is_confirmed(one, standing.get(one["id"]))]
-    rest = {name: value for name, value in customer.items() if name != "consentsData"}
-    if all(one["value"] == standing.get(one["id"]) for one in kept):
-        return rest
-    options = {name: value for name, value in data.items() if not (again and name == "force")}
-    return {**rest, "consentsData": {**options, "consents": kept}}
-
-
-def _awaits_or_is_confirmed(consent: Mapping[str, Any], standing: Any) -> bool:
-    return consent["value"] == AWAITING_CONFIRMATION and standing in (AWAITING_CONFIRMATION, GRANTED)
 
 
 def _value_field(name: str) -> CustomerField:

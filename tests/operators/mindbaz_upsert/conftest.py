@@ -18,7 +18,7 @@ from .upserting import Upsert
 
 @pytest.fixture
 def upsert(crm_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upsert:
-    monkeypatch.setattr(retry._Wait, "_backoff", staticmethod(lambda state: 0.001))
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.001)
     return Upsert(crm_sandbox, tmp_path)
 

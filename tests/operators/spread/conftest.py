@@ -14,7 +14,7 @@ from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ from airflow_provider_crm.sandbox.server import Sandbox
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(retry._Wait, "_backoff", lambda self, state: 0.001)
 
 
 @pytest.fixture
