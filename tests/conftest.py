@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.tasks import TaskRunner
+from tests.helpers.waits import wait_for_nothing
+
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home")
 
@@ -66,6 +69,18 @@ def postgres() -> Iterator[str]:
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever is tried again be tried again at once."""
+    wait_for_nothing(monkeypatch)
+
+
+@pytest.fixture
+def run_task(tmp_path: Path) -> TaskRunner:
+    """Run an operator on rows: ``run_task(Operator, rows, **parameters)`` gives how each of them ended."""
+    return TaskRunner(tmp_path)
 
 
 RunDag = Callable[..., dict[str, Any]]

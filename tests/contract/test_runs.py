@@ -1,0 +1,47 @@
+"""What holds for every run of every destination, without any fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
+
+from .trial import Trial
+
+
+def test_every_row_ends_as_it_should_and_a_second_run_changes_nothing(trial: Trial) -> None:
+    trial.check(trial.run())
+    trial.check_again(trial.run())
+
+
+def test_a_row_at_a_time(trial: Trial) -> None:
+    if "batch_size" in trial.destination.parameters:
+        trial.check(trial.run(batch_size=1, concurrency=1))
+    else:
+        trial.check(trial.run(concurrency=1))
+
+
+def test_a_source_that_holds_every_row_twice_does_nothing_twice(trial: Trial) -> None:
+    trial.run([*trial.rows, *trial.rows])
+    assert trial.held() == trial.mode.held
+
+
+def test_a_dry_run_says_how_rows_would_end_and_writes_nothing(trial: Trial) -> None:
+    ended = trial.run(dry_run=True)
+    assert ended.ends == (trial.mode.dry or trial.mode.ends).split(), ended.said
+    assert trial.held() == trial.before
+    assert {call.method for call in trial.sandbox.calls} <= {"GET"}
+
+
+def test_too_many_rejects_fail_the_task_after_all_rows(trial: Trial) -> None:
+    with pytest.raises(CrmRejectsError) as raised:
+        trial.run(max_rejects=len(trial.rejected) - 1)
+    assert "@" not in str(raised.value)
+    assert trial.held() == trial.mode.held
+    assert {line["row"] for line in trial.run_task.rejects} == trial.rejected
+
+
+def test_a_source_that_is_too_short_is_not_sent(trial: Trial) -> None:
+    with pytest.raises(CrmInputError, match="min_rows"):
+        trial.run(min_rows=len(trial.rows) + 1)
+    assert trial.held() == trial.before
