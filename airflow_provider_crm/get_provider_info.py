@@ -10,31 +10,6 @@ from typing import Any
 
 from airflow_provider_crm import __version__
 
-# (integration, the vendor's documentation, our module name of it)
-_INTEGRATIONS = [
-    ("SPREAD", "https://help.spreadfamily.fr/", "spread"),
-    ("Mindbaz", "https://learn.mindbaz.com/", "mindbaz"),
-    ("ExpertSender CDP", "https://help.expertsender.com/ecdp/api", "expertsender"),
-]
-
-# Folder -> its modules for users; each is named after its CRM, and after a kind of work where there are several.
-_MODULES = {
-    "hooks": ["spread", "mindbaz", "expertsender"],
-    "operators": [
-        "spread.writes",
-        "spread.exports",
-        "spread.loyalty",
-        "mindbaz.writes",
-        "mindbaz.exports",
-        "expertsender.writes",
-        "expertsender.exports",
-    ],
-    "sensors": ["spread", "mindbaz", "expertsender"],
-    "triggers": ["spread"],
-}
-
-_LINKS = ["RejectsFileLink", "MindbazLink", "ExpertSenderLink"]
-
 
 def get_provider_info() -> dict[str, Any]:
     """Describe the package to Airflow.
@@ -42,99 +17,121 @@ def get_provider_info() -> dict[str, Any]:
     :return: a new mapping in the form of Airflow's ``provider_info.schema.json``, and of
         ``provider.yaml.schema.json`` for the connection forms.
     """
+    crms = _crms()
     return {
         "package-name": "airflow-provider-crm",
         "name": "CRM",
         "description": "SPREAD, Mindbaz and ExpertSender CDP marketing CRMs",
         "versions": [__version__],
         "integrations": [
-            {"integration-name": name, "external-doc-url": url, "tags": ["service"]}
-            for name, url, _ in _INTEGRATIONS
+            {"integration-name": crm["name"], "external-doc-url": crm["docs"], "tags": ["service"]}
+            for crm in crms
         ],
-        **{folder: _modules(folder) for folder in _MODULES},
-        "connection-types": [_spread(), _mindbaz(), _expertsender()],
-        "extra-links": [f"airflow_provider_crm.links.{link}" for link in _LINKS],
+        **{folder: _modules(folder, crms) for folder in ("hooks", "operators", "sensors", "triggers")},
+        "connection-types": [_connection_type(crm) for crm in crms],
+        "extra-links": [
+            "airflow_provider_crm.links.RejectsFileLink",
+            *(f"airflow_provider_crm.links.{crm['link']}" for crm in crms if "link" in crm),
+        ],
     }
 
 
-def _modules(folder: str) -> list[dict[str, Any]]:
-    listed = []
-    for name, _, crm in _INTEGRATIONS:
-        own = [module for module in _MODULES[folder] if module.partition(".")[0] == crm]
-        if own:
-            modules = [f"airflow_provider_crm.{folder}.{module}" for module in own]
-            listed.append({"integration-name": name, "python-modules": modules})
-    return listed
+def _crms() -> list[dict[str, Any]]:
+    """List the CRMs: an entry each, which is all that a further one needs here.
 
-
-def _spread() -> dict[str, Any]:
-    return {
-        "connection-type": "spread",
-        "hook-class-name": "airflow_provider_crm.hooks.spread.SpreadHook",
-        "hook-name": "SPREAD",
-        "ui-field-behaviour": {
-            "hidden-fields": ["port", "schema", "extra"],
-            "relabeling": {"host": "Base URL", "login": "Public key", "password": "Private key"},
-            "placeholders": {"host": "https://social-sb.com/api/v2"},
-        },
-        "conn-fields": {
-            **_common_fields(),
-            "write_api": {
-                "label": "Write API",
-                "description": "API version that creates and updates customers; v2 when empty",
-                "schema": {"type": ["string", "null"], "enum": ["v2", "v1"]},
+    ``package`` is what the CRM is called in each folder; ``folders`` are those where users find something of it. Extras
+    of its own come before (``extras_first``) or after (``extras``) those that all CRMs have.
+    """
+    return [
+        {
+            "name": "SPREAD",
+            "docs": "https://help.spreadfamily.fr/",
+            "package": "spread",
+            "folders": ("hooks", "operators", "sensors", "triggers"),
+            "connection_type": "spread",
+            "hook": "SpreadHook",
+            "labels": {"host": "Base URL", "login": "Public key", "password": "Private key"},
+            "url": "https://social-sb.com/api/v2",
+            "extras": {
+                "write_api": {
+                    "label": "Write API",
+                    "description": "API version that creates and updates customers; v2 when empty",
+                    "schema": {"type": ["string", "null"], "enum": ["v2", "v1"]},
+                },
             },
         },
-    }
-
-
-def _mindbaz() -> dict[str, Any]:
-    return {
-        "connection-type": "mindbaz",
-        "hook-class-name": "airflow_provider_crm.hooks.mindbaz.MindbazHook",
-        "hook-name": "Mindbaz",
-        "ui-field-behaviour": {
-            "hidden-fields": ["port", "schema", "extra"],
-            "relabeling": {
+        {
+            "name": "Mindbaz",
+            "docs": "https://learn.mindbaz.com/",
+            "package": "mindbaz",
+            "folders": ("hooks", "operators", "sensors"),
+            "connection_type": "mindbaz",
+            "hook": "MindbazHook",
+            "labels": {
                 "host": "Base URL",
                 "login": "Login (JWT only)",
                 "password": "API key (or password of the JWT account)",
             },
-            "placeholders": {"host": "https://api.mindbaz.com/api"},
+            "url": "https://api.mindbaz.com/api",
+            "extras_first": {
+                "site_id": {
+                    "label": "Site id",
+                    "description": "Number of the Mindbaz database; required",
+                    "schema": {"type": ["integer", "null"], "minimum": 0},
+                },
+                "auth": {
+                    "label": "Authentication",
+                    "description": "api_key sends the password as API key, jwt logs in with login and password; "
+                    "api_key when empty",
+                    "schema": {"type": ["string", "null"], "enum": ["api_key", "jwt"]},
+                },
+                "token_url": {
+                    "label": "Token URL",
+                    "description": "Where a JWT account logs in; Mindbaz's own service when empty",
+                    "schema": {"type": ["string", "null"], "format": "url"},
+                },
+            },
+            "link": "MindbazLink",
         },
-        "conn-fields": {
-            "site_id": {
-                "label": "Site id",
-                "description": "Number of the Mindbaz database; required",
-                "schema": {"type": ["integer", "null"], "minimum": 0},
-            },
-            "auth": {
-                "label": "Authentication",
-                "description": "api_key sends the password as API key, jwt logs in with login and password; "
-                "api_key when empty",
-                "schema": {"type": ["string", "null"], "enum": ["api_key", "jwt"]},
-            },
-            "token_url": {
-                "label": "Token URL",
-                "description": "Where a JWT account logs in; Mindbaz's own service when empty",
-                "schema": {"type": ["string", "null"], "format": "url"},
-            },
-            **_common_fields(),
+        {
+            "name": "ExpertSender CDP",
+            "docs": "https://help.expertsender.com/ecdp/api",
+            "package": "expertsender",
+            "folders": ("hooks", "operators", "sensors"),
+            "connection_type": "expertsender_cdp",
+            "hook": "ExpertSenderHook",
+            "hidden": ["login"],
+            "labels": {"host": "Base URL", "password": "API key"},
+            "url": "https://api.ecdp.app",
+            "link": "ExpertSenderLink",
         },
-    }
+    ]
 
 
-def _expertsender() -> dict[str, Any]:
+def _modules(folder: str, crms: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "integration-name": crm["name"],
+            "python-modules": [f"airflow_provider_crm.{folder}.{crm['package']}"],
+        }
+        for crm in crms
+        if folder in crm["folders"]
+    ]
+
+
+def _connection_type(crm: dict[str, Any]) -> dict[str, Any]:
     return {
-        "connection-type": "expertsender_cdp",
-        "hook-class-name": "airflow_provider_crm.hooks.expertsender.ExpertSenderHook",
-        "hook-name": "ExpertSender CDP",
+        "connection-type": crm["connection_type"],
+        "hook-class-name": f"airflow_provider_crm.hooks.{crm['package']}.{crm['hook']}",
+        "hook-name": crm["name"],
         "ui-field-behaviour": {
-            "hidden-fields": ["port", "schema", "extra", "login"],
-            "relabeling": {"host": "Base URL", "password": "API key"},
-            "placeholders": {"host": "https://api.ecdp.app"},
+            # The port is shown although the base URL may hold it: Airflow 3.3 refuses to test a connection whose
+            # form hides it.
+            "hidden-fields": ["schema", "extra", *crm.get("hidden", ())],
+            "relabeling": crm["labels"],
+            "placeholders": {"host": crm["url"]},
         },
-        "conn-fields": _common_fields(),
+        "conn-fields": {**crm.get("extras_first", {}), **_common_fields(), **crm.get("extras", {})},
     }
 
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import threading
-from collections.abc import Iterable
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from airflow_provider_crm.sandbox.calls import CallLog
 from airflow_provider_crm.sandbox.control import Control
-from airflow_provider_crm.sandbox.faults import FaultBox, Plan
+from airflow_provider_crm.sandbox.faults import Plan
+from airflow_provider_crm.sandbox.state import State
 from airflow_provider_crm.sandbox.system import System
 from airflow_provider_crm.sandbox.wire import Answer, Break, Call, html_answer
 
@@ -28,17 +26,14 @@ CONTROL = "_sandbox"
 class SandboxApp:
     """All stand-ins behind one door.
 
-    :param systems: the stand-ins, each answering below ``/{name}/``.
+    :param state: what it answers from.
+    :param control: answers the calls below ``/_sandbox/``.
     """
 
-    def __init__(self, systems: Iterable[System]) -> None:
-        self.systems = {system.name: system for system in systems}
-        self.faults = FaultBox()
-        self.calls = CallLog()
-        self.lock = threading.RLock()
-        self.epoch = 0
+    def __init__(self, state: State, control: Control) -> None:
+        self._state = state
+        self._control = control
         self.transports: dict[Any, asyncio.Transport] = {}
-        self._control = Control(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
@@ -54,14 +49,14 @@ class SandboxApp:
             await self._serve(call, scope, receive, send)
 
     async def _serve(self, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
-        system = self.systems.get(call.segments[0] if call.segments else "")
-        with self.lock:
+        system = self._state.systems.get(call.segments[0] if call.segments else "")
+        with self._state.lock:
             if system is not None:
                 call.system = system.name
                 system.find_route(call)
-            epoch = self.epoch
-            record = self.calls.begin(call)
-            plan = self.faults.plan(call)
+            epoch = self._state.epoch
+            record = self._state.calls.begin(call)
+            plan = self._state.faults.plan(call)
             record.faults = plan.kinds
         answer = html_answer(500, "The sandbox has a bug")
         try:
@@ -72,16 +67,16 @@ class SandboxApp:
                 await asyncio.sleep(plan.wait_after)
         finally:
             # Before the answer goes out: whoever has the answer must find it in the log.
-            with self.lock:
-                self.calls.end(record, call, answer.status)
+            with self._state.lock:
+                self._state.calls.end(record, call, answer.status)
         await self._deliver(answer, scope, receive, send)
 
     def _handle(self, system: System | None, call: Call, plan: Plan, epoch: int) -> Answer:
         if system is None:
             return html_answer(404, "Not Found")
-        with self.lock:
+        with self._state.lock:
             # A call that slept through a reset belongs to an earlier test and must not touch the fresh state.
-            if epoch != self.epoch:
+            if epoch != self._state.epoch:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)

@@ -20,44 +20,44 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from airflow_provider_crm.sandbox.faults import describe, make_fault
+from airflow_provider_crm.sandbox.state import State
 from airflow_provider_crm.sandbox.wire import JSON_LINES, Answer, Call, json_answer, to_json
-
-if TYPE_CHECKING:
-    from airflow_provider_crm.sandbox.app import SandboxApp
 
 
 class Control:
     """Answers the calls of the control interface, and offers the same in Python.
 
-    :param app: the sandbox to control.
+    :param state: what there is to control.
     """
 
-    def __init__(self, app: SandboxApp) -> None:
-        self._app = app
+    def __init__(self, state: State) -> None:
+        self._state = state
         self._routes: dict[tuple[str, str], Callable[[Call], Any]] = {
             ("GET", "state"): lambda call: self.state(),
-            ("GET", "faults"): lambda call: describe(app.faults.active),
+            ("GET", "faults"): lambda call: describe(state.faults.active),
             ("POST", "faults"): self._add_fault,
-            ("DELETE", "faults"): lambda call: app.faults.clear(),
-            ("GET", "switches"): lambda call: {name: system.switches for name, system in app.systems.items()},
+            ("DELETE", "faults"): lambda call: state.faults.clear(),
+            ("GET", "switches"): lambda call: {
+                name: system.switches for name, system in state.systems.items()
+            },
             ("POST", "switches"): lambda call: self.set_switches(_body(call)),
             ("POST", "reset"): lambda call: self.reset(),
             ("POST", "seed"): lambda call: self.seed(**_body(call)),
             ("GET", "connections"): lambda call: self.connections(f"http://{call.host}"),
             ("GET", "calls"): self._calls,
-            ("DELETE", "calls"): lambda call: app.calls.clear(),
+            ("DELETE", "calls"): lambda call: state.calls.clear(),
         }
 
     def handle(self, call: Call) -> Answer:
         """Answer one call of the control interface."""
         name = "/".join(call.segments[1:])
         try:
-            with self._app.lock:
+            with self._state.lock:
                 if call.method == "GET" and len(call.segments) == 3 and call.segments[2] == "records":
                     return self._records(call)
                 action = self._routes.get((call.method, name))
@@ -69,7 +69,7 @@ class Control:
 
     def state(self) -> dict[str, Any]:
         """How much of everything there is."""
-        calls = self._app.calls
+        calls = self._state.calls
         return {
             name: {
                 "records": system.counts(),
@@ -77,15 +77,15 @@ class Control:
                 "in_flight": calls.in_flight[name],
                 "max_in_flight": calls.max_in_flight[name],
             }
-            for name, system in self._app.systems.items()
-        } | {"faults": len(self._app.faults.active)}
+            for name, system in self._state.systems.items()
+        } | {"faults": len(self._state.faults.active)}
 
     def connections(self, url: str) -> dict[str, dict[str, Any]]:
         """What Airflow connections to this sandbox hold, by connection id.
 
         :param url: scheme, host and port of the sandbox.
         """
-        return dict(system.connection(url) for system in self._app.systems.values())
+        return dict(system.connection(url) for system in self._state.systems.values())
 
     def set_switches(self, switches: dict[str, dict[str, Any]]) -> None:
         """Set switches by system and name.
@@ -97,12 +97,12 @@ class Control:
 
     def reset(self) -> None:
         """Back to the beginning: no records, no faults, no calls, the initial switches."""
-        app = self._app
-        with app.lock:
-            app.epoch += 1
-            app.faults.clear()
-            app.calls.clear()
-            for system in app.systems.values():
+        state = self._state
+        with state.lock:
+            state.epoch += 1
+            state.faults.clear()
+            state.calls.clear()
+            for system in state.systems.values():
                 system.reset_switches()
                 system.reset()
 
@@ -111,17 +111,17 @@ class Control:
 
         :raises ValueError: a system does not exist.
         """
-        with self._app.lock:
-            for name in systems or list(self._app.systems):
+        with self._state.lock:
+            for name in systems or list(self._state.systems):
                 self._system(name).seed(count)
 
     def _system(self, name: str) -> Any:
-        if name not in self._app.systems:
-            raise ValueError(f"No system {name}; there are {', '.join(self._app.systems)}")
-        return self._app.systems[name]
+        if name not in self._state.systems:
+            raise ValueError(f"No system {name}; there are {', '.join(self._state.systems)}")
+        return self._state.systems[name]
 
     def _add_fault(self, call: Call) -> Any:
-        active = self._app.faults.add(make_fault(_body(call)))
+        active = self._state.faults.add(make_fault(_body(call)))
         return describe([active])[0]
 
     def _records(self, call: Call) -> Answer:
@@ -133,7 +133,7 @@ class Control:
         return Answer(body=b"".join(to_json(record) + b"\n" for record in chosen), content_type=JSON_LINES)
 
     def _calls(self, call: Call) -> Any:
-        log = self._app.calls
+        log = self._state.calls
         start, limit = int(call.parameters.get("start", 0)), call.parameters.get("limit")
         chosen = islice(log.records, start, None if limit is None else start + int(limit))
         counters = [

@@ -1,6 +1,6 @@
 """The sandbox as an object: starts the server, hands out connections, and controls it without HTTP.
 
-Knows the three stand-ins by name, and nothing of what they do.
+Knows no CRM: the stand-ins are listed in :mod:`airflow_provider_crm.sandbox.systems`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ from airflow_provider_crm.sandbox.app import SandboxApp
 from airflow_provider_crm.sandbox.calls import CallLog
 from airflow_provider_crm.sandbox.connections import as_json, as_uri, variable
 from airflow_provider_crm.sandbox.control import Control
-from airflow_provider_crm.sandbox.expertsender import ExpertSender
 from airflow_provider_crm.sandbox.faults import ActiveFault, Fault, describe, make_fault
-from airflow_provider_crm.sandbox.mindbaz import Mindbaz
-from airflow_provider_crm.sandbox.spread import Spread
+from airflow_provider_crm.sandbox.state import State
+from airflow_provider_crm.sandbox.systems import Systems
 
 if TYPE_CHECKING:
     from airflow_provider_crm.sandbox.remote import RemoteSandbox
@@ -31,8 +30,8 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 8765
 
 
-class Sandbox:
-    """The three stand-ins on one local port, in this process.
+class Sandbox(Systems):
+    """All stand-ins on one local port, in this process.
 
     .. code-block:: python
 
@@ -44,9 +43,6 @@ class Sandbox:
     :param seed: so many made-up people in each stand-in.
     :param switches: by system and name, such as ``{"mindbaz": {"existing_email": "update"}}``.
     :param host: the address to listen on; the sandbox has no protection and is meant for loopback.
-    :ivar spread: the stand-in for SPREAD, with its ``customers``, ``consents``, ``loyalty`` and ``switches``.
-    :ivar mindbaz: the stand-in for Mindbaz, with its ``subscribers`` and ``switches``.
-    :ivar expertsender: the stand-in for ExpertSender CDP, with its ``customers``, ``mailbox`` and ``switches``.
     """
 
     def __init__(
@@ -57,13 +53,12 @@ class Sandbox:
         switches: Mapping[str, Mapping[str, Any]] | None = None,
         host: str = "127.0.0.1",
     ) -> None:
-        self.spread = Spread()
-        self.mindbaz = Mindbaz()
-        self.expertsender = ExpertSender()
-        self.app = SandboxApp([self.spread, self.mindbaz, self.expertsender])
-        self._control = Control(self.app)
+        super().__init__()
+        self._state = State(self.systems())
+        self._control = Control(self._state)
+        self._app = SandboxApp(self._state, self._control)
         self._control.set_switches({name: dict(values) for name, values in (switches or {}).items()})
-        for system in self.app.systems.values():
+        for system in self.systems():
             system.keep_switches()
         self._address = (host, port)
         self._socket: socket.socket | None = None
@@ -107,8 +102,8 @@ class Sandbox:
         self.bind()
         assert self._socket is not None
         config = uvicorn.Config(
-            self.app,
-            http=_registering_protocol(self.app.transports),
+            self._app,
+            http=_registering_protocol(self._app.transports),
             ws="none",
             lifespan="off",
             log_config=None,  # the logging of the process is not ours
@@ -168,9 +163,14 @@ class Sandbox:
     # --- control ---
 
     @property
+    def lock(self) -> threading.RLock:
+        """The lock that every call holds while it changes something."""
+        return self._state.lock
+
+    @property
     def calls(self) -> CallLog:
         """The calls received, oldest first."""
-        return self.app.calls
+        return self._state.calls
 
     def fault(self, kind: str | Fault, **settings: Any) -> ActiveFault:
         """Put a fault in force.
@@ -181,24 +181,24 @@ class Sandbox:
         :raises ValueError: there is no such kind or setting.
         """
         fault = kind if isinstance(kind, Fault) else make_fault({"kind": kind, **settings})
-        with self.app.lock:
-            return self.app.faults.add(fault)
+        with self._state.lock:
+            return self._state.faults.add(fault)
 
     def faults(self) -> list[dict[str, Any]]:
         """The faults in force, with how often each was met and fired."""
-        return describe(self.app.faults.active)
+        return describe(self._state.faults.active)
 
     def clear(self) -> None:
         """Remove all faults."""
-        with self.app.lock:
-            self.app.faults.clear()
+        with self._state.lock:
+            self._state.faults.clear()
 
     def switch(self, system: str, **values: Any) -> None:
         """Set switches of a system.
 
         :raises ValueError: the system, a name or a value does not exist.
         """
-        with self.app.lock:
+        with self._state.lock:
             self._control.set_switches({system: values})
 
     def seed(self, count: int, systems: Iterable[str] | None = None) -> None:
@@ -215,8 +215,8 @@ class Sandbox:
 
     def records(self, system: str, kind: str) -> list[Any]:
         """All records of a kind, as plain data."""
-        with self.app.lock:
-            return list(self.app.systems[system].records(kind))
+        with self._state.lock:
+            return list(self._state.systems[system].records(kind))
 
 
 def _registering_protocol(transports: dict[Any, asyncio.Transport]) -> type[asyncio.Protocol]:

@@ -109,7 +109,8 @@ class System(ABC):
 
     def reset_switches(self) -> None:
         """Put every switch back to what it was at the start."""
-        self.switches = copy.copy(self._initial_switches)
+        for name in self.switches_type.__annotations__:
+            setattr(self.switches, name, getattr(self._initial_switches, name))
 
     def expire_tokens(self, *, refresh_too: bool = False) -> None:  # noqa: B027 (most systems have no tokens)
         """Let all access tokens die at once, where a system has any."""

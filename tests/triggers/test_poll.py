@@ -187,7 +187,7 @@ def test_threads_and_hooks_are_shared_and_bounded(
         await asyncio.gather(*waiting, return_exceptions=True)
 
     asyncio.run(go())
-    assert crm_sandbox.app.calls.max_in_flight["mindbaz"] <= 3
+    assert crm_sandbox.calls.max_in_flight["mindbaz"] <= 3
 
 
 def test_the_loop_is_never_blocked(crm_sandbox: Sandbox) -> None:

@@ -60,7 +60,7 @@ class AssetState:
 def answers(sandbox: Sandbox, count: int, status: str = "accepted", at: str | None = None) -> None:
     """Let so many people answer, now or at a local time of the CRM."""
     spread = sandbox.spread
-    with sandbox.app.lock:
+    with sandbox.lock:
         for _ in range(count):
             customer = spread.add_customer(f"p{len(spread.customers)}@example.fr")
             moment = at or spread.clock.without_zone(spread.clock.now())

@@ -18,7 +18,6 @@ from airflow_provider_crm.sandbox.spread.consents import (
     API_SOURCE,
     DEFINITIONS,
     SETTABLE,
-    ConsentDefinition,
     Consents,
 )
 from airflow_provider_crm.sandbox.spread.customers import (
@@ -34,24 +33,21 @@ from airflow_provider_crm.sandbox.spread.customers import (
 from airflow_provider_crm.sandbox.spread.dates import Clock, is_date_time
 from airflow_provider_crm.sandbox.spread.loyalty import Loyalty, plain
 from airflow_provider_crm.sandbox.spread.pages import PageError, cut_page
+from airflow_provider_crm.sandbox.spread.reader import CallReader
 from airflow_provider_crm.sandbox.spread.search import Search
 from airflow_provider_crm.sandbox.spread.seeding import plant
+from airflow_provider_crm.sandbox.spread.store import Store
 from airflow_provider_crm.sandbox.spread.switches import SpreadSwitches
 from airflow_provider_crm.sandbox.spread.v1 import VersionOne
 from airflow_provider_crm.sandbox.system import System
-from airflow_provider_crm.sandbox.wire import TEXT, Answer, Call, RefusalError, html_answer, json_answer
+from airflow_provider_crm.sandbox.wire import Answer, Call, RefusalError, json_answer
 
 BASE = "/api/v2"
 LEVELS = ((Decimal(200), "Statut or"), (Decimal(100), "Statut argent"), (Decimal(0), "Statut bronze"))
 
 
 class Spread(System):
-    """The stand-in for SPREAD.
-
-    :ivar customers: customers by id.
-    :ivar consents: everyone's answers to the consents.
-    :ivar loyalty: the lines of the loyalty pots, and the balances.
-    """
+    """The stand-in for SPREAD."""
 
     name = "spread"
     switches_type = SpreadSwitches
@@ -59,6 +55,9 @@ class Spread(System):
 
     def __init__(self, switches: SpreadSwitches | None = None) -> None:
         super().__init__(switches)
+        self._store = Store(self.switches)
+        self._reader = CallReader(self._store)
+        self._search = Search(self.switches, self.clock)
         for method, template, handler in (
             ("GET", "/customers", self._list_customers),
             ("POST", "/customers", self._create_customer),
@@ -76,17 +75,31 @@ class Spread(System):
             ("GET", "/customfields", self._list_custom_fields),
         ):
             self.add_route(method, BASE, template, handler)
-        version_one = VersionOne(self)
+        version_one = VersionOne(self._store)
         self.add_route("POST", "/api", "/CreateAccount", version_one.create_account)
         self.add_route("POST", "/api", "/UpdateAccount", version_one.update_account)
-        self.reset()
 
     # --- the sandbox's side ---
 
     @property
+    def customers(self) -> Customers:
+        """The customers by id."""
+        return self._store.customers
+
+    @property
+    def consents(self) -> Consents:
+        """Everyone's answers to the consents."""
+        return self._store.consents
+
+    @property
+    def loyalty(self) -> Loyalty:
+        """The lines of the loyalty pots, and the balances."""
+        return self._store.loyalty
+
+    @property
     def clock(self) -> Clock:
         """The vendor's clock."""
-        return Clock(self.switches)
+        return self._store.clock
 
     def by_email(self, email: str) -> Customer | None:
         """The customer with this e-mail, compared without case."""
@@ -100,22 +113,11 @@ class Spread(System):
         """
         if self.customers.by_email(email) is not None:
             raise ValueError("This e-mail exists already")
-        return self.customers.add(email, Changes(values), self.now())
-
-    def now(self) -> str:
-        """Now, as customers write it."""
-        return self.clock.with_offset(self.clock.now())
+        return self.customers.add(email, Changes(values), self._store.now())
 
     def reset(self) -> None:
         """Forget all records."""
-        self.customers = Customers()
-        self.consents = Consents()
-        self.loyalty = Loyalty(self.customers)
-        self._search = Search(self.switches, self.clock)
-
-    def reset_switches(self) -> None:
-        """Put every switch back to what it was at the start."""
-        super().reset_switches()
+        self._store.clear()
         self._search = Search(self.switches, self.clock)
 
     def seed(self, count: int) -> None:
@@ -157,7 +159,7 @@ class Spread(System):
         kind, _, encoded = call.headers.get("authorization", "").partition(" ")
         keys = f"{self.switches.public_key}:{self.switches.private_key}"
         if kind.lower() != "basic" or encoded.strip() != base64.b64encode(keys.encode()).decode():
-            answer = self._error(401, "Unauthorized")
+            answer = self._reader.error(401, "Unauthorized")
             answer.headers["WWW-Authenticate"] = 'Basic realm="SPREAD API"'
             raise RefusalError(answer)
         return {}
@@ -168,11 +170,11 @@ class Spread(System):
         try:
             return super().handle(call)
         except (PageError, InvalidCustomerError) as error:
-            return self._error(400, str(error))
+            return self._reader.error(400, str(error))
 
     def no_route(self, call: Call, status: int) -> Answer:
         """The answer for a path or method that is not documented."""
-        return self._error(status, "Method not allowed" if status == 405 else "Not found")
+        return self._reader.error(status, "Method not allowed" if status == 405 else "Not found")
 
     # --- customers ---
 
@@ -192,47 +194,47 @@ class Spread(System):
         return json_answer({"customers": shown, **beside})
 
     def _get_customer(self, call: Call) -> Answer:
-        return json_answer({"customer": self.show(self._customer(call.arguments["id"]), by_id=True)})
+        return json_answer({"customer": self.show(self._reader.customer(call.arguments["id"]), by_id=True)})
 
     def _create_customer(self, call: Call) -> Answer:
-        body = self._body(call)
-        email = self._email(body)
+        body = self._reader.body(call)
+        email = self._reader.email(body)
         changes = read_changes(body, self.switches)
         existing = self.customers.by_email(email)
         if existing is None:
-            customer = self.customers.add(email, changes, self.now())
+            customer = self.customers.add(email, changes, self._store.now())
         elif self.switches.existing_email == "upsert":
             customer = existing
-            self.customers.change(customer, changes, self.now())
+            self.customers.change(customer, changes, self._store.now())
         else:
-            raise self._taken()
+            raise self._reader.taken()
         return json_answer({"customer": customer})
 
     def _update_customer(self, call: Call) -> Answer:
-        customer = self._customer(call.arguments["id"])
-        body = self._body(call)
-        email = self._email(body)
+        customer = self._reader.customer(call.arguments["id"])
+        body = self._reader.body(call)
+        email = self._reader.email(body)
         changes = read_changes(body, self.switches)
         if self.switches.put_missing_fields == "clear":
             changes.values = cleared() | changes.values
         if email != customer.email and self.switches.put_email != "ignore":
             if self.switches.put_email == "400":
-                raise RefusalError(self._error(400, "The email cannot be changed"))
-            self._rename(customer, email)
-        self.customers.change(customer, changes, self.now())
+                raise RefusalError(self._reader.error(400, "The email cannot be changed"))
+            self._reader.rename(customer, email)
+        self.customers.change(customer, changes, self._store.now())
         return json_answer({"customer": customer})
 
     def _update_email(self, call: Call) -> Answer:
-        body = self._body(call)
+        body = self._reader.body(call)
         old, new = str(body.get("old_email") or ""), str(body.get("new_email") or "").strip()
-        customer = self._find(old)
+        customer = self._reader.find(old)
         if not valid_email(new):
             raise InvalidCustomerError("new_email is not valid")
-        self._rename(customer, self._cased(new))
+        self._reader.rename(customer, self._reader.cased(new))
         return json_answer({"customer": customer})
 
     def _delete_customer(self, call: Call) -> Answer:
-        self.customers.remove(self._customer(call.arguments["id"]))
+        self.customers.remove(self._reader.customer(call.arguments["id"]))
         return json_answer({"response": "Customer deleted."})
 
     # --- consents ---
@@ -242,10 +244,10 @@ class Spread(System):
         return json_answer({"consents": page, **beside})
 
     def _get_definition(self, call: Call) -> Answer:
-        return json_answer({"consent": self._definition(call.arguments["id"], None)})
+        return json_answer({"consent": self._reader.definition(call.arguments["id"], None)})
 
     def _list_history(self, call: Call) -> Answer:
-        customer = self._customer(call.arguments["id"])
+        customer = self._reader.customer(call.arguments["id"])
         given = call.parameters
         events = self.consents.of_customer(customer.id)
         if consent_id := given.get("consentId"):
@@ -262,40 +264,40 @@ class Spread(System):
         if track_id := given.get("trackId"):
             event = self.consents.by_track_id(track_id)
             if event is None:
-                raise self._unknown("trackId")
+                raise self._reader.unknown("trackId")
             consent, rows = event.consent, [event]
         elif given.get("consentId") or given.get("consentTechName"):
-            consent = self._definition(given.get("consentId"), given.get("consentTechName"))
+            consent = self._reader.definition(given.get("consentId"), given.get("consentTechName"))
             rows = self._search.once(
                 call,
                 (self.consents.version, self.customers.version),
                 lambda: self._search.events(call, self.consents.of_consent(consent.id), self.customers),
             )
         else:
-            return self._error(400, "consentId, consentTechName or trackId is mandatory")
+            return self._reader.error(400, "consentId, consentTechName or trackId is mandatory")
         page, beside = cut_page(call, rows, self.switches, size_name="maxResult")
         shown = [event.for_consent() for event in page]
         about = {"id": consent.id, "consentTechName": consent.consent_tech_name, "customers": shown}
         return json_answer({"consent": about, **beside})
 
     def _create_answer(self, call: Call) -> Answer:
-        customer = self._customer(call.arguments["id"])
-        body = self._json(call).get("consent")
+        customer = self._reader.customer(call.arguments["id"])
+        body = self._reader.json(call).get("consent")
         if not isinstance(body, dict):
-            return self._error(400, "consent is mandatory")
-        consent = self._definition(
+            return self._reader.error(400, "consent is mandatory")
+        consent = self._reader.definition(
             *(
-                self._either(body, self.switches.consent_keys, *keys)
+                self._reader.either(body, self.switches.consent_keys, *keys)
                 for keys in (("id", "consentId"), ("techName", "consentTechName"))
             )
         )
         status, created_at = body.get("customerConsentStatus"), body.get("createdAt")
         if status not in SETTABLE:
-            return self._error(400, f"customerConsentStatus must be one of {', '.join(SETTABLE)}")
+            return self._reader.error(400, f"customerConsentStatus must be one of {', '.join(SETTABLE)}")
         if not created_at or (self.switches.consent_date == "strict" and not is_date_time(created_at)):
-            return self._error(400, "createdAt must be YYYY-MM-DD HH:MM:SS")
+            return self._reader.error(400, "createdAt must be YYYY-MM-DD HH:MM:SS")
         if status == "unknown" and self.consents.latest(customer.id, consent.id) is None:
-            return self._error(400, "unknown needs an earlier value of this consent")
+            return self._reader.error(400, "unknown needs an earlier value of this consent")
         ip, channel_id = body.get("ip"), body.get("channelId")
         channel = None if channel_id is None else str(channel_id)
         event = self.consents.add(
@@ -324,13 +326,17 @@ class Spread(System):
         return json_answer({"cagnottes": page, **beside})
 
     def _credit(self, call: Call) -> Answer:
-        whole = self._json(call)
-        who, pot = self._root(whole), whole.get("cagnotte")
+        whole = self._reader.json(call)
+        who, pot = self._reader.root(whole), whole.get("cagnotte")
         if not isinstance(pot, dict):
-            return self._error(400, "cagnotte is mandatory")
-        customer_id = self._either(who, self.switches.customer_id_key, "customerId", "id")
-        customer = self._find(str(who["email"])) if who.get("email") else self._customer(str(customer_id))
-        amount = self._amount(self._either(pot, self.switches.amount_key, "amount", "cagnotteAmount"))
+            return self._reader.error(400, "cagnotte is mandatory")
+        customer_id = self._reader.either(who, self.switches.customer_id_key, "customerId", "id")
+        customer = (
+            self._reader.find(str(who["email"]))
+            if who.get("email")
+            else self._reader.customer(str(customer_id))
+        )
+        amount = self._amount(self._reader.either(pot, self.switches.amount_key, "amount", "cagnotteAmount"))
         date = self.clock.without_zone(self.clock.now())
         line = self.loyalty.add(customer.id, amount, date, delay=self.switches.line_delay)
         balance = plain(self.loyalty.balance(customer.id))
@@ -342,12 +348,12 @@ class Spread(System):
         except InvalidOperation:
             amount = Decimal("NaN")
         if isinstance(value, bool) or not amount.is_finite():
-            raise RefusalError(self._error(400, "amount is mandatory and must be a number"))
+            raise RefusalError(self._reader.error(400, "amount is mandatory and must be a number"))
         if amount < 0 and self.switches.negative_amount == "400":
-            raise RefusalError(self._error(400, "amount must be positive"))
+            raise RefusalError(self._reader.error(400, "amount must be positive"))
         if amount != amount.to_integral_value():
             if self.switches.decimal_amount == "400":
-                raise RefusalError(self._error(400, "amount must be an integer"))
+                raise RefusalError(self._reader.error(400, "amount must be an integer"))
             if self.switches.decimal_amount == "round":
                 amount = amount.to_integral_value()
         return amount
@@ -391,85 +397,3 @@ class Spread(System):
             return {field_id: f"{CUSTOM_FIELDS[field_id]}:{value}" for field_id, value in values.items()}
         empty: dict[str, Any] = {"list": [], "object": {}, "null": None}
         return empty[self.switches.empty_custom_fields]
-
-    def _json(self, call: Call) -> dict[str, Any]:
-        # The body is read whatever its content type says: the vendor's samples send none.
-        try:
-            body = msgspec.json.decode(call.body)
-        except msgspec.DecodeError:
-            body = None
-        if not isinstance(body, dict):
-            raise RefusalError(self._error(400, "The body is not a JSON object"))
-        call.rows = 1
-        return body
-
-    def _body(self, call: Call) -> dict[str, Any]:
-        return self._root(self._json(call))
-
-    def _root(self, whole: dict[str, Any]) -> dict[str, Any]:
-        root = self._either(whole, self.switches.root_key, "customer", "contact")
-        if not isinstance(root, dict):
-            raise RefusalError(self._error(400, "customer is mandatory"))
-        return root
-
-    def _either(self, body: dict[str, Any], choice: str, first: str, second: str) -> Any:
-        """The value under the one spelling or the other, as a switch allows."""
-        allowed = {"both": (first, second), "list": (second,), second: (second,)}.get(choice, (first,))
-        return next((body[name] for name in allowed if body.get(name) is not None), None)
-
-    def _email(self, body: dict[str, Any]) -> str:
-        email = str(body.get("email") or "").strip()
-        if not valid_email(email):
-            raise RefusalError(self._error(400, "email is mandatory and must be valid"))
-        return self._cased(email)
-
-    def _cased(self, email: str) -> str:
-        return email.lower() if self.switches.email_case == "lower" else email
-
-    def _find(self, email: str) -> Customer:
-        customer = self.customers.by_email(email.strip())
-        if customer is None or (
-            self.switches.email_lookup_case == "sensitive" and customer.email != email.strip()
-        ):
-            raise self._unknown("Customer")
-        return customer
-
-    def _customer(self, customer_id: str) -> Customer:
-        if customer_id not in self.customers:
-            raise self._unknown("Customer")
-        return self.customers[customer_id]
-
-    def _rename(self, customer: Customer, email: str) -> None:
-        other = self.customers.by_email(email)
-        if other is not None and other is not customer:
-            raise self._taken()
-        self.customers.rename(customer, email, self.now())
-
-    def _definition(self, consent_id: Any, tech_name: Any) -> ConsentDefinition:
-        if consent_id is None and tech_name is None:
-            raise RefusalError(self._error(400, "consentId or consentTechName is mandatory"))
-        if consent_id is not None:
-            found = [one for one in DEFINITIONS if one.id == str(consent_id)]
-        else:
-            found = [one for one in DEFINITIONS if one.consent_tech_name == tech_name]
-        if not found:
-            raise self._unknown("Consent")
-        if len(found) > 1 and self.switches.ambiguous_tech_name == "400":
-            raise RefusalError(self._error(400, "consentTechName is ambiguous"))
-        return found[-1 if self.switches.ambiguous_tech_name == "last" else 0]
-
-    def _taken(self) -> RefusalError:
-        status = {"400": 400, "200_error": 200}.get(self.switches.existing_email, 409)
-        return RefusalError(self._error(status, "A customer with this email already exists"))
-
-    def _unknown(self, what: str) -> RefusalError:
-        if self.switches.unknown_id == "404_html":
-            return RefusalError(html_answer(404, "Not Found"))
-        return RefusalError(
-            self._error(200 if self.switches.unknown_id == "200_error" else 404, f"{what} not found")
-        )
-
-    def _error(self, status: int, text: str) -> Answer:
-        if self.switches.error_shape == "text":
-            return Answer(status, text.encode(), TEXT)
-        return json_answer({self.switches.error_shape: text}, status)

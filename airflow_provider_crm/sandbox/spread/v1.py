@@ -7,7 +7,7 @@ looks like is not documented but for the key ``return`` of an error and the key 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS, V1_SOURCE
 from airflow_provider_crm.sandbox.spread.customers import (
@@ -16,10 +16,8 @@ from airflow_provider_crm.sandbox.spread.customers import (
     read_changes,
     valid_email,
 )
+from airflow_provider_crm.sandbox.spread.store import Store
 from airflow_provider_crm.sandbox.wire import TEXT, Answer, Call, json_answer
-
-if TYPE_CHECKING:
-    from airflow_provider_crm.sandbox.spread.system import Spread
 
 # The page exists in two versions that spell the second and third line of an address differently.
 NAMES = {
@@ -49,32 +47,32 @@ _KEY = re.compile(r"^data\[(\w+)\](?:\[(\w*)\])?$").match
 class VersionOne:
     """Answers ``CreateAccount`` and ``UpdateAccount``.
 
-    :param spread: where the accounts are.
+    :param store: where the accounts are.
     """
 
-    def __init__(self, spread: Spread) -> None:
-        self._spread = spread
+    def __init__(self, store: Store) -> None:
+        self._store = store
 
     def create_account(self, call: Call) -> Answer:
         """Create an account; with an e-mail that exists, a switch decides."""
         return self._write(
-            call, may_create=True, may_update=self._spread.switches.v1_create_existing == "update"
+            call, may_create=True, may_update=self._store.switches.v1_create_existing == "update"
         )
 
     def update_account(self, call: Call) -> Answer:
         """Update an account; with an e-mail that does not exist, a switch decides."""
         return self._write(
-            call, may_create=self._spread.switches.v1_update_missing == "create", may_update=True
+            call, may_create=self._store.switches.v1_update_missing == "create", may_update=True
         )
 
     def _write(self, call: Call, *, may_create: bool, may_update: bool) -> Answer:
-        spread = self._spread
+        store = self._store
         data, lists, maps = _read_form(call)
         call.rows = 1
         email = data.get("customer_email", "").strip()
         if not valid_email(email):
             return self._error("ERR-EMAIL")
-        customer = spread.customers.by_email(email)
+        customer = store.customers.by_email(email)
         if not (may_create if customer is None else may_update):
             return self._error("ERR-UNKNOWN" if customer is None else "ERR-EXISTS")
         body: dict[str, Any] = {NAMES[name]: value for name, value in data.items() if name in NAMES}
@@ -83,35 +81,35 @@ class VersionOne:
         body["tags"] = lists.get("add_tag") or [tag for tag in data.get("add_tag", "").split(",") if tag]
         body["custom_fields"] = maps.get("custom_fields", {})
         try:
-            changes = read_changes(body, spread.switches)
+            changes = read_changes(body, store.switches)
         except InvalidCustomerError:
             return self._error("ERR-INVALID")
         if customer is None:
-            customer = spread.customers.add(email, changes, spread.now())
+            customer = store.customers.add(email, changes, store.now())
         else:
-            spread.customers.change(customer, changes, spread.now())
+            store.customers.change(customer, changes, store.now())
         gone = lists.get("del_tag") or data.get("del_tag", "").split(",")
-        spread.customers.remove_tags(customer, gone)
+        store.customers.remove_tags(customer, gone)
         self._note_optin(customer, data.get("customer_isoptin"))
         return self._success(customer)
 
     def _note_optin(self, customer: Customer, optin: str | None) -> None:
-        consents, newsletter = self._spread.consents, DEFINITIONS[0]
+        consents, newsletter = self._store.consents, DEFINITIONS[0]
         status = OPTIN.get(optin or "")
         latest = consents.latest(customer.id, newsletter.id)
         if status is None or (status == "unknown" and latest is None) or (latest and latest.status == status):
             return
-        clock = self._spread.clock
+        clock = self._store.clock
         consents.add(customer.id, newsletter, status, clock.without_zone(clock.now()), V1_SOURCE)
 
     def _success(self, customer: Customer) -> Answer:
-        shape = self._spread.switches.v1_answer
+        shape = self._store.switches.v1_answer
         if shape == "json":
             return json_answer({"return": "OK", "datas": {"customer_id": customer.id}})
         return Answer(200, b"OK" if shape == "text" else b"", TEXT)
 
     def _error(self, code: str) -> Answer:
-        return json_answer({"return": code}, self._spread.switches.v1_error_status)
+        return json_answer({"return": code}, self._store.switches.v1_error_status)
 
 
 def _read_form(call: Call) -> tuple[dict[str, str], dict[str, list[str]], dict[str, dict[str, str]]]:

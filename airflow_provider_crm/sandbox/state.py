@@ -1,0 +1,26 @@
+"""What a sandbox holds while it runs: stand-ins, faults, calls, and the lock around them. Knows no CRM."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from airflow_provider_crm.sandbox.calls import CallLog
+from airflow_provider_crm.sandbox.faults import FaultBox
+from airflow_provider_crm.sandbox.system import System
+
+
+class State:
+    """The state that the door, the control interface and Python share.
+
+    :param systems: the stand-ins, each answering below ``/{name}/``.
+    :ivar lock: held wherever any of it changes.
+    :ivar epoch: the number of resets.
+    """
+
+    def __init__(self, systems: Iterable[System]) -> None:
+        self.systems = {system.name: system for system in systems}
+        self.faults = FaultBox()
+        self.calls = CallLog()
+        self.lock = threading.RLock()
+        self.epoch = 0
