@@ -17,8 +17,8 @@ class Ended:
     """How a run ended.
 
     :ivar summary: what the task returned.
-    :ivar results: the lines of its results file, in the order of the source.
-    :ivar rejects: the lines of its rejects file, in the order of the source.
+    :ivar results: the lines of its results file, in the order of the source; none where it was told to write none.
+    :ivar rejects: the lines of its rejects file, likewise.
     """
 
     summary: dict[str, Any]
@@ -85,6 +85,8 @@ class TaskRunner:
         execute = inspect.unwrap(operator_class.execute)
         state = {} if store is None else {"task_state_store": store}
         summary = execute(operator_class(**given), {**(context or {}), **state})
+        if not (given["results_path"] and given["rejects_path"]):
+            return Ended(summary, [], [])
         ended = Ended(summary, self.results, self.rejects)
         check_account(ended, len(source) if isinstance(source, list) else summary["read"])
         return ended

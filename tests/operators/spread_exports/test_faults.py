@@ -20,8 +20,9 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
-from .exporting import export, lines, spread_calls
+from .exporting import spread_calls
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "none": [],
