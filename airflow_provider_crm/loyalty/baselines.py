@@ -10,11 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from airflow_provider_crm.exceptions import CrmNotFoundError, CrmRequestError, CrmTransientError
+from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.line_sets import LineSet
-from airflow_provider_crm.loyalty.lines import CustomerLines, Line, Pages, line_id
+from airflow_provider_crm.loyalty.lines import CustomerLines, Line, line_id, line_pages
 from airflow_provider_crm.loyalty.states import Credit
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,6 @@ class _AllLines:
     def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger) -> None:
         self._hook = hook
         self._ledger = ledger
-        self._list = Pages(hook)
         self._count = 0
         self._last = ""
         self._name = ""
@@ -104,7 +103,7 @@ class _AllLines:
         return lines
 
     def _ids(self, most_pages: int) -> Iterator[list[str]]:
-        for page in self._list.read():
+        for page in line_pages(self._hook):
             # Whether there are too many is better asked than found out by reading them.
             if self.pages == 1 and self._holds(most_pages * len(page)):
                 raise _TooManyError
@@ -115,10 +114,7 @@ class _AllLines:
             yield ids
 
     def _holds(self, place: int) -> bool:
-        try:
-            return bool(self._hook.loyalty_page(place, 1))
-        except CrmNotFoundError:
-            return False  # so some servers call what lies behind the end
+        return next(line_pages(self._hook, start=place, size=1), None) is not None
 
     def fresh(self) -> str:
         """Give the baseline, with what was added since it was read."""
@@ -134,7 +130,7 @@ class _AllLines:
     def _added_last(self) -> list[str] | None:
         """Give the ids that follow the last known one; None where that is not in its place any more."""
         start = max(self._count - 1, 0)
-        new = [line_id(line) for page in self._list.read(start=start) for line in page]
+        new = [line_id(line) for page in line_pages(self._hook, start=start) for line in page]
         if self._last:
             if not new or new[0] != self._last:
                 return None
@@ -147,7 +143,7 @@ class _AllLines:
     def _added_first(self) -> list[str]:
         """Give the ids before the first known one, in a list that begins with the newest."""
         new: list[str] = []
-        for number, page in enumerate(self._list.read(), start=1):
+        for number, page in enumerate(line_pages(self._hook), start=1):
             ids = list(map(line_id, page))
             unknown = [one for one in ids if not self._ledger.baselines.holds(self._name, one)]
             new += unknown

@@ -52,6 +52,7 @@ class CreditRecord:
     :param way: how the customer is named in the call.
     :param other_ways: what else may be tried when SPREAD knows no such customer; None when nobody has looked yet.
     :param known: whether the e-mail of a customer named by id was looked up.
+    :param refusal: why SPREAD refused the credit when the customer was named in this way.
     :param waiting_since: since when another run keeps it waiting.
     """
 
@@ -60,6 +61,7 @@ class CreditRecord:
     way: Way
     other_ways: list[Way] | None = None
     known: bool = False
+    refusal: str = ""
     waiting_since: float | None = field(default=None, compare=False)
 
 
@@ -83,12 +85,12 @@ class CreditReader:
         """
         return _text(data, self._fields.key, LONGEST_KEY, missing="a credit needs a reference of its own")
 
-    def record(self, data: Mapping[str, Any]) -> CreditRecord:
+    def record(self, data: Mapping[str, Any], key: str) -> CreditRecord:
         """Read a row.
 
+        :param key: its reference.
         :raises ValueError: it cannot be sent.
         """
-        key = self.key(data)
         amount = parse_amount(
             data.get(self._fields.amount), name=self._fields.amount, allow_debit=self._allow_debit
         )

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Self
+from typing import Any
 
-from airflow_provider_crm.exceptions import CrmNotFoundError, CrmUnreadableAnswerError
+from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.http.lists import OverlappingPages, Seen
+from airflow_provider_crm.http.lists import PagedList, RowPage
 
 Line = Mapping[str, Any]
 
@@ -48,68 +47,44 @@ def _customer(line: Line) -> str:
     return "" if value is None else str(value)
 
 
-class Pages:
-    """Reads the account's lines page by page, each line once, also while others are added or go away.
+def line_pages(
+    hook: SpreadHook, *, start: int = 0, size: int = MAX_PAGE, **filters: Any
+) -> Iterator[Sequence[Line]]:
+    """Read the account's lines page by page, each line once, also while others are added or go away.
 
     :param hook: through which calls are made.
+    :param start: how many lines to leave out at the beginning.
+    :param size: lines a page.
+    :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
     """
 
-    def __init__(self, hook: SpreadHook) -> None:
-        self._hook = hook
+    def fetch(begin: int, some: int) -> RowPage[Line]:
+        return RowPage(hook.loyalty_page(start + begin, some, **filters), _id_of)
 
-    def read(self, *, start: int = 0, **filters: Any) -> Iterator[list[Line]]:
-        """Read a list.
+    def exists() -> bool:
+        return start > 0 or _is_there(hook, **filters)
 
-        :param start: how many lines to leave out at the beginning.
-        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
-        """
+    return (page.rows for page in PagedList(fetch, size=size, call="GET /cagnottes", exists=exists))
 
-        seen = Seen()
-        largest = rows = offset = 0
 
-        def fetch(begin: int, size: int) -> _Page:
-            nonlocal largest, rows, offset
-            page = _Page(_told_apart(self._lines(start + begin, size, filters)))
-            rows = len(page.lines)
-            largest, offset = max(largest, rows), begin + rows
-            return page
+def _is_there(hook: SpreadHook, *, customer_id: str | None = None, **_: Any) -> bool:
+    """Return True if there is the customer whose lines are read, or, for all lines, the API itself."""
+    if customer_id is not None:
+        return hook.get_customer(customer_id) is not None
+    return next(hook.customer_pages(page_size=1), None) is not None
 
-        pages: Iterable[_Page] = OverlappingPages(
-            fetch, _at_once, size=MAX_PAGE, ahead=1, call="GET /cagnottes"
-        )
-        for page in pages:
-            seen.add(page.keys)
-            yield page.lines
-        # A page that is shorter than others is the end. One as long as they are, and known altogether, may be the work
-        # of lines that were added in front: what they pushed on comes behind it.
-        previous: list[str] = []
-        while 0 < rows == largest:
-            page = fetch(offset, MAX_PAGE)
-            if page.keys and page.keys == previous:
-                raise CrmUnreadableAnswerError("GET /cagnottes ignores the offset", call="GET /cagnottes")
-            previous = page.keys
-            known = seen.add(page.keys)
-            if len(known) < rows:
-                yield page.without(known).lines
 
-    def _lines(self, place: int, size: int, filters: Mapping[str, Any]) -> list[Line]:
-        try:
-            return list(self._hook.loyalty_page(place, size, **filters))
-        except CrmNotFoundError:
-            # Some servers say so of a list without lines, and behind the end: the line before is the last one then.
-            if (
-                self._of_something(**filters)
-                if place == 0
-                else len(self._hook.loyalty_page(place - 1, size, **filters)) <= 1
-            ):
-                return []
-            raise
+def _id_of(line: Line) -> str:
+    """Return a line's id, without which it cannot be told whether the line was there before.
 
-    def _of_something(self, *, customer_id: str | None = None, **_: Any) -> bool:
-        """Tell whether there is the customer whose lines are read, or, for all lines, the API itself."""
-        if customer_id is not None:
-            return self._hook.get_customer(customer_id) is not None
-        return next(self._hook.customer_pages(page_size=1), None) is not None
+    :raises CrmUnreadableAnswerError: it has none.
+    """
+    if found := line_id(line):
+        return found
+    raise CrmUnreadableAnswerError(
+        "GET /cagnottes gives lines without `cagnotteLineId`: what became of a credit cannot be told",
+        call="GET /cagnottes",
+    )
 
 
 class CustomerLines:
@@ -121,7 +96,6 @@ class CustomerLines:
 
     def __init__(self, hook: SpreadHook, pages_of_all: Callable[[], int | None]) -> None:
         self._hook = hook
-        self._pages = Pages(hook)
         self._pages_of_all = pages_of_all
         self._heeds_filter: bool | None = None
         self._lock = threading.Lock()
@@ -138,7 +112,7 @@ class CustomerLines:
             todo = self._one_by_one(todo, lines)
         if todo:
             wanted = set(todo)
-            for page in self._pages.read():
+            for page in line_pages(self._hook):
                 for line in page:
                     customer = _customer(line)
                     for one in wanted & {customer} if customer else wanted:
@@ -164,7 +138,7 @@ class CustomerLines:
 
     def _of_one(self, customer: str) -> list[Line]:
         found: list[Line] = []
-        for page in self._pages.read(customer_id=customer):
+        for page in line_pages(self._hook, customer_id=customer):
             mine = [line for line in page if _customer(line) in (customer, "")]
             if len(mine) < len(page):
                 self._heeds_filter = False
@@ -173,40 +147,3 @@ class CustomerLines:
         if found and self._heeds_filter is None:
             self._heeds_filter = True
         return found
-
-
-def _told_apart(lines: Sequence[Line]) -> Sequence[Line]:
-    """Refuse lines without an id: whether one of them was there before cannot be told.
-
-    :raises CrmUnreadableAnswerError: there is such a line.
-    """
-    if all(map(line_id, lines)):
-        return lines
-    raise CrmUnreadableAnswerError(
-        "GET /cagnottes gives lines without `cagnotteLineId`: what became of a credit cannot be told",
-        call="GET /cagnottes",
-    )
-
-
-class _Page:
-    """One page, as :class:`~airflow_provider_crm.http.lists.OverlappingPages` wants it."""
-
-    def __init__(self, lines: Sequence[Line]) -> None:
-        self.lines = list(lines)
-
-    @property
-    def keys(self) -> list[str]:
-        return [line_id(line) for line in self.lines]
-
-    def without(self, positions: Collection[int]) -> Self:
-        return type(self)([line for place, line in enumerate(self.lines) if place not in positions])
-
-
-def _at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Make a call in this thread: one of the pool's must not wait for another one of the pool."""
-    future: Future[Any] = Future()
-    try:
-        future.set_result(function(*arguments))
-    except Exception as error:
-        future.set_exception(error)
-    return future

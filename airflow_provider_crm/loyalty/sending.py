@@ -15,7 +15,18 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import AGAIN, Again, Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    LATER,
+    Ending,
+    InvalidRowError,
+    Item,
+    Open,
+    Outcome,
+    RowKey,
+    Step,
+    Verdict,
+    rejected,
+)
 from airflow_provider_crm.exceptions import (
     CrmError,
     CrmOutcomeUnknownError,
@@ -63,6 +74,7 @@ class CreditLoyalty:
     """
 
     batch_size = BATCH
+    opt_outs: None = None
 
     def __init__(
         self,
@@ -88,17 +100,14 @@ class CreditLoyalty:
 
     # Rows
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, CreditRecord]:
         text = self._reader.key(data)
         try:
-            lanes: tuple[str, ...] = (f"credit:{self._reader.record(data).credit.lane}",)
-        except ValueError:
-            lanes = ()  # said when the row is checked
+            record = self._reader.record(data, text)
+        except ValueError as error:
+            raise InvalidRowError(str(error), text) from None
         # A second row of one key is no newer version of the first, and is told apart in the ledger.
-        return RowKey(text, merges=False, apart=(*lanes, f"key:{text}"))
-
-    def record(self, data: Mapping[str, Any]) -> CreditRecord:
-        return self._reader.record(data)
+        return RowKey(text, merges=False, locks=(f"credit:{record.credit.lane}", f"key:{text}")), record
 
     # Planning: claim, and find out what is in doubt
 
@@ -192,14 +201,14 @@ class CreditLoyalty:
     def _plan_send(self, item: CreditItem, entry: Entry) -> Plan:
         """Send what is not in the CRM; name the customer otherwise when SPREAD did not know her."""
         record = item.record
-        if item.refusal:
+        if record.refusal:
             if record.other_ways is None:
                 self._find(record)
             if not record.other_ways:
-                self._ledger.refuse(entry, item.refusal)
-                return rejected("crm", item.refusal)
+                self._ledger.refuse(entry, record.refusal)
+                return rejected("crm", record.refusal)
             record.way = record.other_ways.pop(0)
-            item.refusal = ""  # it was about the other way
+            record.refusal = ""  # it was about the other way
         amount = record.credit.amount
         if self._doubts.keeps_decimals is False and amount != amount.to_integral_value():
             reason = "amount: SPREAD keeps whole points only: it has rounded another credit"
@@ -239,7 +248,7 @@ class CreditLoyalty:
         ):
             if entry.credit.customer_id is not None:
                 look.append(entry)
-            elif item.refusal and item.record.credit.key == entry.credit.key:
+            elif item.record.refusal and item.record.credit.key == entry.credit.key:
                 # SPREAD has said itself that it knows no such customer.
                 entries[entry.id] = replace(entry, standing=Standing.FREE)
             else:
@@ -262,7 +271,7 @@ class CreditLoyalty:
 
     # Sending
 
-    def apply(self, steps: Sequence[Step[CreditRecord]]) -> list[Outcome | Again | None]:
+    def apply(self, steps: Sequence[Step[CreditRecord]]) -> list[Verdict]:
         chosen: dict[str, Step[CreditRecord]] = {}
         sent = [step for step in steps if step.payload is not None]
         # Before the others, one that was in doubt: it keeps them from being sent until it is itself.
@@ -270,7 +279,7 @@ class CreditLoyalty:
             chosen.setdefault(step.payload.credit.lane, step)
         todo = self._with_baseline(list(chosen.values()))
         results = self._send_all(todo)
-        answers: dict[int, Outcome | Again] = {
+        answers: dict[int, Outcome | Open] = {
             id(step.item): result
             for step, result in zip(todo, results, strict=True)
             if isinstance(result, Outcome)
@@ -280,11 +289,11 @@ class CreditLoyalty:
         ]
         cleared = self._clear_the_way(blocked)
         answers.update(cleared)
-        progress = bool(answers) or AGAIN in results
+        progress = bool(answers) or LATER in results
         self._raise_first([result for result in results if isinstance(result, CrmError)], progress=progress)
         if not progress and self._hook.pause(POLL_EVERY):
             raise CrmTransientError("The task ended while another run held a credit; a later try goes on")
-        return [answers.get(id(step.item), AGAIN) for step in steps]
+        return [answers.get(id(step.item), LATER) for step in steps]
 
     def _with_baseline(self, steps: Sequence[Step[CreditRecord]]) -> list[Step[CreditRecord]]:
         """Take note of the lines that are there before anything is sent."""
@@ -297,7 +306,7 @@ class CreditLoyalty:
             lambda credits_: self._ids([by_key[credit.key] for credit in credits_]),
         )
         return [
-            Step(step.item, step.then, replace(step.payload, baseline=step.payload.baseline or name))
+            Step(step.item, step.outcome, replace(step.payload, baseline=step.payload.baseline or name))
             for step in steps
         ]
 
@@ -320,7 +329,7 @@ class CreditLoyalty:
 
     def _send_all(
         self, steps: Sequence[Step[CreditRecord]]
-    ) -> list[Outcome | Again | CrmError | _BlockedError]:
+    ) -> list[Outcome | Open | CrmError | _BlockedError]:
         """Send credits side by side; nothing of it goes on after this returns or raises."""
         stop = threading.Event()
         futures = [self._senders.submit(self._send, step, stop) for step in steps]
@@ -332,23 +341,23 @@ class CreditLoyalty:
 
     def _send(
         self, step: Step[CreditRecord], stop: threading.Event
-    ) -> Outcome | Again | CrmError | _BlockedError:
+    ) -> Outcome | Open | CrmError | _BlockedError:
         """Send one credit; what goes wrong is returned, so that those side by side with it come to their end."""
         if stop.is_set():
-            return AGAIN
+            return LATER
         try:
             return self._send_one(step)
         except LaneTakenError:
             return _BlockedError()
         except ClaimLostError as error:
             log.warning("%s", error)
-            return AGAIN
+            return LATER
         except CrmError as error:
             if not isinstance(error, CrmOutcomeUnknownError):
                 stop.set()
             return error
 
-    def _send_one(self, step: Step[CreditRecord]) -> Outcome | Again:
+    def _send_one(self, step: Step[CreditRecord]) -> Outcome | Open:
         way = step.item.record.way
         entry = self._ledger.start(step.payload, step.payload.baseline)
         step.item.record.waiting_since = None
@@ -374,21 +383,17 @@ class CreditLoyalty:
             raise
         return self._credited(step, entry, answer)
 
-    def _refused(self, item: CreditItem, entry: Entry, error: CrmRequestError) -> Outcome | Again:
-        outcome = item.refuse(error.reason)
+    def _refused(self, item: CreditItem, entry: Entry, error: CrmRequestError) -> Open:
+        """Plan the row again: the customer may be named in another way, or the row is rejected then."""
+        item.record.refusal = error.reason or "refused by the CRM without a reason"
         if error.status is None or error.status < 400:
             # Words of failure in an answer that says success: what it did has to be seen.
             self._ledger.doubt(entry)
-            return AGAIN
-        entry = self._ledger.unsend(entry)
-        if outcome is None or entry.state is not State.CLAIMED:
-            return AGAIN
-        self._ledger.refuse(entry, error.reason)
-        return outcome
+        else:
+            self._ledger.unsend(entry)
+        return LATER
 
-    def _credited(
-        self, step: Step[CreditRecord], entry: Entry, answer: Mapping[str, Line]
-    ) -> Outcome | Again:
+    def _credited(self, step: Step[CreditRecord], entry: Entry, answer: Mapping[str, Line]) -> Outcome | Open:
         line = answer["cagnotte"]
         one = line_id(line)
         if not one:
@@ -401,7 +406,7 @@ class CreditLoyalty:
             self._ledger.finish(entry, one, customer_id)
         except LineTakenError:
             self._take_line(entry, one, customer_id)
-        return Outcome(step.then.ending, crm_id=one, amount=self._noted_amount(entry, line))
+        return Outcome(step.outcome.ending, crm_id=one, amount=self._noted_amount(entry, line))
 
     def _noted_amount(self, entry: Entry, line: Line) -> Any:
         """Tell what SPREAD has added, and take note of how it treats decimals."""
@@ -429,7 +434,7 @@ class CreditLoyalty:
                 entry.credit.key,
             )
 
-    def _clear_the_way(self, blocked: Sequence[Step[CreditRecord]]) -> dict[int, Outcome | Again]:
+    def _clear_the_way(self, blocked: Sequence[Step[CreditRecord]]) -> dict[int, Outcome | Open]:
         """Settle other credits of the same customers and amounts that were left in doubt.
 
         :return: by the item's identity, those that go on or have ended; the others' way is taken by what is itself
@@ -453,13 +458,13 @@ class CreditLoyalty:
         finally:
             for _, entry in doubts:
                 self._ledger.hand_back(entry)
-        cleared: dict[int, Outcome | Again] = {}
+        cleared: dict[int, Outcome | Open] = {}
         for step, holder in found:
             if holder is not None and holder.id in untraceable:
                 self._ledger.refuse(step.payload, UNTRACEABLE)
                 cleared[id(step.item)] = rejected("crm", UNTRACEABLE)
             elif holder is None or holder.standing is Standing.DOUBT:
-                cleared[id(step.item)] = AGAIN
+                cleared[id(step.item)] = LATER
             else:
                 self._wait_for_others(step.item)
         return cleared

@@ -19,14 +19,14 @@ from airflow_provider_crm._compat import (
 )
 from airflow_provider_crm.exceptions import CrmTransientError
 from airflow_provider_crm.hooks.base.hook import CrmHook
-from airflow_provider_crm.triggers.base.hooks import RETRY_BUDGET
+from airflow_provider_crm.triggers.base.hook_cache import RETRY_BUDGET
 from airflow_provider_crm.triggers.base.poll import (
     MAX_CONSECUTIVE_FAILURES,
     CrmPollTrigger,
     Patience,
     failure_of,
 )
-from airflow_provider_crm.triggers.base.questions import Question, Seen
+from airflow_provider_crm.triggers.base.questions import Question, Reply
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -86,7 +86,7 @@ class CrmSensor(BaseSensorOperator):
         count = self._count(context)
         patience = Patience(count.limit, count.get())
         try:
-            seen = self._look()
+            reply = self._look()
         except CrmTransientError as error:
             try:
                 patience.bear(error)
@@ -94,11 +94,11 @@ class CrmSensor(BaseSensorOperator):
                 if self.soft_fail:
                     raise AirflowSkipException(f"Skipped, since soft_fail is set: {error}") from error
                 raise
-            seen = Seen(done=False)
+            reply = Reply(done=False)
         else:
             patience.rest()
         count.set(patience.failures)
-        return PokeReturnValue(seen.done, seen.result if seen.done else None)
+        return PokeReturnValue(reply.done, reply.result if reply.done else None)
 
     def execute(self, context: Context) -> Any:
         """Wait.
@@ -150,15 +150,15 @@ class CrmSensor(BaseSensorOperator):
         if self._stop is not None:
             self._stop()
 
-    def _look(self) -> Seen:
+    def _look(self) -> Reply:
         question = self._question()
         hook: CrmHook[Any] = question.hook_class(getattr(self, self.conn_id_field))
         hook.retry_budget = RETRY_BUDGET  # the sensor itself looks again
         with closing(hook):
             self._stop = hook.close
-            seen = question.ask(hook)
-        self.log.info("Seen: %s", seen.result or "nothing yet")
-        return seen
+            reply = question.ask(hook)
+        self.log.info("Seen: %s", reply.result or "nothing yet")
+        return reply
 
     def _count(self, context: Context) -> _OwnCount | _StoredCount:
         if self.deferrable or not self.reschedule:

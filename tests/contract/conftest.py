@@ -32,14 +32,21 @@ def connect(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
 
 
 @pytest.fixture
+def real_time() -> None:
+    """Ask for it to have waits that last."""
+
+
+@pytest.fixture
 def trial(
+    request: pytest.FixtureRequest,
     each: tuple[Destination, str],
     crm_sandbox: Sandbox,
     run_task: TaskRunner,
-    no_waiting: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Trial:
+    if "real_time" not in request.fixturenames:
+        request.getfixturevalue("no_waiting")
     destination, mode = each
     ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
     monkeypatch.setenv("AIRFLOW_CONN_CRM_LEDGER_DEFAULT", json.dumps(ledger))

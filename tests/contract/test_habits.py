@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 def habits(system: str) -> Iterator[tuple[str, Any]]:
     """List each way in which the stand-in of a system can behave that is not its own."""
-    own = Sandbox().app.systems[system].switches
+    own = getattr(Sandbox(), system).switches
     for name, hint in typing.get_type_hints(type(own)).items():
         values = (True, False) if hint is bool else typing.get_args(hint) if _is_choice(hint) else ()
         yield from ((name, value) for value in values if value != getattr(own, name))

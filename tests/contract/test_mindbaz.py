@@ -90,7 +90,7 @@ def test_tokens_that_expire_on_the_way(trial: Trial, connect: Connect) -> None:
 
 
 @upsert
-def test_a_limit_of_calls_is_kept(trial: Trial) -> None:
+def test_a_limit_of_calls_is_kept(real_time: None, trial: Trial) -> None:
     trial.sandbox.switch("mindbaz", rate_limit=8, rate_limit_window=0.2)
     trial.check(trial.run())
     assert sum(call.status == 429 for call in trial.sandbox.calls) <= 3

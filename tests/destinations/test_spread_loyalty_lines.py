@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
-from airflow_provider_crm.loyalty.lines import Pages, is_credit_line, line_amount, line_id
+from airflow_provider_crm.loyalty.lines import is_credit_line, line_amount, line_id, line_pages
 
 
 class Crm:
@@ -34,7 +34,7 @@ class Crm:
 
 
 def read(crm):
-    return [line_id(line) for page in Pages(crm).read() for line in page]
+    return [line_id(line) for page in line_pages(crm) for line in page]
 
 
 @settings(max_examples=300, deadline=None)

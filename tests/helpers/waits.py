@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 import pytest
 
+from airflow_provider_crm.http.clock import Clock
+
 
 def wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let whatever is tried again be tried again at once."""
-    from airflow_provider_crm.bulk import settle
-    from airflow_provider_crm.http import retry
+    """Let a thread that waits find the time passed, at once."""
+    passed = threading.local()
 
-    monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    def skipped() -> float:
+        return getattr(passed, "seconds", 0.0)
+
+    def wait(clock: Clock, seconds: float) -> bool:
+        passed.seconds = skipped() + max(seconds, 0.0)
+        return clock.ended
+
+    monkeypatch.setattr(Clock, "wait", wait)
+    monkeypatch.setattr(Clock, "now", lambda clock: time.monotonic() + skipped())
+    monkeypatch.setattr(Clock, "unix_time", lambda clock: time.time() + skipped())
 
 
 def patience(seconds: float) -> float:

@@ -356,7 +356,7 @@ def worker_of_ledger(ledger):
 @pytest.fixture
 def machine(crm_sandbox_server, monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 0.005)
     monkeypatch.setattr(operators, "CONNECT_TIMEOUT", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.schemas.expertsender.write import asks_for_confirmation, moment_text, wire_customer
+from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
+from airflow_provider_crm.schemas.expertsender.write import moment_text, wire_customer
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.schemas.expertsender.consents import without_standing
 from airflow_provider_crm.schemas.expertsender.write import (
     CustomerFields,
     customer_of,
     identifier,
     names_a_consent,
-    unconfirmed,
 )
 
 FIELDS = CustomerFields(
@@ -245,7 +245,7 @@ HELD = {
 def left(consents: dict[int, str], *, again: bool = False, **options: Any) -> Any:
     values = [{"id": number, "value": value} for number, value in consents.items()]
     data = {"email": "a@x.fr", "consentsData": {"consents": values, **options}}
-    sent = unconfirmed(data, HELD, again=again)
+    sent = without_standing(data, HELD, again=again)
     assert data["consentsData"]["consents"] == values, "the record itself stays whole"
     return sent.get("consentsData")
 
@@ -263,4 +263,4 @@ def test_nobody_is_asked_again_who_was_asked_or_has_confirmed() -> None:
     }
     for nobody in (None, {}, {"consentsData": None}, {"consentsData": {"consents": None}}):
         customer = {"consentsData": {"consents": [{"id": 1, "value": waiting}]}}
-        assert unconfirmed(customer, nobody, again=False) == customer
+        assert without_standing(customer, nobody, again=False) == customer

@@ -15,7 +15,7 @@ import pytest
 from airflow_provider_crm._compat import AirflowException, SharedStreamProducer
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.consents import API_SOURCE, DEFINITIONS
-from airflow_provider_crm.triggers.base import hooks, watch
+from airflow_provider_crm.triggers.base import hook_cache, watch
 from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger, SpreadCustomerEventTrigger
 
 try:
@@ -34,10 +34,10 @@ Take = Callable[[], Awaitable[dict[str, Any] | None]]
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch, fresh_hooks: hooks.Hooks) -> None:
-    monkeypatch.setattr(watch, "HOOKS", fresh_hooks)
+def hurry(monkeypatch: pytest.MonkeyPatch, fresh_hook_cache: hook_cache.HookCache) -> None:
+    monkeypatch.setattr(watch, "HOOK_CACHE", fresh_hook_cache)
     monkeypatch.setattr(watch, "AFTER_REFUSAL", 0.1)
-    monkeypatch.setattr(watch, "_PLACES", {})
+    monkeypatch.setattr(watch, "_WATCHERS", {})
 
 
 class AssetState:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -83,6 +83,7 @@ class CreateConsents:
     """
 
     batch_size = 1
+    opt_outs: None = None
 
     def __init__(self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool) -> None:
         self._hook = hook
@@ -90,15 +91,7 @@ class CreateConsents:
         self._only_changes = only_changes
         self._names = ConsentNames(hook)
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        record = self.record(data)
-        who = record.customer_id or record.email
-        which = record.consent_id or record.consent_tech_name
-        text = f"{who}|{which}|{record.created_at}|{record.status}"
-        # One person's answers to one consent go in one after the other, in the order of the source.
-        return RowKey(f"{text}|{record.channel_id}" if record.channel_id else text, apart=(f"{who}|{which}",))
-
-    def record(self, data: Mapping[str, Any]) -> ConsentRecord:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, ConsentRecord]:
         given = {name: value for name, value in self._mapping.fields(data) if not is_blank(value)}
         for names in (WHO, WHICH):
             if not given.keys() & set(names):
@@ -106,8 +99,16 @@ class CreateConsents:
         for name in ("status", "created_at"):
             if name not in given:
                 raise ValueError(f"{name} is empty")
-        values = {name: checked(name, _CHECKS.get(name, text_of), value) for name, value in given.items()}
-        return ConsentRecord(**values)
+        record = ConsentRecord(
+            **{name: checked(name, _CHECKS.get(name, text_of), value) for name, value in given.items()}
+        )
+        who = record.customer_id or record.email
+        which = record.consent_id or record.consent_tech_name
+        text = f"{who}|{which}|{record.created_at}|{record.status}"
+        if record.channel_id:
+            text = f"{text}|{record.channel_id}"
+        # One person's answers to one consent go in one after the other, in the order of the source.
+        return RowKey(text, locks=(f"{who}|{which}",)), record
 
     def plan(self, items: Sequence[Item[ConsentRecord]]) -> list[Outcome | Step[ConsentRecord]]:
         return [self._plan_one(item) for item in items]
@@ -170,7 +171,7 @@ class CreateConsents:
             return Outcome(Ending.SKIPPED, "a newer refusal is in SPREAD")
         return None
 
-    def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Verdict]:
         return [self._send(step.payload) for step in steps]
 
     def _send(self, arguments: dict[str, Any]) -> Outcome:

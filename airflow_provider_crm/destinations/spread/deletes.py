@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import SEARCH_PAGE
@@ -37,24 +37,22 @@ class DeleteCustomers:
     """
 
     batch_size = 1
+    opt_outs: None = None
 
     def __init__(self, hook: SpreadHook, *, email_field: str, customer_id_field: str) -> None:
         self._hook = hook
         self._email_field = email_field
         self._customer_id_field = customer_id_field
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        record = self.record(data)
-        return RowKey(record.customer_id or record.email or "")
-
-    def record(self, data: Mapping[str, Any]) -> DeleteRecord:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, DeleteRecord]:
         number, email = data.get(self._customer_id_field), data.get(self._email_field)
         if is_blank(number) and is_blank(email):
             raise ValueError(f"{self._customer_id_field} and {self._email_field} are both empty")
-        return DeleteRecord(
+        record = DeleteRecord(
             None if is_blank(number) else checked(self._customer_id_field, id_of, number),
             None if is_blank(email) else checked(self._email_field, email_of, email),
         )
+        return RowKey(record.customer_id or record.email or ""), record
 
     def plan(self, items: Sequence[Item[DeleteRecord]]) -> list[Outcome | Step[DeleteRecord]]:
         return [self._plan_one(item) for item in items]
@@ -96,14 +94,14 @@ class DeleteCustomers:
             return None
         return rejected("crm", "no customer has this id, and another one has the e-mail", owner["id"])
 
-    def apply(self, steps: Sequence[Step[DeleteRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[DeleteRecord]]) -> list[Verdict]:
         return [self._delete(step) for step in steps]
 
-    def _delete(self, step: Step[DeleteRecord]) -> Outcome | None:
+    def _delete(self, step: Step[DeleteRecord]) -> Verdict:
         try:
             self._hook.delete_customer(step.payload)
         except CrmNotFoundError:
             if not step.item.maybe_applied:
                 raise
-            return step.then  # the look-up shows somebody whom an earlier call has deleted
-        return None
+            return step.outcome  # the look-up shows somebody whom an earlier call has deleted
+        return UNSAID  # that they are gone is looked up

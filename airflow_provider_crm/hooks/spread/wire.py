@@ -20,11 +20,9 @@ from airflow_provider_crm.http.answers import UnreadableError, read_json, said_i
 from airflow_provider_crm.schemas.spread.read import (
     Row,
     decode,
-    is_nothing,
     plain_customer,
     plain_row,
     record_of,
-    rows_of,
 )
 
 T = TypeVar("T")
@@ -55,15 +53,20 @@ def listed_ids(ids: str | Iterable[str | int]) -> list[str]:
 # Answers
 
 
-def under(body: bytes, key: str) -> Any:
-    """Take what stands under an answer's root key.
+def raw_under(body: bytes, key: str) -> msgspec.Raw:
+    """Find what stands under an answer's root key.
 
     :raises CrmRequestError: the answer carries the vendor's words about an error instead, despite its status.
     """
     answer = read_json(body, dict[str, msgspec.Raw])
     if key in answer:
-        return decode(answer[key])
+        return answer[key]
     raise refusal_in(body) or UnreadableError(f"JSON that lacks `{key}`")
+
+
+def under(body: bytes, key: str) -> Any:
+    """Read what stands under an answer's root key, as :func:`raw_under` finds it."""
+    return decode(raw_under(body, key))
 
 
 def refusal_in(body: bytes) -> CrmRequestError | None:
@@ -88,22 +91,9 @@ def or_nothing(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
     return read_or_nothing
 
 
-def rows_inside(record: Any, key: str) -> Any:
-    """Take the rows of an envelope that holds them in a record."""
-    if is_nothing(record):
-        return None
-    if not isinstance(record, dict) or key not in record:
-        raise UnreadableError(f"JSON that lacks `{key}`")
-    return record[key]
-
-
 def customer_of(value: Any) -> Row | None:
     row = record_of(value)
     return None if row is None else plain_customer(row)
-
-
-def read_customers(body: bytes) -> list[Row]:
-    return [plain_customer(row) for row in rows_of(under(body, "customers"))]
 
 
 def read_customer(body: bytes) -> Row:
@@ -123,10 +113,6 @@ def read_new_consent(body: bytes) -> Row:
     return consent
 
 
-def read_lines(body: bytes) -> list[Row]:
-    return rows_of(under(body, "cagnottes"))
-
-
 def read_credit(body: bytes) -> dict[str, Row]:
     line = record_of(under(body, "cagnotte"))
     customer = record_of(under(body, "customer"))
@@ -143,22 +129,6 @@ def read_deleted(body: bytes) -> None:
         raise error
     if read_json(body, object) is False:
         raise UnreadableError("`false`")
-
-
-def answers_reader(asked: str | None) -> Callable[[bytes], list[Row]]:
-    """Read the answers to one consent, each with the consent's id and name from around them."""
-
-    def read(body: bytes) -> list[Row]:
-        consent = record_of(under(body, "consent"))
-        rows = rows_of(rows_inside(consent, "customers"))
-        if not rows or consent is None:
-            return []
-        if asked is not None and consent.get("id") not in (None, asked):
-            raise UnreadableError("the answers to another consent")
-        about = {"consentId": consent.get("id") or asked, "consentTechName": consent.get("consentTechName")}
-        return [{**row, **about} for row in rows]
-
-    return read
 
 
 def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:

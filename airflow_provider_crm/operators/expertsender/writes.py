@@ -30,13 +30,19 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
       value, the vendor's object, or the JSON text of either;
     - ``force`` and ``confirmationMessageId``, for the row's consents.
 
+    Nobody who has refused a consent (``False``) is given it again, or asked for it, unless ``allow_resubscribe`` says
+    so: such a row is rejected. To see who has, rows that set a consent to ``True`` or ``AwaitingConfirmation`` are
+    looked up one by one before they are sent; those that only refuse consents, or hold none, are not. Of several rows
+    of one person a refusal wins, wherever it stands.
+
     ``AwaitingConfirmation`` sends a person a real e-mail. It is left out for somebody who already awaits it or has
     confirmed, so that neither a retry nor a second run writes twice; unless the row says ``force``, and then it is
     sent once, in a call of its own: after one whose outcome is unknown, a consent that stands is taken as done.
 
     The vendor does not say which rows it created: ``AddOrUpdate`` counts all of them as updated. With ``match_by``
     ``GUID`` or ``VisitorId``, which both look at ``visitorId``, there is no way to look a customer up: the vendor's
-    word counts, ``Update`` of somebody absent is a refusal of the CRM and not a skipped row, ``Add`` goes row by row.
+    word counts, ``Update`` of somebody absent is a refusal of the CRM and not a skipped row, ``Add`` goes row by row,
+    and a row that gives a consent is rejected without ``allow_resubscribe``.
 
     .. seealso:: The vendor's page "Klienci - metody API" at help.expertsender.com.
 
@@ -45,6 +51,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         (Settings > Customers > Default matching mode). (templated)
     :param mode: ``AddOrUpdate``, ``Add`` (those who exist are skipped) or ``Update`` (those who do not). (templated)
     :param batch_size: customers a call; the vendor publishes no limit, and a call that is too large is halved.
+    :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused.
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -65,6 +72,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         match_by: str = "Email",
         mode: str = "AddOrUpdate",
         batch_size: int = 100,
+        allow_resubscribe: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -72,13 +80,14 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         self.match_by = match_by
         self.mode = mode
         self.batch_size = batch_size
+        self.allow_resubscribe = allow_resubscribe
 
     def _hook(self) -> ExpertSenderHook:
         return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
 
     def _destination(self, hook: ExpertSenderHook, source: Source) -> UpsertCustomers:
         one_of("match_by", self.match_by, tuple(KEY_FIELDS))
-        one_of("mode", self.mode, MODES)
+        one_of("mode", self.mode, tuple(MODES))
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
@@ -90,10 +99,18 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
             match_by=self.match_by,
             mode=self.mode,
             batch_size=self.batch_size,
+            allow_resubscribe=self.allow_resubscribe,
         )
 
     def _parameters(self) -> tuple[Any, ...]:
-        return (self.expertsender_conn_id, self.field_map, self.match_by, self.mode, self.batch_size)
+        return (
+            self.expertsender_conn_id,
+            self.field_map,
+            self.match_by,
+            self.mode,
+            self.batch_size,
+            self.allow_resubscribe,
+        )
 
 
 class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.destinations.mindbaz.unsubscribe import UnsubscribeSubscribers
-from airflow_provider_crm.destinations.mindbaz.upserts import MODES, UpsertSubscribers
+from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_crm._compat import BaseOperator
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
-from airflow_provider_crm.hooks.base.hook import CONNECT_TIMEOUT
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.http.client import CONNECT_TIMEOUT
 from airflow_provider_crm.loyalty.baselines import Baselines
 from airflow_provider_crm.loyalty.credits import CreditFields, CreditReader
 from airflow_provider_crm.loyalty.customers import calls_for
@@ -24,10 +24,10 @@ from airflow_provider_crm.loyalty.doubts import Doubts
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.lines import (
     CustomerLines,
-    Pages,
     is_credit_line,
     line_amount,
     line_id,
+    line_pages,
 )
 from airflow_provider_crm.loyalty.rows import utc_now
 from airflow_provider_crm.loyalty.sending import CreditLoyalty, ExpectedCredits
@@ -290,8 +290,8 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
     def _lines(self, hook: SpreadHook, after: datetime | None, before: datetime | None) -> dict[str, Any]:
         """Read the lines of the window and of a margin around it, since the two clocks need not agree."""
         margin = timedelta(hours=self.margin_hours)
-        pages = Pages(hook).read(
-            created_after=after and after - margin, created_before=before and before + margin
+        pages = line_pages(
+            hook, created_after=after and after - margin, created_before=before and before + margin
         )
         return {line_id(line): line for page in pages for line in page if is_credit_line(line)}
 

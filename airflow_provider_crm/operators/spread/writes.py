@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.destinations.spread.consents import COLUMNS, WHICH, WHO, CreateConsents
 from airflow_provider_crm.destinations.spread.deletes import DeleteCustomers
 from airflow_provider_crm.destinations.spread.emails import UpdateEmails
-from airflow_provider_crm.destinations.spread.upserts import MATCH_BY, MODES, UpsertCustomers
+from airflow_provider_crm.destinations.spread.upserts import MATCH_BY, UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url

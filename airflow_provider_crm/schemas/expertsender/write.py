@@ -77,12 +77,6 @@ def wire_customer(customer: Mapping[str, Any]) -> dict[str, Any]:
     raise CrmInputError("`customAttributes` or `consentsData` has another shape than ExpertSender documents")
 
 
-def asks_for_confirmation(customer: Mapping[str, Any]) -> bool:
-    """Tell whether sending this customer makes the CRM send a confirmation message to the person."""
-    consents = (customer.get("consentsData") or {}).get("consents") or ()
-    return any(consent.get("value") == AWAITING_CONFIRMATION for consent in consents)
-
-
 def moment_text(value: dt.date) -> str:
     """Write a date or a moment as ``2023-07-25T12:35:54.712Z``; one without a zone is taken as UTC."""
     if not isinstance(value, dt.datetime):
@@ -281,33 +275,6 @@ def identifier(name: str, value: Any) -> str:
     if text in ("", ".", ".."):  # dots mean other things in a path
         raise ValueError("it cannot stand in a path" if text else "it is empty")
     return _bounded(name, text)
-
-
-def unconfirmed(
-    customer: Mapping[str, Any], held: Mapping[str, Any] | None, *, again: bool
-) -> Mapping[str, Any]:
-    """Leave out of a customer what would make the CRM write to the person once more.
-
-    These are consents that shall await confirmation and already do, or were confirmed. When nothing else
-    is left to change among the consents, none is sent.
-
-    :param customer: as :func:`customer_of` gives it.
-    :param held: the customer as the CRM holds it; None when there is none, or nobody can tell.
-    :param again: an earlier call may have been applied; ``force`` would then ask for the message twice.
-    """
-    data = customer["consentsData"]
-    held_data = (held or {}).get("consentsData") or {}
-    standing = {one.get("id"): one.get("value") for one in held_data.get("consents") or ()}
-    kept = [one for one in data["consents"] if not _awaits_or_is_confirmed(one, standing.get(one["id"]))]
-    rest = {name: value for name, value in customer.items() if name != "consentsData"}
-    if all(one["value"] == standing.get(one["id"]) for one in kept):
-        return rest
-    options = {name: value for name, value in data.items() if not (again and name == "force")}
-    return {**rest, "consentsData": {**options, "consents": kept}}
-
-
-def _awaits_or_is_confirmed(consent: Mapping[str, Any], standing: Any) -> bool:
-    return consent["value"] == AWAITING_CONFIRMATION and standing in (AWAITING_CONFIRMATION, GRANTED)
 
 
 def _text_field(name: str) -> CustomerField:

@@ -21,7 +21,7 @@ from .credits import LEDGER, SETTLE
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.0)
+    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 0.02)
     monkeypatch.setattr(operators, "CONNECT_TIMEOUT", 0.0)
 

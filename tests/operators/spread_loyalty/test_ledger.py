@@ -64,7 +64,7 @@ def test_a_claim_is_confirmed_after_a_long_wait(spread, add, credit, crm_sandbox
     """A 429 may hold a call back for longer than the lease: the ledger decides again before it leaves."""
     add("zoe@example.fr")
     monkeypatch.setattr(ledger_module, "LEASE", 0.3)
-    monkeypatch.setattr(retry._Wait, "__call__", lambda self, state: 0.2)
+    monkeypatch.setattr(retry, "wait_after", lambda failures, asked: 0.2)
     confirmed = []
     still_open = LoyaltyLedger._still_open
     monkeypatch.setattr(LoyaltyLedger, "_still_open", lambda self: confirmed.append(1) or still_open(self))

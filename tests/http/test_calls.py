@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.http.calls import Call, encode_json
+from airflow_provider_crm.http.client import HttpClient
+
+from .conftest import HOST
 
 BASE = "https://crm.example.com/api"
 NASTY = [
@@ -67,10 +70,14 @@ def test_half_a_character_is_an_input_error(parts: dict[str, Any]) -> None:
     assert caught.value.__context__ is None
 
 
-def test_the_sent_url_is_the_encoded_one(spread: Any, requests_mock: Any) -> None:
-    requests_mock.get(f"{spread.default_url}/customers/a%2F..%252e", json={"customer": {"id": "1"}})
-    assert spread.get_customer("a/..%2e") == {"id": "1", "tags": []}
-    assert requests_mock.last_request.url == f"{spread.default_url}/customers/a%2F..%252e"
+def test_the_sent_url_is_the_encoded_one(client: HttpClient, requests_mock: Any) -> None:
+    requests_mock.get(f"{HOST}/customers/a%2F..%252e", content=b"found")
+    query = [("filter.values", "Zoë+1@example.fr,b@example.fr"), ("filter.by", "Email")]
+    call = Call("GET", "/customers/{id}", values={"id": "a/..%2e"}, query=query)
+    assert client.request(call, bytes) == b"found"
+    assert requests_mock.last_request.url == (
+        f"{HOST}/customers/a%2F..%252e?filter.values=Zo%C3%AB%2B1@example.fr,b@example.fr&filter.by=Email"
+    )
 
 
 # Bodies

@@ -12,13 +12,13 @@ from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmConnectionError, CrmTransientError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
-from airflow_provider_crm.triggers.base import hooks
-from airflow_provider_crm.triggers.base.hooks import Hooks
+from airflow_provider_crm.triggers.base import hook_cache
+from airflow_provider_crm.triggers.base.hook_cache import HookCache
 
 Lookups = list[str]
 
 #: All that a test made.
-MADE: list[Hooks] = []
+MADE: list[HookCache] = []
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,8 @@ def close_all() -> Iterator[None]:
         MADE.pop().close()
 
 
-def new_hooks() -> Hooks:
-    MADE.append(Hooks())
+def new_cache() -> HookCache:
+    MADE.append(HookCache())
     return MADE[-1]
 
 
@@ -47,13 +47,13 @@ def lookups(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Lookups:
     return asked
 
 
-async def look(kept: Hooks, function: Callable[[MindbazHook], Any] = lambda hook: hook) -> Any:
+async def look(kept: HookCache, function: Callable[[MindbazHook], Any] = lambda hook: hook) -> Any:
     return await kept.call(MindbazHook, "mindbaz_default", function)
 
 
 def test_one_lookup_serves_all(lookups: Lookups) -> None:
     async def go() -> list[Any]:
-        kept = new_hooks()
+        kept = new_cache()
         return await asyncio.gather(*(look(kept) for _ in range(50)))
 
     found = asyncio.run(go())
@@ -64,10 +64,10 @@ def test_one_lookup_serves_all(lookups: Lookups) -> None:
 def test_a_hook_is_kept_while_its_connection_is_as_it_was(
     lookups: Lookups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hooks, "LOOKED_UP_FOR", -1.0)
+    monkeypatch.setattr(hook_cache, "LOOKED_UP_FOR", -1.0)
 
     async def go() -> tuple[Any, Any, Any]:
-        kept = new_hooks()
+        kept = new_cache()
         first, second = await look(kept), await look(kept)
         monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", "mindbaz://:key@/?site_id=4")
         return first, second, await look(kept)
@@ -79,25 +79,25 @@ def test_a_hook_is_kept_while_its_connection_is_as_it_was(
 
 
 def test_a_lookup_that_fails_leaves_the_known_hook(lookups: Lookups, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "LOOKED_UP_FOR", -1.0)
+    monkeypatch.setattr(hook_cache, "LOOKED_UP_FOR", -1.0)
 
     def refuse(conn_id: str) -> Connection:
         raise OSError("no API server")
 
     async def go() -> None:
-        kept = new_hooks()
+        kept = new_cache()
         first = await look(kept)
         monkeypatch.setattr(MindbazHook, "get_connection", staticmethod(refuse))
         assert await look(kept) is first
         with pytest.raises(CrmTransientError, match="does not give"):
-            await look(new_hooks())
+            await look(new_cache())
 
     asyncio.run(go())
 
 
 def test_a_refusal_makes_it_look_the_connection_up(lookups: Lookups, crm_sandbox: Sandbox) -> None:
     async def go() -> None:
-        kept = new_hooks()
+        kept = new_cache()
         await look(kept)
         crm_sandbox.switch("mindbaz", api_key="another")
         with pytest.raises(CrmAuthenticationError):
@@ -111,7 +111,7 @@ def test_a_refusal_makes_it_look_the_connection_up(lookups: Lookups, crm_sandbox
 
 def test_a_lookup_that_failed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     async def go() -> Any:
-        kept = new_hooks()
+        kept = new_cache()
         with pytest.raises(CrmConnectionError):
             await look(kept)
         monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", "mindbaz://:key@/?site_id=4")
@@ -122,7 +122,7 @@ def test_a_lookup_that_failed_is_made_again(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_who_is_cancelled_does_not_take_the_hook_from_the_others(lookups: Lookups) -> None:
     async def go() -> None:
-        kept = new_hooks()
+        kept = new_cache()
         first, second = asyncio.create_task(look(kept)), asyncio.create_task(look(kept))
         await asyncio.sleep(0)
         first.cancel()
@@ -132,6 +132,6 @@ def test_who_is_cancelled_does_not_take_the_hook_from_the_others(lookups: Lookup
 
 
 def test_another_event_loop_looks_up_again(lookups: Lookups) -> None:
-    kept = new_hooks()
+    kept = new_cache()
     assert asyncio.run(look(kept)) is not None
     assert asyncio.run(look(kept)) is not None

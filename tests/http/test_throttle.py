@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -14,12 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmError, CrmRateLimitError
-from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
+from airflow_provider_crm.http.calls import Call
+from airflow_provider_crm.http.clock import Clock
+from airflow_provider_crm.http.quota import Quota
 from airflow_provider_crm.http.throttle import EvenPacer, Throttle, Unpaced
 
+from .conftest import HOST, MakeClient
 
-def throttle(concurrency: int = 1) -> Throttle:
-    return Throttle(concurrency, Unpaced(), threading.Event())
+
+def throttle(clock: Clock, concurrency: int = 1) -> Throttle:
+    return Throttle(concurrency, Unpaced(), clock)
 
 
 def leave(throttle: Throttle) -> None:
@@ -36,7 +38,7 @@ def leave(throttle: Throttle) -> None:
 )
 def test_calls_leave_at_even_distances(per_minute: float, gaps: list[float]) -> None:
     now = 0.0
-    pacer = EvenPacer(per_minute, clock=lambda: now)
+    pacer = EvenPacer(per_minute, now=lambda: now)
     leaves = []
     for gap in gaps:
         now += gap
@@ -47,41 +49,37 @@ def test_calls_leave_at_even_distances(per_minute: float, gaps: list[float]) -> 
 
 def test_an_idle_time_earns_no_burst() -> None:
     now = 0.0
-    pacer = EvenPacer(60, clock=lambda: now)
+    pacer = EvenPacer(60, now=lambda: now)
     pacer.reserve()
     now = 100.0
     assert [pacer.reserve() for _ in range(3)] == [0, 1, 2]
 
 
 def test_threads_share_the_pace() -> None:
-    pacer = EvenPacer(60, clock=lambda: 0.0)
+    pacer = EvenPacer(60, now=lambda: 0.0)
     with ThreadPoolExecutor(8) as pool:
         places = list(pool.map(lambda _: pacer.reserve(), range(200)))
     assert sorted(places) == pytest.approx(range(200))
 
 
-@pytest.mark.usefixtures("real_time")
-def test_a_hook_keeps_the_pace_of_its_connection(make: Any, requests_mock: Any) -> None:
-    left: list[float] = []
-
-    def answer(request: Any, context: Any) -> dict[str, Any]:
-        left.append(time.monotonic())
-        return {"status": 0, "data": []}
-
-    requests_mock.get("https://api.ecdp.app/customerconsents", json=answer)
-    hook = make(ExpertSenderHook, password="key", extra={"requests_per_minute": 1200})
-    hook.side_by_side(lambda _: hook.list_consents(), range(6))
-    assert left[-1] - left[0] >= 0.24
+def test_a_client_keeps_the_pace_of_its_settings(
+    make_client: MakeClient, requests_mock: Any, clock: Any
+) -> None:
+    requests_mock.get(f"{HOST}/thing", content=b"")
+    client = make_client(pacer=EvenPacer(1200, now=clock.now))
+    for _ in range(6):
+        client.request(Call("GET", "/thing"), bytes)
+    assert clock.waits == pytest.approx([0.05] * 5)
 
 
 # Calls at once
 
 
-@pytest.mark.usefixtures("real_time")
-def test_no_more_calls_at_once_than_allowed(make: Any, requests_mock: Any) -> None:
+def test_no_more_calls_at_once_than_allowed(clock: Clock) -> None:
     lock = threading.Lock()
     now, most = 0, 0
-    shared = throttle(3)
+    shared = throttle(clock, 3)
+    together = threading.Barrier(3)
 
     def call(_: int) -> None:
         nonlocal now, most
@@ -89,7 +87,7 @@ def test_no_more_calls_at_once_than_allowed(make: Any, requests_mock: Any) -> No
             with lock:
                 now += 1
                 most = max(most, now)
-            time.sleep(0.002)
+            together.wait()
             with lock:
                 now -= 1
 
@@ -98,8 +96,8 @@ def test_no_more_calls_at_once_than_allowed(make: Any, requests_mock: Any) -> No
     assert (now, most) == (0, 3)
 
 
-def test_a_failed_call_gives_its_place_back() -> None:
-    shared = throttle(1)
+def test_a_failed_call_gives_its_place_back(clock: Clock) -> None:
+    shared = throttle(clock, 1)
     for _ in range(3):
         with pytest.raises(KeyError), shared.slot():
             raise KeyError
@@ -107,12 +105,12 @@ def test_a_failed_call_gives_its_place_back() -> None:
 
 
 def test_a_call_that_was_not_admitted_gives_its_place_back(clock: Any) -> None:
-    shared = throttle(1)
+    shared = throttle(clock, 1)
     shared.pause(100)
     for _ in range(3):
         with pytest.raises(CrmRateLimitError), shared.slot(patience=10):
             pass
-    clock.now += 100
+    clock.seconds += 100
     leave(shared)
     assert clock.waits == []
 
@@ -121,7 +119,7 @@ def test_a_call_that_was_not_admitted_gives_its_place_back(clock: Any) -> None:
 
 
 def test_a_pause_is_waited_for_once(clock: Any) -> None:
-    shared = throttle(2)
+    shared = throttle(clock, 2)
     shared.pause(5)
     shared.pause(3)  # a shorter one does not end it
     leave(shared)
@@ -129,137 +127,121 @@ def test_a_pause_is_waited_for_once(clock: Any) -> None:
     assert clock.waits == [5]
 
 
-def test_a_pause_that_grows_meanwhile(clock: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = throttle()
+def test_a_pause_that_grows_meanwhile(clock: Any) -> None:
+    shared = throttle(clock)
     shared.pause(5)
-
-    def wait(self: Throttle, seconds: float) -> None:
-        if seconds > 0:
-            clock.wait(seconds)
-            if len(clock.waits) == 1:
-                shared.pause(2)
-
-    monkeypatch.setattr(Throttle, "_wait", wait)
+    clock.while_waiting = lambda: shared.pause(2) if len(clock.waits) == 1 else None
     leave(shared)
     assert clock.waits == [5, 2]
 
 
 def test_a_pause_earns_no_burst(clock: Any) -> None:
-    shared = Throttle(4, EvenPacer(60, clock=clock.monotonic), threading.Event())
+    shared = Throttle(4, EvenPacer(60, now=clock.now), clock)
     shared.pause(100)
-    begin = clock.now
+    begin = clock.now()
     leaves = []
     for _ in range(3):
         leave(shared)
-        leaves.append(clock.now - begin)
+        leaves.append(clock.now() - begin)
     assert leaves == [100, 101, 102]
 
 
-@pytest.mark.usefixtures("real_time")
-def test_calls_that_wait_for_their_places_leave_evenly_after_a_pause() -> None:
-    shared = Throttle(4, EvenPacer(600), threading.Event())
-    left: list[float] = []
-
-    def call(_: int) -> None:
-        with shared.slot():
-            left.append(time.monotonic())
-
-    with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(call, number) for number in range(4)]
-        time.sleep(0.05)
-        shared.pause(0.4)
-        for one in calls:
-            one.result()
-    # The first has left before the pause. A thread that the machine lets wait shortens the next distance, but
-    # cannot make a burst of all of them.
-    assert left[-1] - left[1] > 0.15
+def test_a_call_that_waits_for_its_place_takes_another_one_after_a_pause(clock: Any) -> None:
+    shared = Throttle(4, EvenPacer(60, now=clock.now), clock)
+    leave(shared)
+    clock.while_waiting = lambda: shared.pause(10) if len(clock.waits) == 1 else None
+    begin = clock.now()
+    leave(shared)  # its place was a second away, and came when the pause had begun
+    leave(shared)
+    assert clock.now() - begin == 12
 
 
-@pytest.mark.usefixtures("real_time")
 def test_the_end_of_the_task_ends_the_waits() -> None:
-    closing = threading.Event()
-    shared = Throttle(2, Unpaced(), closing)
-    shared.pause(60)
-    threading.Timer(0.05, closing.set).start()
-    begin = time.monotonic()
-    with pytest.raises(CrmError, match="task ended"), shared.slot():
-        pass
-    assert time.monotonic() - begin < 5
+    clock = Clock()
+    shared = throttle(clock, 2)
+    shared.pause(600)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(leave, shared)
+        clock.end()
+        with pytest.raises(CrmError, match="task ended"):
+            waiting.result(60)
+    with pytest.raises(CrmError, match="task ended"):
+        leave(shared)
 
 
 # Quotas that the CRM announces
 
 
 def test_a_quota_far_from_its_end_slows_nothing_down(clock: Any) -> None:
-    shared = throttle()
+    shared = throttle(clock)
     with shared.slot():
-        shared.announce(left=59, reset_in=60, limit=60)
+        shared.announce(Quota(left=59, reset_in=60, limit=60))
     for _ in range(20):
         leave(shared)
     assert clock.waits == []
 
 
 def test_the_second_half_of_a_quota_is_spread_over_its_window(clock: Any) -> None:
-    shared = throttle()
+    shared = throttle(clock)
     with shared.slot():
-        shared.announce(left=6, reset_in=60, limit=60)
-    begin = clock.now
+        shared.announce(Quota(left=6, reset_in=60, limit=60))
+    begin = clock.now()
     leaves = []
     for _ in range(7):
         leave(shared)
-        leaves.append(clock.now - begin)
+        leaves.append(clock.now() - begin)
     assert leaves == pytest.approx([0, 12, 24, 36, 48, 60, 60], abs=1e-6)
 
 
 def test_without_a_limit_a_quota_is_spread_at_once(clock: Any) -> None:
-    shared = throttle()
+    shared = throttle(clock)
     with shared.slot():
-        shared.announce(left=60, reset_in=60, limit=None)
+        shared.announce(Quota(left=60, reset_in=60, limit=None))
     leave(shared)
     leave(shared)
     assert sum(clock.waits) == pytest.approx(1, rel=0.1)
 
 
 def test_an_exhausted_quota_is_waited_out(clock: Any) -> None:
-    shared = throttle()
+    shared = throttle(clock)
     with shared.slot():
-        shared.announce(left=0, reset_in=42, limit=60)
+        shared.announce(Quota(left=0, reset_in=42, limit=60))
     leave(shared)
     assert clock.waits == [pytest.approx(42)]
 
 
 def test_calls_in_flight_count_against_the_quota(clock: Any) -> None:
-    shared = throttle(4)
+    shared = throttle(clock, 4)
     with shared.slot(), shared.slot(), shared.slot():
         # Three in flight, one of which brings this answer: two more may not be in the count yet.
-        shared.announce(left=2, reset_in=30, limit=10)
+        shared.announce(Quota(left=2, reset_in=30, limit=10))
     leave(shared)
     assert clock.waits == [pytest.approx(30)]
 
 
 def test_answers_out_of_order_do_not_raise_the_quota(clock: Any) -> None:
-    shared = throttle(4)
+    shared = throttle(clock, 4)
     with shared.slot():
-        shared.announce(left=0, reset_in=30, limit=10)
-        shared.announce(left=5, reset_in=30, limit=10)
+        shared.announce(Quota(left=0, reset_in=30, limit=10))
+        shared.announce(Quota(left=5, reset_in=30, limit=10))
     leave(shared)
     assert clock.waits == [pytest.approx(30)]
 
 
 def test_another_user_of_the_key_lowers_the_quota(clock: Any) -> None:
-    shared = throttle()
+    shared = throttle(clock)
     with shared.slot():
-        shared.announce(left=50, reset_in=30, limit=60)
-        shared.announce(left=0, reset_in=30, limit=60)
+        shared.announce(Quota(left=50, reset_in=30, limit=60))
+        shared.announce(Quota(left=0, reset_in=30, limit=60))
     leave(shared)
     assert clock.waits == [pytest.approx(30)]
 
 
 def test_a_new_window_brings_a_new_quota(clock: Any) -> None:
-    shared = throttle()
+    shared = throttle(clock)
     with shared.slot():
-        shared.announce(left=0, reset_in=10, limit=60)
-        shared.announce(left=59, reset_in=60, limit=60)
+        shared.announce(Quota(left=0, reset_in=10, limit=60))
+        shared.announce(Quota(left=59, reset_in=60, limit=60))
     leave(shared)
     assert clock.waits == []
 
@@ -271,25 +253,12 @@ def test_a_new_window_brings_a_new_quota(clock: Any) -> None:
     ),
 )
 def test_no_announcement_blocks_for_longer_than_its_window(
-    concurrency: int, answers: list[tuple[int, float, int | None]]
+    new_clock: Any, concurrency: int, answers: list[tuple[int, float, int | None]]
 ) -> None:
-    shared = throttle(concurrency)
-    waited = []
-    clock = type("Clock", (), {"monotonic": staticmethod(lambda: now)})
-    now = 0.0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_crm.http.throttle.time", clock)
-
-        def wait(self: Throttle, seconds: float) -> None:
-            nonlocal now
-            if seconds > 0:
-                assert math.isfinite(seconds)
-                waited.append(seconds)
-                now += seconds + 1e-6
-
-        patch.setattr(Throttle, "_wait", wait)
-        for left, window, limit in answers:
-            waited.clear()
-            with shared.slot():
-                shared.announce(left=left, reset_in=window, limit=limit)
-            assert sum(waited) <= 60.1
+    clock = new_clock()
+    shared = throttle(clock, concurrency)
+    for left, window, limit in answers:
+        clock.waits.clear()
+        with shared.slot():
+            shared.announce(Quota(left=left, reset_in=window, limit=limit))
+        assert sum(clock.waits) <= 60.1

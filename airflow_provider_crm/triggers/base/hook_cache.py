@@ -1,4 +1,4 @@
-"""The hooks of a triggerer: one a connection, shared by all its triggers, its calls made off the event loop.
+"""The hooks that a triggerer keeps: one a connection, for all its triggers; calls are made off the event loop.
 
 Knows asyncio, threads and Airflow's connections; which calls are made is said by others.
 """
@@ -38,7 +38,7 @@ class _Entry:
     task: asyncio.Task[CrmHook[Any]]
 
 
-class Hooks:
+class HookCache:
     """Keeps a hook for each connection that is in use."""
 
     def __init__(self) -> None:
@@ -129,4 +129,4 @@ def _looked_up(hook_class: Callable[..., H], conn_id: str, known: H | None) -> H
 
 
 #: All triggers of a process use it.
-HOOKS = Hooks()
+HOOK_CACHE = HookCache()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRedirectError
-from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.http.answers import read_json
 from airflow_provider_crm.http.calls import Call
 
-HOST = "https://crm.example.com"
+from .conftest import HOST, MakeClient
+
 CALLS = [
     Call("GET", "/thing"),
     Call("PUT", "/thing", body=b'{"a":1}'),
@@ -19,11 +19,6 @@ CALLS = [
     Call("POST", "/thing", body=b'{"a":1}', repeatable=False),
 ]
 each_call = pytest.mark.parametrize("call", CALLS, ids=lambda call: call.method)
-
-
-@pytest.fixture
-def hook(make: Any) -> ExpertSenderHook:
-    return make(ExpertSenderHook, password="api-key", host=HOST)  # type: ignore[no-any-return]
 
 
 def read(body: bytes) -> dict[str, int]:
@@ -35,16 +30,16 @@ def read(body: bytes) -> dict[str, int]:
 @pytest.mark.parametrize(
     "location", ["/api/thing/?x=1", f"{HOST}/api/thing/?x=1", f"{HOST.upper()}:443/api/thing/?x=1"]
 )
-def test_on_the_same_host(hook: Any, requests_mock: Any, call: Call, status: int, location: str) -> None:
+def test_on_the_same_host(client: Any, requests_mock: Any, call: Call, status: int, location: str) -> None:
     requests_mock.register_uri(
         call.method, f"{HOST}/thing", status_code=status, headers={"Location": location}
     )
     requests_mock.register_uri(call.method, f"{HOST}/api/thing/?x=1", json={"ok": 1})
-    assert hook.request(call, read) == {"ok": 1}
+    assert client.request(call, read) == {"ok": 1}
     first, second = requests_mock.request_history
     assert (second.method, second.body) == (first.method, first.body) == (call.method, call.body)
     assert second.headers["x-api-key"] == "api-key"
-    assert hook.counters.retries == 0
+    assert client.counters.retries == 0
 
 
 @each_call
@@ -67,77 +62,72 @@ def test_on_the_same_host(hook: Any, requests_mock: Any, call: Call, status: int
         "mailto:bob@example.com",
     ],
 )
-def test_elsewhere(hook: Any, requests_mock: Any, call: Call, location: str) -> None:
+def test_elsewhere(client: Any, requests_mock: Any, call: Call, location: str) -> None:
     requests_mock.register_uri(call.method, f"{HOST}/thing", status_code=307, headers={"Location": location})
     with pytest.raises(CrmRedirectError) as caught:
-        hook.request(call, read)
+        client.request(call, read)
     assert caught.value.call == call.name
     assert "bob@example.com" not in str(caught.value)
     assert requests_mock.call_count == 1
 
 
-def test_from_http_to_https(make: Any, requests_mock: Any) -> None:
-    hook = make(
-        ExpertSenderHook, password="api-key", host="http://crm.example.com", extra={"allow_http": True}
-    )
+def test_from_http_to_https(make_client: MakeClient, requests_mock: Any) -> None:
+    client = make_client("http://crm.example.com")
     requests_mock.get(
         "http://crm.example.com/thing", status_code=301, headers={"Location": "https://crm.example.com/thing"}
     )
     requests_mock.get("https://crm.example.com/thing", json={"ok": 1})
-    assert hook.request(CALLS[0], read) == {"ok": 1}
+    assert client.request(CALLS[0], read) == {"ok": 1}
 
 
 @pytest.mark.parametrize(
     "location", ["https://crm.example.com/thing", "http://crm.example.com:8081/thing", "https://x.example/"]
 )
-def test_from_another_port_of_http(make: Any, requests_mock: Any, location: str) -> None:
-    hook = make(
-        ExpertSenderHook, password="k", host="http://crm.example.com:8080", extra={"allow_http": True}
-    )
+def test_from_another_port_of_http(make_client: MakeClient, requests_mock: Any, location: str) -> None:
+    client = make_client("http://crm.example.com:8080")
     requests_mock.get("http://crm.example.com:8080/thing", status_code=301, headers={"Location": location})
     with pytest.raises(CrmRedirectError):
-        hook.request(CALLS[0], read)
+        client.request(CALLS[0], read)
 
 
-def test_a_circle(hook: Any, requests_mock: Any) -> None:
+def test_a_circle(client: Any, requests_mock: Any) -> None:
     requests_mock.get(f"{HOST}/thing", status_code=302, headers={"Location": "/thing"})
     with pytest.raises(CrmRedirectError, match="circle"):
-        hook.request(CALLS[0], read)
+        client.request(CALLS[0], read)
     assert requests_mock.call_count == 6
 
 
-def test_see_other_is_followed_by_reading_only(hook: Any, requests_mock: Any) -> None:
+def test_see_other_is_followed_by_reading_only(client: Any, requests_mock: Any) -> None:
     requests_mock.get(f"{HOST}/thing", status_code=303, headers={"Location": "/other"})
     requests_mock.get(f"{HOST}/other", json={"ok": 1})
-    assert hook.request(CALLS[0], read) == {"ok": 1}
+    assert client.request(CALLS[0], read) == {"ok": 1}
 
 
-def test_see_other_deletes_nothing_else(hook: Any, requests_mock: Any) -> None:
-    hook.retry_budget = 0.0
+def test_see_other_deletes_nothing_else(client: Any, requests_mock: Any) -> None:
     requests_mock.delete(f"{HOST}/thing", status_code=303, headers={"Location": "/"})
     everything = requests_mock.delete(f"{HOST}/")
     with pytest.raises(Exception, match="303"):
-        hook.request(CALLS[2], read)
+        client.request(CALLS[2], read, budget=0.0)
     assert not everything.called
 
 
-def test_see_other_after_a_credit_is_an_unknown_outcome(hook: Any, requests_mock: Any) -> None:
+def test_see_other_after_a_credit_is_an_unknown_outcome(client: Any, requests_mock: Any) -> None:
     requests_mock.post(f"{HOST}/thing", status_code=303, headers={"Location": "/thing/1"})
     with pytest.raises(CrmOutcomeUnknownError):
-        hook.request(CALLS[3], read)
+        client.request(CALLS[3], read)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_a_credit_is_not_repeated_at_another_resource(hook: Any, requests_mock: Any, status: int) -> None:
+def test_a_credit_is_not_repeated_at_another_resource(client: Any, requests_mock: Any, status: int) -> None:
     """It may have been carried out, and its result, or the next page, be there."""
     requests_mock.post(f"{HOST}/thing", status_code=status, headers={"Location": "/thing/1"})
     elsewhere = requests_mock.post(f"{HOST}/thing/1", status_code=404)
     with pytest.raises(CrmOutcomeUnknownError):
-        hook.request(CALLS[3], read)
+        client.request(CALLS[3], read)
     assert not elsewhere.called
 
 
-def test_a_redirect_to_nowhere(hook: Any, requests_mock: Any) -> None:
+def test_a_redirect_to_nowhere(client: Any, requests_mock: Any) -> None:
     requests_mock.get(f"{HOST}/thing", status_code=302)
     with pytest.raises(Exception, match="302"):
-        hook.request(CALLS[0], read)
+        client.request(CALLS[0], read)

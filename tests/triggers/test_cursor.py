@@ -1,4 +1,4 @@
-"""The watermark alone: nothing is lost, nothing is repeated, and it does not grow."""
+"""The cursor alone: nothing is lost, nothing is repeated, and it does not grow."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_crm.triggers.base import watch
-from airflow_provider_crm.triggers.base.watch import Change, Watermark
-from airflow_provider_crm.triggers.spread import _Answers
+from airflow_provider_crm.triggers.base import cursor
+from airflow_provider_crm.triggers.base.cursor import Change, Cursor
+from airflow_provider_crm.triggers.spread import _ConsentAnswers
 
 START = dt.datetime(2026, 3, 1, 10)
-WATCHED = _Answers("9876")
+WATCHED = _ConsentAnswers("9876")
 
 
 def change(second: int, key: object) -> Change:
     return Change(START + dt.timedelta(seconds=second), str(key))
 
 
-def taken(mark: Watermark, *changes: Change) -> tuple[list[str], Watermark]:
+def taken(mark: Cursor, *changes: Change) -> tuple[list[str], Cursor]:
     new = mark.unseen(changes)
     return sorted(one.key for one in new), mark.moved(new, WATCHED) if new else mark
 
 
 def test_rows_of_the_same_second() -> None:
-    mark = Watermark(START)
+    mark = Cursor(START)
     new, mark = taken(mark, change(5, 1), change(5, 2))
     assert new == ["1", "2"]
     new, mark = taken(mark, change(5, 1), change(5, 2), change(5, 3))
@@ -36,25 +36,25 @@ def test_rows_of_the_same_second() -> None:
 
 
 def test_a_row_that_shows_late() -> None:
-    _, mark = taken(Watermark(START), change(250, 1))
+    _, mark = taken(Cursor(START), change(250, 1))
     assert taken(mark, change(250, 1), change(3, 2))[0] == ["2"]
 
 
 def test_a_row_twice_in_one_look() -> None:
-    assert taken(Watermark(START), change(5, 1), change(5, 1))[0] == ["1"]
+    assert taken(Cursor(START), change(5, 1), change(5, 1))[0] == ["1"]
 
 
 def test_it_names_the_last_minutes_only() -> None:
-    mark = Watermark(START)
+    mark = Cursor(START)
     for second in range(0, 3600, 10):
         _, mark = taken(mark, change(second, second))
-    assert mark.since == START + dt.timedelta(seconds=3590) - watch.OVERLAP
+    assert mark.since == START + dt.timedelta(seconds=3590) - cursor.OVERLAP
     assert len(mark.seen) == 31
 
 
 def test_many_rows_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "MOST_NAMED", 10)
-    _, mark = taken(Watermark(START), *(change(number // 4, number) for number in range(40)))
+    monkeypatch.setattr(cursor, "MOST_NAMED", 10)
+    _, mark = taken(Cursor(START), *(change(number // 4, number) for number in range(40)))
     assert mark.since == START + dt.timedelta(seconds=8)
     assert sum(map(len, mark.seen.values())) == 8
     _, mark = taken(mark, *(change(20, number) for number in range(100, 150)))
@@ -62,13 +62,13 @@ def test_many_rows_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_import_of_many_rows_in_one_second_is_kept_short() -> None:
-    _, mark = taken(Watermark(START), *(change(1, number) for number in range(100_000)))
+    _, mark = taken(Cursor(START), *(change(1, number) for number in range(100_000)))
     assert len(json.dumps(mark.packed())) < 200
 
 
 def test_the_hour_that_comes_twice() -> None:
     """At three o'clock clocks go back to two: the answers after that look an hour old."""
-    mark = Watermark(dt.datetime(2026, 10, 25, 1))
+    mark = Cursor(dt.datetime(2026, 10, 25, 1))
     night = dt.datetime(2026, 10, 25)
     _, mark = taken(mark, Change(night.replace(hour=2, minute=59), "1"))
     assert taken(mark, Change(night.replace(hour=2, minute=1), "2"))[0] == ["2"]
@@ -84,15 +84,15 @@ keys = st.one_of(
 @settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 300), st.frozensets(keys, min_size=1), max_size=5))
 def test_it_is_the_same_after_it_was_kept(seen: dict[int, frozenset[str]]) -> None:
-    mark = Watermark(START, {START + dt.timedelta(seconds=at): keys for at, keys in seen.items()})
-    again = Watermark.unpacked(json.loads(json.dumps(mark.packed())))
+    mark = Cursor(START, {START + dt.timedelta(seconds=at): keys for at, keys in seen.items()})
+    again = Cursor.unpacked(json.loads(json.dumps(mark.packed())))
     assert (again.since, again.seen) == (mark.since, mark.seen)
 
 
 @pytest.mark.parametrize("kept", ["text", 3, [], {}, {"since": "soon", "seen": {}}, {"since": 1, "seen": {}}])
-def test_something_else_than_a_watermark(kept: object) -> None:
+def test_something_else_than_a_cursor(kept: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - its words do not matter
-        Watermark.unpacked(kept)
+        Cursor.unpacked(kept)
 
 
 @settings(deadline=None)
@@ -104,7 +104,7 @@ def test_something_else_than_a_watermark(kept: object) -> None:
 )
 def test_every_change_is_told_once(batches: list[list[tuple[int, int]]]) -> None:
     """Looks of the whole list while it grows, at whose end rows may show late, within the overlap."""
-    mark, there, told = Watermark(START), set(), []
+    mark, there, told = Cursor(START), set(), []
     for number, batch in enumerate(batches):
         there |= {change(60 * (number + 4 - late), key) for late, key in batch}
         new = mark.unseen(one for one in there if one.at >= mark.since)
@@ -115,7 +115,7 @@ def test_every_change_is_told_once(batches: list[list[tuple[int, int]]]) -> None
 
 def test_a_row_of_next_year_does_not_hide_those_until_then() -> None:
     now = WATCHED.clock(dt.datetime.now(dt.UTC)).replace(microsecond=0)
-    _, mark = taken(Watermark(now), Change(now + dt.timedelta(days=400), "1"))
+    _, mark = taken(Cursor(now), Change(now + dt.timedelta(days=400), "1"))
     new, mark = taken(mark, Change(now + dt.timedelta(days=400), "1"), Change(now, "2"))
     assert new == ["2"]
     assert taken(mark, Change(now + dt.timedelta(days=400), "1"), Change(now, "2"))[0] == []

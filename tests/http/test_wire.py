@@ -18,9 +18,11 @@ from airflow_provider_crm.exceptions import (
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.http.answers import read_json
 from airflow_provider_crm.http.calls import Call
+from airflow_provider_crm.http.client import HttpClient
+
+from .conftest import MakeClient
 
 GET = Call("GET", "/{value}", values={"value": "marie@curie.example"})
 CREDIT = Call("POST", "/credit", body=b"{}", repeatable=False)
@@ -70,15 +72,9 @@ def server() -> Iterator[Any]:
 
 
 @pytest.fixture
-def hook(make: Any, server: Any) -> Iterator[ExpertSenderHook]:
-    hook = make(
-        ExpertSenderHook,
-        password="api-key",
-        host=f"http://127.0.0.1:{server.server_address[1]}",
-        extra={"max_retries": 2, "timeout": 0.5, "concurrency": 4},
-    )
-    yield hook
-    hook.close()
+def client(make_client: MakeClient, server: Any) -> HttpClient:
+    base_url = f"http://127.0.0.1:{server.server_address[1]}"
+    return make_client(base_url, max_retries=2, timeout=1.0, concurrency=4)
 
 
 def read(body: bytes) -> dict[str, int]:
@@ -131,8 +127,8 @@ def hang_up(handler: Handler) -> None:
 
 
 def silent(handler: Handler) -> None:
-    threading.Event().wait(0.7)
-    hang_up(handler)
+    handler.rfile.read(1)  # until the client hangs up
+    handler.close_connection = True
 
 
 BAD = [truncated, truncated_but_whole_json, truncated_chunk, broken_gzip, no_http, hang_up, silent]
@@ -140,61 +136,63 @@ each_bad = pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.__name__)
 
 
 @each_bad
-def test_an_answer_that_is_not_whole_is_asked_for_again(hook: Any, server: Any, bad: Any) -> None:
+def test_an_answer_that_is_not_whole_is_asked_for_again(client: HttpClient, server: Any, bad: Any) -> None:
     server.RequestHandlerClass.respond = in_turn(bad, good)
-    assert hook.request(GET, read) == {"ok": 1}
-    assert hook.counters.retries == 1
+    assert client.request(GET, read) == {"ok": 1}
+    assert client.counters.retries == 1
 
 
 @each_bad
-def test_a_credit_without_a_whole_answer_is_not_repeated(hook: Any, server: Any, bad: Any) -> None:
+def test_a_credit_without_a_whole_answer_is_not_repeated(client: HttpClient, server: Any, bad: Any) -> None:
     server.RequestHandlerClass.respond = in_turn(bad, good)
     with pytest.raises(CrmOutcomeUnknownError):
-        hook.request(CREDIT, read)
-    assert hook.counters.requests == 1
+        client.request(CREDIT, read)
+    assert client.counters.requests == 1
 
 
-def test_an_answer_that_is_compressed(hook: Any, server: Any) -> None:
+def test_an_answer_that_is_compressed(client: HttpClient, server: Any) -> None:
     server.RequestHandlerClass.respond = lambda handler: handler.reply(
         gzip.compress(BODY), Content_Encoding="gzip"
     )
-    assert hook.request(GET, read) == {"ok": 1}
+    assert client.request(GET, read) == {"ok": 1}
 
 
-def test_nobody_listens(make: Any) -> None:
+def test_nobody_listens(make_client: MakeClient) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    hook = make(ExpertSenderHook, password="k", host=f"http://127.0.0.1:{port}", extra={"max_retries": 2})
+    client = make_client(f"http://127.0.0.1:{port}", max_retries=2)
     with pytest.raises(CrmUnreachableError, match=r"could not be sent.*3 tries"):
-        hook.request(CREDIT, read)
+        client.request(CREDIT, read)
 
 
-def test_threads_share_few_connections(hook: Any, server: Any) -> None:
+def test_threads_share_few_connections(client: HttpClient, server: Any) -> None:
     server.RequestHandlerClass.respond = good
-    assert hook.side_by_side(lambda _: hook.request(GET, read), range(100)) == [{"ok": 1}] * 100
+    assert client.pool.side_by_side(lambda _: client.request(GET, read), range(100)) == [{"ok": 1}] * 100
     assert len(server.RequestHandlerClass.connections) <= 4
-    assert hook.counters.requests == 100
+    assert client.counters.requests == 100
 
 
-def test_a_kept_connection_that_the_server_closed(hook: Any, server: Any) -> None:
+def test_a_kept_connection_that_the_server_closed(client: HttpClient, server: Any) -> None:
     def good_bye(handler: Handler) -> None:
         good(handler)
         handler.close_connection = True  # without saying so
 
     server.RequestHandlerClass.respond = good_bye
     for _ in range(3):
-        hook.request(GET, read)
+        client.request(GET, read)
 
 
-def test_cookies_are_not_kept(hook: Any, server: Any) -> None:
+def test_cookies_are_not_kept(client: HttpClient, server: Any) -> None:
     server.RequestHandlerClass.respond = lambda handler: handler.reply(BODY, Set_Cookie="PHPSESSID=1; Path=/")
-    hook.request(GET, read)
-    hook.request(GET, read)
+    client.request(GET, read)
+    client.request(GET, read)
     assert server.RequestHandlerClass.cookies == [None, None]
 
 
-def test_nothing_of_the_url_is_logged(hook: Any, server: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_nothing_of_the_url_is_logged(
+    client: HttpClient, server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     def odd_headers(handler: Handler) -> None:
         handler.wfile.write(
             b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nno header at all\r\nX-Odd: \xff\r\n\r\n" + BODY
@@ -205,13 +203,13 @@ def test_nothing_of_the_url_is_logged(hook: Any, server: Any, caplog: pytest.Log
     server.RequestHandlerClass.respond = in_turn(odd_headers, hang_up, good)
     for _ in range(3):
         with suppress(CrmUnreadableAnswerError):
-            hook.request(GET, read)
+            client.request(GET, read)
     assert "curie" not in caplog.text
     assert "trying again" in caplog.text
 
 
-def test_the_end_of_the_task_does_not_wait_for_anybody(hook: Any, server: Any) -> None:
+def test_the_end_of_the_task_does_not_wait_for_anybody(client: HttpClient, server: Any) -> None:
     server.RequestHandlerClass.respond = good
-    hook.request(GET, read)
-    hook.close()
-    hook.close()
+    client.request(GET, read)
+    client.close()
+    client.close()

@@ -6,8 +6,8 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -16,22 +16,15 @@ from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import (
     CrmListChangedError,
+    CrmNotFoundError,
     CrmRateLimitError,
     CrmRequestError,
     CrmTransientError,
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.http import lists as paging
-from airflow_provider_crm.http.lists import OverlappingPages, Seen, in_order
-
-
-@dataclass(frozen=True)
-class Rows:
-    keys: tuple[str, ...]
-
-    def without(self, positions: Collection[int]) -> Rows:
-        return Rows(tuple(key for place, key in enumerate(self.keys) if place not in positions))
+from airflow_provider_crm.http import lists
+from airflow_provider_crm.http.lists import PagedList, RowPage, at_once, in_order
 
 
 class Server:
@@ -43,23 +36,14 @@ class Server:
         self.asked: list[tuple[int, int]] = []
         self.before: Callable[[int, int], None] = lambda start, size: None
 
-    def fetch(self, start: int, size: int) -> Rows:
+    def fetch(self, start: int, size: int) -> RowPage[str]:
         self.asked.append((start, size))
         self.before(start, size)
-        return Rows(tuple(self.rows[start : start + min(size, self.cap)]))
-
-
-def at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    try:
-        future.set_result(function(*arguments))
-    except Exception as error:
-        future.set_exception(error)
-    return future
+        return RowPage(self.rows[start : start + min(size, self.cap)], str)
 
 
 def read(server: Server, *, size: int = 10, ahead: int = 4, submit: Any = at_once) -> list[str]:
-    pages = OverlappingPages(server.fetch, submit, size=size, ahead=ahead, call="GET /rows")
+    pages = PagedList(server.fetch, size=size, call="GET /rows", submit=submit, ahead=ahead)
     return [key for page in pages for key in page.keys]
 
 
@@ -69,6 +53,31 @@ def read(server: Server, *, size: int = 10, ahead: int = 4, submit: Any = at_onc
 def test_a_list_is_read_whole_and_in_order(rows: int, size: int, ahead: int) -> None:
     server = Server(rows)
     assert read(server, size=size, ahead=ahead) == server.rows
+
+
+@given(total=st.integers(0, 60), cap=st.integers(1, 70))
+def test_whatever_a_server_caps_pages_at_no_page_is_asked_for_twice(total: int, cap: int) -> None:
+    server = Server(total, cap=cap)
+    assert read(server, size=5000, ahead=1) == server.rows
+    assert max(Counter(start for start, _ in server.asked).values()) == 1
+
+
+@given(st.lists(st.integers(2, 10), max_size=20))
+def test_a_server_may_give_pages_of_any_length(sizes: list[int]) -> None:
+    rows = list(map(str, range(sum(sizes))))
+    caps = iter(sizes)
+    pages = PagedList(
+        lambda start, size: RowPage(rows[start : start + min(size, next(caps, 2))], str),
+        size=100,
+        call="GET /rows",
+    )
+    assert [row for page in pages for row in page.rows] == rows
+
+
+def test_pages_are_asked_for_as_they_are_wanted() -> None:
+    server = Server(100)
+    next(iter(PagedList(server.fetch, size=10, call="GET /rows")))
+    assert server.asked == [(0, 10)]
 
 
 @pytest.mark.parametrize("rows", [0, 5, 10, 19, 1000])
@@ -112,7 +121,7 @@ def test_a_cap_that_comes_in_the_middle_loses_nothing() -> None:
 
 def test_a_server_that_ignores_the_offset_is_told_from_a_long_list() -> None:
     class Stubborn(Server):
-        def fetch(self, start: int, size: int) -> Rows:
+        def fetch(self, start: int, size: int) -> RowPage[str]:
             return super().fetch(0, size)
 
     for rows in (5, 10, 100):
@@ -122,11 +131,108 @@ def test_a_server_that_ignores_the_offset_is_told_from_a_long_list() -> None:
 
 def test_a_server_that_bounds_the_offset_is_told_from_a_long_list() -> None:
     class Bounded(Server):
-        def fetch(self, start: int, size: int) -> Rows:
+        def fetch(self, start: int, size: int) -> RowPage[str]:
             return super().fetch(min(start, 50), size)
 
     with pytest.raises(CrmUnreadableAnswerError, match="ignores the offset"):
         read(Bounded(1000))
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [
+        [["1"]],
+        [["1", "2", "3"]],
+        [["1", "2"], ["3", "4"]],
+        # The list grows or shrinks meanwhile.
+        [["1", "2", "3"], ["0", "1", "2", "3"]],
+        [["1", "2", "3"], ["9", "1", "2"]],
+        [["1", "2", "3"], ["1", "2", "4"]],
+    ],
+)
+def test_a_server_that_gives_the_same_rows_for_ever(pages: list[list[str]]) -> None:
+    answers = chain(pages, repeat(pages[-1]))
+    asked = iter(range(100))
+
+    def fetch(start: int, size: int) -> RowPage[str]:
+        next(asked)
+        return RowPage(next(answers), str)
+
+    with pytest.raises((CrmUnreadableAnswerError, CrmListChangedError)):
+        list(PagedList(fetch, size=3, call="GET /rows"))
+
+
+def test_rows_pushed_on_by_new_ones_are_no_reason_to_stop() -> None:
+    answers = iter([["5", "4", "3"], ["4", "3", "2", "1"], ["1"]])
+    pages = PagedList(lambda start, size: RowPage(next(answers), str), size=100, call="GET /rows")
+    assert [page.rows for page in pages] == [["5", "4", "3"], ["2", "1"]]
+
+
+# A list ends or fails
+
+
+class Gaps(Server):
+    """A list of which the server gives nothing from some offsets on.
+
+    :param gaps: these.
+    :param says: what it raises there; None for an empty page.
+    """
+
+    def __init__(self, rows: int, gaps: Collection[int], says: type[CrmNotFoundError] | None = None) -> None:
+        super().__init__(rows)
+        self.gaps = gaps
+        self.says = says
+
+    def fetch(self, start: int, size: int) -> RowPage[str]:
+        page = super().fetch(start, size)
+        if start not in self.gaps:
+            return page
+        if self.says is not None:
+            raise self.says("404")
+        return RowPage([], str)
+
+
+each_way_to_say_nothing = pytest.mark.parametrize("says", [None, CrmNotFoundError])
+
+
+@each_way_to_say_nothing
+@pytest.mark.parametrize("ahead", [1, 4])
+@pytest.mark.parametrize("gap", [9, 18, 54])
+def test_an_empty_page_in_the_middle_hides_nothing_behind_it(
+    gap: int, ahead: int, says: type[CrmNotFoundError] | None
+) -> None:
+    server = Gaps(100, {gap}, says)
+    assert read(server, ahead=ahead) == server.rows
+    assert len(server.asked) < 25
+
+
+@each_way_to_say_nothing
+@pytest.mark.parametrize("ahead", [1, 4])
+@pytest.mark.parametrize("size", [2, 7, 10, 60])
+def test_a_server_that_stops_giving_rows_at_an_offset_fails_soon(
+    size: int, ahead: int, says: type[CrmNotFoundError] | None
+) -> None:
+    server = Gaps(1000, range(21, 2000), says)
+    with pytest.raises(says or CrmUnreadableAnswerError):
+        read(server, size=size, ahead=ahead)
+    assert len(server.asked) < 400
+
+
+def test_a_404_behind_the_end_is_the_end() -> None:
+    for rows in (1, 10, 11, 18, 19, 20):
+        server = Gaps(rows, range(rows, 1000), CrmNotFoundError)
+        assert read(server) == server.rows
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_404_for_a_whole_list_is_one_without_rows_where_it_belongs_to_something(exists: bool) -> None:
+    server = Gaps(0, {0}, CrmNotFoundError)
+    rows = PagedList(server.fetch, size=10, call="GET /rows", exists=lambda: exists)
+    if exists:
+        assert list(rows) == []
+    else:
+        with pytest.raises(CrmNotFoundError):
+            list(rows)
 
 
 def on_call(number: int, change: Callable[[], None]) -> Callable[[int, int], None]:
@@ -168,7 +274,7 @@ def test_rows_that_go_away_in_front_take_no_others_along(at: int, count: int, ah
 def test_a_list_that_empties_faster_than_it_is_read_is_said_to_have_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(paging, "LOOKING_BACK", (10, 100))
+    monkeypatch.setattr(lists, "LOOKING_BACK", (10, 100))
     server = Server(2000)
     server.before = on_call(50, lambda: server.rows.__delitem__(slice(0, 300)))
     with pytest.raises(CrmListChangedError, match="went away"):
@@ -218,7 +324,7 @@ def test_pages_are_fetched_side_by_side_and_no_further_ahead_than_allowed() -> N
 
     server.before = slow
     with ThreadPoolExecutor(8) as pool:
-        pages = OverlappingPages(server.fetch, pool.submit, size=10, ahead=3, call="GET /rows")
+        pages = PagedList(server.fetch, size=10, call="GET /rows", submit=pool.submit, ahead=3)
         iterator = iter(pages)
         first = [next(iterator), next(iterator)]
         threading.Event().wait(0.3)
@@ -231,8 +337,8 @@ def test_pages_are_fetched_side_by_side_and_no_further_ahead_than_allowed() -> N
 def test_whoever_stops_reading_leaves_nothing_under_way() -> None:
     server = Server(10_000)
     with ThreadPoolExecutor(1) as pool:
-        iterator: Iterator[Rows] = iter(
-            OverlappingPages(server.fetch, pool.submit, size=10, ahead=4, call="GET /rows")
+        iterator: Iterator[RowPage[str]] = iter(
+            PagedList(server.fetch, size=10, call="GET /rows", submit=pool.submit, ahead=4)
         )
         next(iterator)
         next(iterator)
@@ -290,58 +396,6 @@ def test_a_halved_page_at_the_end_of_the_list() -> None:
 
         server.before = too_much
         assert read(server, size=20, ahead=2) == server.rows
-
-
-# Ids
-
-
-def test_ids_are_known_again() -> None:
-    seen = Seen()
-    assert seen.add(["5", "7", "70000", "5"]) == [3]
-    assert seen.add(["7", "8"]) == [0]
-    assert "70000" in seen
-    assert "9" not in seen
-
-
-def test_ids_that_are_no_numbers_are_known_again() -> None:
-    seen = Seen()
-    assert seen.add(["a", "5", "b", "a"]) == [3]
-    assert seen.add(["5", "b", "c"]) == [0, 1]
-    assert "a" in seen
-    assert "c" in seen
-
-
-@given(
-    st.lists(
-        st.lists(
-            st.one_of(
-                st.sampled_from(["", "0", "7", "07", "-7", "+7", " 7", "7\n", "7\n8", "1_0", "10", "٧", "a"]),
-                st.integers(-(2**70), 2**70).map(str),
-                st.integers(1, 9).map(lambda number: str(number) * 5000),
-                st.text(max_size=3),
-            ),
-            max_size=6,
-        ),
-        max_size=6,
-    )
-)
-def test_no_id_is_taken_for_another(pages: list[list[str]]) -> None:
-    seen = Seen()
-    before: set[str] = set()
-    for keys in pages:
-        known = [place for place, key in enumerate(keys) if key in before or key in keys[:place]]
-        assert [key in seen for key in keys] == [key in before for key in keys]
-        assert seen.add(keys) == known
-        before.update(keys)
-
-
-def test_memory_for_ids_is_bounded() -> None:
-    seen = Seen()
-    for start in range(0, 40_000 * 9000, 40_000):
-        seen.add([str(start)])
-    assert len(seen._bits) == Seen._STRETCHES
-    seen.add([f"x{number}" for number in range(Seen._OTHERS + 50)])
-    assert len(seen._others) == Seen._OTHERS
 
 
 # In order
