@@ -18,7 +18,7 @@ from airflow_provider_crm.bulk.outcomes import Ending
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError, redact
 from airflow_provider_crm.rows.files import locate
 from airflow_provider_crm.rows.journal import Journal
-from airflow_provider_crm.rows.sources import FileSource, Source
+from airflow_provider_crm.rows.sources import FileRows, Source
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Report:
 
         :raises CrmInputError: a file to write is one that is read.
         """
-        files = source.files if isinstance(source, FileSource) else ()
+        files = source.files if isinstance(source, FileRows) else ()
         for path in filter(None, (self.rejects_path, self._results_path)):
             if any(locate(path).same_as(file.location) for file in files):
                 raise CrmInputError(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -177,9 +177,3 @@ class CrmHook(BaseHook, Generic[E]):
         with self._making:
             if self._client is not None:
                 self._client.close()
-
-
-def iterate(pages: Iterable[Sequence[T]]) -> Iterator[T]:
-    """Turn pages into rows."""
-    for page in pages:
-        yield from page

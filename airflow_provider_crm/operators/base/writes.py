@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm._compat import BaseOperator, BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
-from airflow_provider_crm.bulk.engine import BulkEngine, DryRun, check_min_rows
+from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report, check_max_rejects
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
@@ -93,12 +94,10 @@ class CrmBulkOperator(BaseOperator):
         """Give the counts of the rows, and where the rejects are."""
         return report.summary()
 
-    def _check_source(self, source: Source) -> None:
-        """Refuse a source whose size is not what was expected, before anything is sent.
-
-        :raises CrmInputError: it is not.
-        """
-        check_min_rows(source, _whole("min_rows", self.min_rows))
+    def _checks(self) -> list[Check]:
+        """Return what has to be true of the source before anything is sent."""
+        least = _whole("min_rows", self.min_rows)
+        return [AtLeast(least)] if least and least > 0 else []
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Process the source.
@@ -120,7 +119,7 @@ class CrmBulkOperator(BaseOperator):
         with closing(self._hook()) as hook:
             self._stop = hook.close
             destination = self._destination(hook, source)
-            self._check_source(source)
+            source = look_through(source, self._checks())
             engine: BulkEngine[Any] = BulkEngine(
                 DryRun(destination) if self.only_plan else destination,
                 source,
@@ -202,17 +201,9 @@ class CrmDeleteOperator(CrmBulkOperator):
         super().__init__(**kwargs)
         self.require_confirmation_count = require_confirmation_count
 
-    def _check_source(self, source: Source) -> None:
-        super()._check_source(source)
+    def _checks(self) -> list[Check]:
         announced = _whole("require_confirmation_count", self.require_confirmation_count)
-        if announced is None:
-            return
-        found = sum(1 for _ in source)
-        if found != announced:
-            raise CrmInputError(
-                f"The source has {found} rows, {announced} were announced: nothing was deleted. "
-                f"Check the source, or `require_confirmation_count`"
-            )
+        return super()._checks() + ([] if announced is None else [Announced(announced)])
 
 
 def _whole(name: str, value: int | str | None) -> int | None:

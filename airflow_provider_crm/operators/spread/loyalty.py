@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm._compat import BaseOperator
@@ -17,21 +17,13 @@ from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.http.client import CONNECT_TIMEOUT
-from airflow_provider_crm.loyalty.baselines import Baselines
-from airflow_provider_crm.loyalty.credits import CreditFields, CreditReader
-from airflow_provider_crm.loyalty.customers import calls_for
-from airflow_provider_crm.loyalty.doubts import Doubts
+from airflow_provider_crm.loyalty.audit import Audit, AuditWindow
+from airflow_provider_crm.loyalty.destination import CreditDestination
+from airflow_provider_crm.loyalty.dry_run import ExpectedCredits
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.lines import (
-    CustomerLines,
-    is_credit_line,
-    line_amount,
-    line_id,
-    line_pages,
-)
-from airflow_provider_crm.loyalty.rows import utc_now
-from airflow_provider_crm.loyalty.sending import CreditLoyalty, ExpectedCredits
-from airflow_provider_crm.loyalty.states import Origin, State, account_of
+from airflow_provider_crm.loyalty.source_rows import CreditFields, CreditReader
+from airflow_provider_crm.loyalty.states import Origin
+from airflow_provider_crm.loyalty.tables import account_of
 from airflow_provider_crm.operators.base.writes import CrmBulkOperator
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Source
@@ -65,7 +57,7 @@ def open_ledger(hook: SpreadHook, ledger_conn_id: str, origin: Origin) -> Iterat
 
 
 def origin_of(context: Context) -> Origin:
-    """Tell which run and task this is; without a task instance, an id of its own."""
+    """Return which run and task this is; without a task instance, an id of its own."""
     instance: Any = context.get("ti") or context.get("task_instance")
     if instance is None:
         return Origin(run_id=f"manual__{uuid.uuid4().hex}")
@@ -122,8 +114,9 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         self.ledger_conn_id = ledger_conn_id
         self.settle_seconds = settle_seconds
         self.allow_debit = allow_debit
-        self._ledger: LoyaltyLedger | None = None
-        self._credits: CreditLoyalty | None = None
+        self._origin = Origin()
+        #: What a run has opened besides the hook, in the order of closing.
+        self._opened = ExitStack()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Credit the source's rows.
@@ -132,33 +125,21 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         :raises CrmTransientError: the outcome of a row is unknown, or the ledger is out of reach: the next try
             looks first and goes on.
         """
-        with (
-            closing(self._hook()) as hook,
-            open_ledger(hook, self.ledger_conn_id, origin_of(context)) as ledger,
-        ):
-            self._ledger = ledger
-            try:
-                return super().execute(context)
-            finally:
-                if self._credits is not None:
-                    self._credits.close()
+        self._origin = origin_of(context)
+        with self._opened:
+            return super().execute(context)
 
     def _hook(self) -> SpreadHook:
         return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
 
-    def _destination(self, hook: SpreadHook, source: Source) -> CreditLoyalty:
+    def _destination(self, hook: SpreadHook, source: Source) -> CreditDestination:
         fields = CreditFields(self.key_field, self.email_field, self.customer_id_field, self.amount_field)
         self._check_columns(source, fields)
-        assert self._ledger is not None
-        baselines = Baselines(hook, self._ledger, most_calls=calls_for(source, fields.customer_id))
-        self._credits = (ExpectedCredits if self.only_plan else CreditLoyalty)(
-            hook,
-            self._ledger,
-            baselines,
-            Doubts(hook, self._ledger, baselines, settle_seconds=float(self.settle_seconds)),
-            CreditReader(fields, secret=hook.settings.password, allow_debit=self.allow_debit),
-        )
-        return self._credits
+        ledger = self._opened.enter_context(open_ledger(hook, self.ledger_conn_id, self._origin))
+        reader = CreditReader(fields, secret=hook.settings.password, allow_debit=self.allow_debit)
+        kind = ExpectedCredits if self.only_plan else CreditDestination
+        destination = kind(hook, ledger, reader, settle_seconds=float(self.settle_seconds))
+        return self._opened.enter_context(closing(destination))
 
     @staticmethod
     def _check_columns(source: Source, fields: CreditFields) -> None:
@@ -244,103 +225,34 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
             ``credits_in_doubt``, ``lines_without_credit``.
         :raises CrmFailError: a credit of the ledger has no line in the CRM.
         """
-        after, before = _moment(self.created_after), _moment(self.created_before)
+        window = AuditWindow.given(self.created_after, self.created_before)
         with (
             closing(SpreadHook(self.spread_conn_id)) as hook,
             open_ledger(hook, self.ledger_conn_id, origin_of(context)) as ledger,
         ):
-            credits_ = {
-                str(row["line_id"]): row
-                for row in ledger.history(states=[State.CREDITED], since=after, until=before)
-            }
-            in_doubt = sum(1 for _ in ledger.history(states=[State.SENDING, State.UNKNOWN]))
-            lines = self._lines(hook, after, before)
-            missing = [row for line, row in credits_.items() if line not in lines]
-            self._let_settle(hook, missing)
-            lines = self._lines_of_customers(hook, missing) | lines
-            inside = [one for one, line in lines.items() if _inside(line, after, before)]
-            known = credits_.keys() | ledger.lines_taken([one for one in inside if one not in credits_])
-        found = {
-            "credit without line": [row for line, row in credits_.items() if line not in lines],
-            "credit with another amount": [
-                row
-                for line, row in credits_.items()
-                if line in lines and line_amount(lines[line]) != row["amount"]
-            ],
-            "line without credit": [lines[one] for one in inside if one not in known],
-        }
-        self._write(found)
-        without_line, another_amount, without_credit = map(len, found.values())
-        result = {
-            "credits": len(credits_),
-            "lines": len(inside),
-            "credits_without_line": without_line,
-            "credits_with_another_amount": another_amount,
-            "credits_in_doubt": in_doubt,
-            "lines_without_credit": without_credit,
-        }
+            findings = Audit(
+                hook,
+                ledger,
+                margin=timedelta(hours=self.margin_hours),
+                settle_seconds=float(self.settle_seconds),
+            ).compare(window)
+        if self.report_path:
+            self._write(self.report_path, findings.records())
+        result = findings.counts()
         self.log.info("Audit: %s", result)
-        if without_line:
+        if findings.without_line:
             where = (
                 f", listed in {self.report_path}" if self.report_path else "; set `report_path` to list them"
             )
-            raise CrmFailError(f"{without_line} credits of the ledger have no line in SPREAD{where}")
+            raise CrmFailError(
+                f"{len(findings.without_line)} credits of the ledger have no line in SPREAD{where}"
+            )
         return result
 
-    def _lines(self, hook: SpreadHook, after: datetime | None, before: datetime | None) -> dict[str, Any]:
-        """Read the lines of the window and of a margin around it, since the two clocks need not agree."""
-        margin = timedelta(hours=self.margin_hours)
-        pages = line_pages(
-            hook, created_after=after and after - margin, created_before=before and before + margin
-        )
-        return {line_id(line): line for page in pages for line in page if is_credit_line(line)}
-
-    def _let_settle(self, hook: SpreadHook, rows: Sequence[Any]) -> None:
-        """Give the lines of credits that were noted just now the time to be seen."""
-        if rows:
-            age = (utc_now() - max(row["updated_at"] for row in rows)).total_seconds()
-            hook.pause(min(max(float(self.settle_seconds) - age, 0.0), float(self.settle_seconds)))
-
     @staticmethod
-    def _lines_of_customers(hook: SpreadHook, rows: Sequence[Any]) -> dict[str, Any]:
-        """Look once more for lines that were not among those of the window: the CRM's clock may be days away."""
-        customers = dict.fromkeys(str(row["customer_id"]) for row in rows if row["customer_id"])
-        found = CustomerLines(hook, lambda: None).of(customers)
-        return {line_id(line): line for lines in found.values() for line in lines if is_credit_line(line)}
-
-    def _write(self, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        if not self.report_path:
-            return
-        journal = Journal(self.report_path)
+    def _write(path: str | os.PathLike[str], records: Sequence[dict[str, Any]]) -> None:
+        journal = Journal(path)
         journal.open()
-        for problem, rows in found.items():
-            for row in rows:
-                journal.append(
-                    {
-                        "problem": problem,
-                        "credit_key": row.get("credit_key"),
-                        "customer_id": row.get("customer_id", row.get("customerId")),
-                        "amount": str(row.get("amount")),
-                        "line_id": row.get("line_id", row.get("cagnotteLineId")),
-                    }
-                )
+        for record in records:
+            journal.append(record)
         journal.close()
-
-
-def _inside(line: Mapping[str, Any], after: datetime | None, before: datetime | None) -> bool:
-    """Tell whether a line belongs to the window; one without a date that can be read does."""
-    try:
-        moment = _moment(str(line.get("cagnotteLineDate") or ""))
-    except CrmInputError:
-        return True
-    return moment is None or ((after is None or moment >= after) and (before is None or moment < before))
-
-
-def _moment(value: datetime | str | None) -> datetime | None:
-    if value is None or value == "":
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise CrmInputError("A window is given as datetimes or YYYY-MM-DD HH:MM:SS") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
