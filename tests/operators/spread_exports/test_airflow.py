@@ -123,6 +123,7 @@ def test_the_event_of_the_outlet_asset_says_what_was_written(spread: Sandbox, tm
     }
 
 
+@pytest.mark.slow
 def test_openlineage_names_inputs_and_outputs(spread: Sandbox, tmp_path: Path) -> None:
     extractors = pytest.importorskip(
         "airflow.providers.openlineage.extractors.base", reason="the OpenLineage provider is not installed"

@@ -177,6 +177,7 @@ print(SpreadExportCustomersOperator(task_id="export", path=sys.argv[1], page_siz
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_and_a_retry(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(3000, ["spread"])
     fault = spread.fault("latency", system="spread", ms=150)
