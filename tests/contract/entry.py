@@ -42,6 +42,8 @@ class Destination:
     :param held: reads back what the CRM holds, as plain data without the ids and dates that the CRM sets itself; what
         was done twice has to show in it (a mail, a line, an answer to a consent).
     :param opted_out: who has opted out in the CRM at present, of what, as a set; nobody may leave it in any run.
+    :param will: a row with which a person opts out and one with which the same person opts in, where the destination
+        knows of that: the first is carried out, whatever their order and distance.
     :param blind: what a client of this CRM cannot see, or has to take at its word, with the reason: the kind of a
         fault whose answer looks like a success or a refusal, or a switch and its value (``root_key=contact``).
     """
@@ -55,4 +57,5 @@ class Destination:
     held: Callable[[Sandbox], Any]
     opted_out: Callable[[Sandbox], set[Any]]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    will: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
     blind: Mapping[str, str] = field(default_factory=dict)

@@ -114,6 +114,7 @@ UPSERT = Destination(
     },
     held=_held,
     opted_out=_opted_out,
+    will=({"email": "P0@x.fr", "consents.1": False}, {"email": "p0@x.fr", "consents.1": True}),
     blind=BLIND,
 )
 

@@ -106,6 +106,7 @@ UPSERT = Destination(
     },
     held=_held,
     opted_out=_opted_out,
+    will=({"email": "Known@example.fr", "statut": 1}, {"email": "known@example.fr", "statut": 0}),
 )
 
 UNSUBSCRIBE = Destination(

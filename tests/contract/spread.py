@@ -184,6 +184,10 @@ CONSENTS = Destination(
     },
     held=_consents,
     opted_out=_opted_out,
+    will=(
+        {"email": "Bert@example.fr", "consent_id": 9876, "status": "refused", "created_at": PAST},
+        {"email": "bert@example.fr", "consent_id": 9876, "status": "accepted", "created_at": PAST},
+    ),
     blind=BLIND,
 )
 

@@ -31,6 +31,7 @@ FAULTS: list[dict[str, Any]] = [
         )
         for method in ("POST", "PUT")
     ),
+    {"kind": "answer_before", "body": REFUSED, "method": "GET", "after": 1, "times": 1},
     *({"kind": "query_too_long", "limit": 80, "status": status} for status in (414, 404, 400)),
     *({"kind": "redirect", "to": "slash", "status": status} for status in (301, 307, 308)),
     *({"kind": "abort_at", "item": item, "times": 3} for item in (0, 1, 2, 3)),

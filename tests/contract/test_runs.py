@@ -6,7 +6,13 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
 
+from .entry import Destination
+from .registry import DESTINATIONS
 from .trial import Trial
+
+
+def by_name(each: tuple[Destination, str]) -> str:
+    return each[0].name
 
 
 def test_every_row_ends_as_it_should_and_a_second_run_changes_nothing(trial: Trial) -> None:
@@ -24,6 +30,18 @@ def test_a_row_at_a_time(trial: Trial) -> None:
 def test_a_source_that_holds_every_row_twice_does_nothing_twice(trial: Trial) -> None:
     trial.run([*trial.rows, *trial.rows])
     assert trial.held() == trial.mode.held
+
+
+@pytest.mark.parametrize(
+    "each", [(one, next(iter(one.modes))) for one in DESTINATIONS if one.will], ids=by_name, indirect=True
+)
+@pytest.mark.parametrize("between", [0, 20], ids=["beside", "apart"])
+@pytest.mark.parametrize("order", [1, -1], ids=["out-in", "in-out"])
+def test_an_opt_out_wins(trial: Trial, between: int, order: int) -> None:
+    assert trial.destination.will is not None
+    first, last = trial.destination.will[::order]
+    trial.run([first, *(trial.rows[:between]), last])
+    assert trial.destination.opted_out(trial.sandbox) - trial.opted_out
 
 
 def test_a_dry_run_says_how_rows_would_end_and_writes_nothing(trial: Trial) -> None:
