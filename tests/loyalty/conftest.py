@@ -108,7 +108,7 @@ def ledger(spread, tmp_path):
     return ledger
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def engine(request, tmp_path):
     """An empty database."""
     if request.param == "sqlite":

@@ -23,6 +23,7 @@ AFTER = ["drop_after", "error_after", "html_after", "truncate"]
 BEFORE = ["drop_before", "error_before", "html_before"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AFTER + BEFORE)
 @pytest.mark.parametrize("delay", [0, SETTLE * 0.6])
 def test_an_answer_that_is_lost(spread, add, credit, crm_sandbox, kind, delay):
@@ -199,6 +200,7 @@ def test_a_server_that_ignores_the_filter_by_customer(spread, add, credit, crm_s
     assert others(crm_sandbox) < 40
 
 
+@pytest.mark.slow
 def test_hundreds_of_unknown_outcomes_cost_one_wait(spread, add, credit, crm_sandbox, monkeypatch):
     people = [add(f"p{number}@example.fr") for number in range(300)]
     waits = []

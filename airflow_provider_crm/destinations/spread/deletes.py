@@ -67,7 +67,8 @@ class DeleteCustomers:
             if problem := self._disagreement(record, customer):
                 return problem
         if customer is None:
-            if item.maybe_applied:
+            # Found at first and gone now, after a call of ours: that call did it, whatever it was answered.
+            if item.maybe_applied or record.found is not None:
                 return Outcome(Ending.UPDATED, crm_id=record.found)
             return Outcome(Ending.SKIPPED, "not in SPREAD")
         record.found = customer["id"]
