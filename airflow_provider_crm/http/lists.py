@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,12 +10,15 @@ from itertools import islice
 from typing import Any, Generic, Protocol, Self, TypeVar
 
 from airflow_provider_crm.exceptions import (
+    CrmError,
     CrmListChangedError,
+    CrmNotFoundError,
     CrmRateLimitError,
     CrmTransientError,
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
+from airflow_provider_crm.http.known_ids import KnownIds
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -25,58 +27,49 @@ S = TypeVar("S")
 MOST_HALVINGS = 4
 #: How often a page may come again: as many new rows in front as a page has look the same.
 MOST_REPEATS = 3
-#: How many rows further in front a place of a list is read again, one after the other.
-LOOKING_BACK = (10, 100, 1_000, 10_000, 100_000)
-
-_NUMBERS = re.compile(r"[1-9]\d*(?:\n[1-9]\d*)*", re.ASCII)
-
-
-def offset_pages(fetch: Callable[[int], Sequence[T]], *, call: str) -> Iterator[Sequence[T]]:
-    """Read pages until one is empty.
-
-    A short page is no end, since a server may cap every page; a total or a link to a next page is not trusted.
-
-    :param fetch: the rows from a 0-based offset on.
-    :param call: the call's name, for the error.
-    :return: the pages, each with at least one row.
-    :raises CrmUnreadableAnswerError: the server begins the page before again, so that it would never end.
-    """
-    start = 0
-    previous: Sequence[T] = ()
-    while rows := fetch(start):
-        # New rows that push the others on, at the front of a list that is being read, bring back the end of the
-        # previous page, but hardly its first row.
-        if previous and previous[0] in rows:
-            raise CrmUnreadableAnswerError(
-                f"{call} gives rows from offset {start} that it gave before: it ignores the offset",
-                call=call,
-            )
-        yield rows
-        start += len(rows)
-        previous = rows
+#: How many rows further in front a part of a list is read again, one after the other.
+LOOKING_BACK = (1, 10, 100, 1_000, 10_000, 100_000)
+#: How often in a row that may bring nothing new: a list that shrinks while it is read needs a few times.
+MOST_TURNS = 20
 
 
 class Page(Protocol):
-    """What a fetched page has to tell, whatever its rows have become."""
+    """A page of a list, whatever its rows have become."""
 
     @property
     def keys(self) -> Sequence[str]:
         """The own id of every row, in the order of the list."""
 
     def without(self, positions: Collection[int]) -> Self:
-        """Give the page without the rows at these places, counted from 0."""
+        """Return the page without the rows at these positions, counted from 0."""
+
+
+class RowPage(Generic[T]):
+    """A page of rows that stay as they are.
+
+    :param keys: the own id of every row.
+    """
+
+    def __init__(self, rows: Sequence[T], keys: Sequence[str]) -> None:
+        self.rows = rows
+        self.keys = keys
+
+    def without(self, positions: Collection[int]) -> RowPage[T]:
+        """Return the page without the rows at these positions."""
+        kept = [position for position in range(len(self.rows)) if position not in positions]
+        return RowPage([self.rows[position] for position in kept], [self.keys[position] for position in kept])
 
 
 P = TypeVar("P", bound=Page)
 Submit = Callable[..., "Future[Any]"]
+"""Starts a call in another thread."""
 
 
 def in_order(
     submit: Submit, function: Callable[[S], T], items: Iterable[S], *, ahead: int
 ) -> Generator[T, None, None]:
-    """Call a function for many items side by side, and give the results in the order of the items.
+    """Call a function for many items side by side, and yield the results in the order of the items.
 
-    :param submit: starts a call in another thread.
     :param ahead: calls that are under way, or whose results wait, at most.
     """
     rest = iter(items)
@@ -90,93 +83,41 @@ def in_order(
         _cancel(waiting)
 
 
+def at_once(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Make a call in this thread: one of a pool's must not wait for another one of the pool."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(function(*arguments))
+    except Exception as error:
+        future.set_exception(error)
+    return future
+
+
 def _cancel(futures: Iterable[Future[Any]]) -> None:
     for future in futures:
         future.cancel()
 
 
-class Seen:
-    """The rows' own ids that were met, in bounded memory.
-
-    Ids of a CRM are mostly numbers given out one after the other: a bit each then suffices. The stretches of numbers
-    that were not met for the longest time, and the oldest of other ids, are forgotten once there are too many.
-    """
-
-    _STRETCHES = 8192  # of 32768 numbers, 4 KiB each
-    _OTHERS = 100_000
-
-    def __init__(self) -> None:
-        self._bits: OrderedDict[int, bytearray] = OrderedDict()
-        self._others: OrderedDict[str, None] = OrderedDict()
-
-    def __contains__(self, key: str) -> bool:
-        numbers = _numbers([key])
-        if numbers is None:
-            return key in self._others
-        [number] = numbers
-        stretch = self._bits.get(number >> 15)
-        return stretch is not None and bool(stretch[(number >> 3) & 4095] & (1 << (number & 7)))
-
-    def add(self, keys: Sequence[str]) -> list[int]:
-        """Take note of ids.
-
-        :return: the places of those that were known already.
-        """
-        numbers = _numbers(keys)
-        if numbers is None:
-            return [place for place, key in enumerate(keys) if self._add_one(key)]
-        known = []
-        bits = self._bits
-        last = -1
-        for place, number in enumerate(numbers):
-            if number >> 15 != last:  # neighbours mostly share their stretch
-                last = number >> 15
-                stretch = bits.get(last) or self._new_stretch(last)
-            byte = (number >> 3) & 4095
-            held = stretch[byte]
-            marked = held | 1 << (number & 7)
-            if marked == held:
-                known.append(place)
-            else:
-                stretch[byte] = marked
-        return known
-
-    def _add_one(self, key: str) -> bool:
-        if _numbers([key]) is not None:
-            return bool(self.add([key]))
-        known = key in self._others
-        self._others[key] = None
-        self._others.move_to_end(key)
-        if len(self._others) > self._OTHERS:
-            self._others.popitem(last=False)
-        return known
-
-    def _new_stretch(self, number: int) -> bytearray:
-        if len(self._bits) >= self._STRETCHES:
-            self._bits.popitem(last=False)
-        stretch = self._bits[number] = bytearray(4096)
-        return stretch
-
-
-def _numbers(keys: Sequence[str]) -> list[int] | None:
-    """Read ids as numbers, where each is one and has no other form: ``7`` and ``07`` are two ids."""
-    try:
-        return list(map(int, keys)) if _NUMBERS.fullmatch("\n".join(keys)) else None
-    except ValueError:  # of an id with a line break, or of thousands of digits
-        return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Part(Generic[P]):
-    """A page, and what was asked for."""
+    """A page, and what was asked for.
+
+    :param page: None where the server said that there is none.
+    :param missing: how it said so.
+    """
 
     start: int
     size: int
-    page: P
+    page: P | None
+    missing: CrmError | None = None
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return () if self.page is None else self.page.keys
 
     @property
     def is_short(self) -> bool:
-        return len(self.page.keys) < self.size
+        return len(self.keys) < self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,40 +133,54 @@ class _Asked(Generic[P]):
     parts: Future[list[_Part[P]]]
 
 
-class OverlappingPages(Generic[P]):
-    """Reads a list whose rows may come and go meanwhile: pages ahead, side by side, in order, each row once.
+class PagedList(Generic[P]):
+    """A list whose rows may come and go while it is read: page by page, in order, each row once.
 
     Every page begins with the last row of the one before. Where it does not, rows went away from the pages before
-    it, so that others moved over the edge unseen: the place is read again from further in front. Rows that came in
+    it, so that others moved over the edge unseen: that part is read again from further in front. Rows that came in
     push known ones over the edge: these are left out. Rows that come and go in equal numbers between two reads
-    cannot be seen.
+    cannot be seen. (An export by offsets that does none of this had 1,002 rows, 1,001 of them different:
+    spencerc99/playhtml#382.)
 
     The list ends where nothing new comes. A short page is no end, since a server may cap every page: how much it
-    gives is learnt from it, and the pages that were asked for from offsets that assumed more are given up.
+    gives is learnt from it, and the pages that were asked for from offsets that assumed more are given up. Nor is an
+    empty page where a row has to be (they occur in the middle of lists, see https://google.aip.dev/158): it is read
+    again from further in front, and a list that does not go on so fails.
 
     :param fetch: gives the rows from a 0-based offset on, at most so many.
-    :param submit: starts a call in another thread.
     :param size: rows a page.
-    :param ahead: pages that are under way, or wait for their turn, at most.
     :param call: the call's name, for errors.
+    :param submit: starts a call in another thread; made in the reader's own otherwise.
+    :param ahead: pages that are under way, or wait for their turn, at most.
+    :param exists: tells whether what the list belongs to is there, asked after a 404 for the first page.
     """
 
     def __init__(
-        self, fetch: Callable[[int, int], P], submit: Submit, *, size: int, ahead: int, call: str
+        self,
+        fetch: Callable[[int, int], P],
+        *,
+        size: int,
+        call: str,
+        submit: Submit = at_once,
+        ahead: int = 1,
+        exists: Callable[[], bool] | None = None,
     ) -> None:
         self._fetch = fetch
-        self._submit = submit
         self._size = size
-        self._ahead = ahead
         self._call = call
-        self._seen = Seen()
+        self._submit = submit
+        self._ahead = ahead
+        self._exists = exists
+        self._known = KnownIds()
         self._asked: deque[_Asked[P]] = deque()
         self._next = 0
         self._next_joins = False
         # Nothing is known of the list's length: the first page is asked for alone.
         self._under_way = 1
         self._last_short = 0
+        self._longest = 0
         self._turned_back = False
+        self._turns = 0
         self._first: Sequence[str] = ()
         self._previous: Sequence[str] = ()
         self._repeats = 0
@@ -235,7 +190,9 @@ class OverlappingPages(Generic[P]):
 
         :return: the pages, each with at least one row that was not there before.
         :raises CrmListChangedError: the list changed faster than it can be read.
-        :raises CrmUnreadableAnswerError: the server gives the same page whatever the offset.
+        :raises CrmUnreadableAnswerError: the server gives the same page whatever the offset, or none where there
+            are rows.
+        :raises CrmNotFoundError: it says so of the list, or of a page of it.
         """
         ended = False
         try:
@@ -247,12 +204,13 @@ class OverlappingPages(Generic[P]):
                     self._size = min(self._size, parts[0].size)
                 self._turned_back = False
                 for number, part in enumerate(parts):
-                    if (asked.joins or number > 0) and not self._is_joined(part.page):
+                    if (asked.joins or number > 0) and not self._is_joined(part):
                         self._give_up_asked()
                         part = self._read_again(part)
-                    known = self._seen.add(part.page.keys)
-                    has_new = len(known) < len(part.page.keys)
-                    if has_new:
+                    known = self._known.add(part.keys)
+                    has_new = len(known) < len(part.keys)
+                    if part.page is not None and has_new:
+                        self._turns = 0
                         yield part.page.without(known) if known else part.page
                     ended = not self._goes_on_after(part, has_new=has_new)
                     if ended or self._turned_back:
@@ -278,18 +236,19 @@ class OverlappingPages(Generic[P]):
         _cancel(asked.parts for asked in self._asked)
         self._asked.clear()
 
-    def _is_joined(self, page: P) -> bool:
-        return bool(page.keys) and page.keys[0] in self._seen
+    def _is_joined(self, part: _Part[P]) -> bool:
+        return bool(part.keys) and part.keys[0] in self._known
 
     def _goes_on_after(self, part: _Part[P], *, has_new: bool) -> bool:
         """Decide what to ask for after a page.
 
         :return: False at the end of the list.
         """
-        keys = part.page.keys
-        # A server without offsets gives the first page for ever; one that bounds them, its last whole one.
+        keys = part.keys
+        # A server without offsets gives the first page for ever; one that bounds them (as in aces/cbrain#1446), its
+        # last whole one.
         other = self._first if part.is_short else self._previous
-        same = not has_new and len(keys) > 1 and list(keys) == list(other)
+        same = bool(keys) and not (has_new or self._turned_back) and list(keys) == list(other)
         self._repeats = self._repeats + 1 if same else 0
         if self._repeats > MOST_REPEATS:
             raise CrmUnreadableAnswerError(
@@ -299,12 +258,14 @@ class OverlappingPages(Generic[P]):
             )
         self._previous = keys
         self._first = self._first or keys
+        self._longest = max(self._longest, len(keys))
         if not part.is_short:
             self._under_way = self._ahead
             if not self._asked:
                 self._expect_after(part.start, len(keys))
             return True
-        if not has_new and not same:
+        # A page as long as any, and known altogether, may be the work of rows that came in in front.
+        if not has_new and (not keys or len(keys) < self._longest):
             return False
         # The end of the list, or a server that gives fewer rows than it is asked for: what follows will tell.
         self._give_up_asked()
@@ -317,14 +278,23 @@ class OverlappingPages(Generic[P]):
         return True
 
     def _read_again(self, part: _Part[P]) -> _Part[P]:
-        """Read a place of the list from further in front, where rows are known.
+        """Read a part of the list from further in front, where rows are known.
 
         :raises CrmListChangedError: none are, as far as it makes sense to go back.
+        :raises CrmUnreadableAnswerError: it was read so often enough: there is no page where there are rows.
+        :raises CrmNotFoundError: the same, and the server says it with a 404.
         """
-        for back in LOOKING_BACK:
+        self._turns += 1
+        if self._turns > MOST_TURNS and not part.keys:
+            raise part.missing or CrmUnreadableAnswerError(
+                f"{self._call} gives no rows from offset {part.start} on, although it gave one there before: the list "
+                f"cannot be read to its end",
+                call=self._call,
+            )
+        for back in LOOKING_BACK if self._turns <= MOST_TURNS else ():
             start = max(part.start - back, 0)
             again = self._parts(start, part.size)[0]
-            if start == 0 or self._is_joined(again.page):
+            if start == 0 or self._is_joined(again):
                 return again
         raise CrmListChangedError(
             f"{self._call}: more than {LOOKING_BACK[-1]} rows went away from the list while it was read. Read it "
@@ -333,9 +303,18 @@ class OverlappingPages(Generic[P]):
         )
 
     def _parts(self, start: int, size: int, halvings: int = 0) -> list[_Part[P]]:
-        """Fetch some rows, in halves where the server cannot give them at once."""
+        """Fetch some rows, in halves where the server cannot give them at once.
+
+        A page that takes too long would do so for ever: airbytehq/airbyte-python-cdk#1149.
+        """
         try:
             return [_Part(start, size, self._fetch(start, size))]
+        except CrmNotFoundError as error:
+            # So Django's REST framework, and flask-smorest before marshmallow-code/flask-smorest@33722f6, answer
+            # behind the end of a list; whether it is the end, the pages before tell.
+            if start == 0 and not (self._exists and self._exists()):
+                raise
+            return [_Part(start, size, None, error)]
         except (CrmRateLimitError, CrmUnreachableError):
             raise  # it is not for the rows that there is no answer
         except CrmTransientError:

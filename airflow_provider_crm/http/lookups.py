@@ -1,4 +1,4 @@
-"""How many keys fit into one query string, which no vendor tells. Knows no HTTP and no vendor."""
+"""Rows looked up by their keys: how many fit into one query string, which no vendor documents. Knows no vendor."""
 
 from __future__ import annotations
 
@@ -7,26 +7,37 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TypeVar
 
-from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError, CrmUnreachableError
+from airflow_provider_crm.exceptions import (
+    CrmRequestError,
+    CrmTransientError,
+    CrmUnreachableError,
+    CrmUnreadableAnswerError,
+)
+from airflow_provider_crm.http.lists import Page
 
 T = TypeVar("T")
+P = TypeVar("P", bound=Page)
 
-#: Characters of the encoded list; common servers take 8 KiB for the whole request line.
+#: Characters of the encoded list. A request line may have 8000 (RFC 9110, section 4.1), and has 8 KiB by default in
+#: nginx (`large_client_header_buffers`) and Apache (`LimitRequestLine`).
 LONGEST = 7000
-#: What no server takes for too long.
+#: What no server takes for too long: IIS, with the least of the defaults, takes a query of 2048 (`maxQueryString`).
 NEVER_TOO_LONG = 500
 _AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
 
 
 class Lookups:
-    """Cuts a list of keys into queries: long ones first, shorter ones once the server has refused one."""
+    """Cuts a list of keys into queries: long ones first, shorter ones once the server has refused one.
 
-    def __init__(self) -> None:
-        self._longest = LONGEST
+    :param longest: characters of an encoded list that are tried first.
+    """
+
+    def __init__(self, longest: int = LONGEST) -> None:
+        self._longest = longest
         self._lock = threading.Lock()
 
     def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:
-        """Group keys so that each group's encoded list is as long as the server is known to take."""
+        """Yield the keys in groups, so that each group's encoded list is as long as the server is known to take."""
         group: list[str] = []
         length = 0
         for key in keys:
@@ -41,6 +52,8 @@ class Lookups:
 
     def read(self, group: Sequence[str], fetch: Callable[[Sequence[str]], list[T]]) -> list[T]:
         """Look up one group, in halves when the server refuses it whole, or drops it for its length.
+
+        Some reset the connection in place of an answer (ledgetech/lua-resty-http, issue 116).
 
         :raises CrmRequestError: a single key is refused.
         :raises CrmTransientError: the server does not answer, be the list long or not.
@@ -60,6 +73,36 @@ class Lookups:
         with self._lock:
             self._longest = min(self._longest, max(sum(map(_size, group)) // 2 + 1, _size(group[0])))
         return found
+
+    def read_pages(
+        self, group: Sequence[str], fetch: Callable[[Sequence[str]], P], *, call: str, by: str
+    ) -> list[P]:
+        """Look up one group in as many pages as it takes.
+
+        Those that did not come are asked for again, until none of them comes. So no offset is needed, which rows that
+        go away meanwhile would shift.
+
+        :param fetch: gives a page of the rows with these keys, the first one.
+        :param call: the call's name, for the error.
+        :param by: its parameter that holds the keys.
+        :raises CrmUnreadableAnswerError: there are others in it.
+        """
+        return self.read(group, lambda keys: list(_all_pages(keys, fetch, call, by)))
+
+
+def _all_pages(keys: Sequence[str], fetch: Callable[[Sequence[str]], P], call: str, by: str) -> Iterator[P]:
+    missing = dict.fromkeys(keys)
+    while missing:
+        page = fetch(list(missing))
+        if not page.keys:
+            return
+        if not missing.keys() >= set(page.keys):
+            raise CrmUnreadableAnswerError(
+                f"{call} gives other rows than those asked for: it ignores the filter `{by}`", call=call
+            )
+        yield page
+        for key in page.keys:
+            missing.pop(key, None)
 
 
 def _size(key: str) -> int:

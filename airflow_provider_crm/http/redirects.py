@@ -1,5 +1,4 @@
-"""How far a redirect may be followed: never to another host, never from https to http; with a call that must not be
-repeated, only to the same resource at another address. Knows no vendor."""
+"""How far credentials may follow a redirect: never to another host, never from https to http. Knows no vendor."""
 
 from __future__ import annotations
 
@@ -7,15 +6,15 @@ from urllib.parse import SplitResult, urljoin, urlsplit, urlunsplit
 
 from airflow_provider_crm.exceptions import CrmRedirectError
 from airflow_provider_crm.http.calls import Call
-from airflow_provider_crm.http.retry import AttemptError
 from airflow_provider_crm.http.urls import origin
 
 
-def redirect_target(call: Call, url: str, location: str) -> str:
-    """Give the address where a call is to be sent instead.
+def target_of(call: Call, url: str, location: str) -> str:
+    """Return the address that a redirect leads to.
 
+    :param url: the address that was asked.
+    :param location: what the answer says.
     :raises CrmRedirectError: credentials must not go there.
-    :raises AttemptError: the answer may be that of a call that was carried out, and must not be repeated.
     """
     target: SplitResult | None
     try:
@@ -23,7 +22,7 @@ def redirect_target(call: Call, url: str, location: str) -> str:
         (scheme, host, port), (to_scheme, to_host, to_port) = origin(url), origin(target.geturl())
     except ValueError:
         target = None  # its message may quote the address
-    # Not all libraries agree on which host such an address names.
+    # RFC 3986 and the WHATWG's standard for URLs name different hosts where such signs stand.
     if target is None or "@" in target.netloc or "\\" in target.netloc:
         raise CrmRedirectError(f"{call.name} is redirected to something that is no address", call=call.name)
     upgraded = (scheme, port, to_scheme, to_port) == ("http", 80, "https", 443)
@@ -33,15 +32,6 @@ def redirect_target(call: Call, url: str, location: str) -> str:
             f"nothing was sent there. Put the right base URL into the connection",
             call=call.name,
         )
-    if not call.repeatable and _resource(target) != _resource(urlsplit(url)):
-        # Servers also answer so to what they have carried out: its result, or the next page, is there.
-        raise AttemptError(
-            f"{call.name} is redirected to another resource", call=call.name, maybe_applied=True
-        )
     return urlunsplit(
         (to_scheme, urlsplit(url).netloc if not upgraded else host, target.path, target.query, "")
     )
-
-
-def _resource(address: SplitResult) -> str:
-    return address.path.rstrip("/").rpartition("/")[2]

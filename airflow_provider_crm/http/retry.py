@@ -1,42 +1,59 @@
-"""What may be sent again, after how long, and for how long altogether. Knows no vendor.
+"""What became of an attempt of a call, and whether another one is made: decided here and nowhere else. Knows no vendor.
 
-A call that the CRM may have applied is sent again only when repeating it changes nothing; what certainly did
-not reach the CRM, or was refused for being too many, always may.
+=============================================  ==========================  ===============================
+what came back                                 what the server did         sent again
+=============================================  ==========================  ===============================
+no connection was made; 429                    nothing                     always
+no whole answer; 408, 5xx; an answer that      perhaps what it was asked   where repeating changes nothing
+cannot be read; a redirect to the result
+another status; a redirect to another server   it refused                  never
+=============================================  ==========================  ===============================
+
+What is sent again is so after a wait, and as often and for as long as the client allows.
 """
 
 from __future__ import annotations
 
 import logging
-import math
-import threading
-import time
-from contextlib import suppress
-from email.utils import parsedate_to_datetime
-from typing import Protocol
+import random
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
 
 import requests
-import tenacity
 import urllib3.exceptions
 
-from airflow_provider_crm.exceptions import CrmConnectionError, CrmError, CrmTransientError
+from airflow_provider_crm.exceptions import (
+    CrmAuthenticationError,
+    CrmConnectionError,
+    CrmError,
+    CrmNotFoundError,
+    CrmOutcomeUnknownError,
+    CrmRateLimitError,
+    CrmRequestError,
+    CrmTooLargeError,
+    CrmTransientError,
+    CrmUnreachableError,
+    CrmUnreadableAnswerError,
+    redact,
+)
+from airflow_provider_crm.http.answers import is_json
+from airflow_provider_crm.http.calls import Call
+from airflow_provider_crm.http.clock import Clock
+from airflow_provider_crm.http.redirects import target_of
 
 log = logging.getLogger(__name__)
 
 #: Seconds: first wait at most this long, then twice as long at most, and so on.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
-#: Seconds: a server that asks for more is taken to mean this.
-LONGEST_ASKED = 86400.0
-
-
-class Headers(Protocol):
-    def get(self, name: str, /) -> str | None: ...
 
 
 class AttemptError(CrmTransientError):
     """One attempt of a call failed in a way that may pass.
 
     :param maybe_applied: whether the CRM may have carried the call out all the same.
+    :param ends_as: the error to raise when there is no other attempt.
     """
 
     def __init__(
@@ -44,118 +61,190 @@ class AttemptError(CrmTransientError):
         message: str,
         *,
         maybe_applied: bool,
+        ends_as: type[CrmTransientError] = CrmTransientError,
         call: str | None = None,
         status: int | None = None,
         retry_after: float | None = None,
     ) -> None:
         super().__init__(message, call=call, status=status, retry_after=retry_after)
         self.maybe_applied = maybe_applied
+        self.ends_as = ends_as
 
 
-class _Wait(tenacity.wait.wait_base):
-    """Exponential backoff with full jitter, and never less than what the CRM asked for."""
-
-    _backoff = tenacity.wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT)
-
-    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        asked = getattr(error, "retry_after", None) or 0.0
-        # Spread the threads that were told the same moment.
-        return max(self._backoff(retry_state), asked + (0.1 * self._backoff(retry_state) if asked else 0.0))
+# What became of an attempt
 
 
-def retrying(
-    *, repeatable: bool, max_retries: int, budget: float, closing: threading.Event
-) -> tenacity.Retrying:
-    """Make the loop around the attempts of one call.
-
-    :param repeatable: whether sending the call twice leaves the CRM as sending it once does.
-    :param max_retries: tries after the first.
-    :param budget: seconds after which no further try begins.
-    :param closing: ends the loop when set.
-    """
-
-    def may_repeat(error: BaseException) -> bool:
-        return isinstance(error, AttemptError) and (repeatable or not error.maybe_applied)
-
-    return tenacity.Retrying(
-        retry=tenacity.retry_if_exception(may_repeat),
-        wait=_Wait(),
-        stop=tenacity.stop_any(
-            tenacity.stop_after_attempt(max_retries + 1),
-            tenacity.stop_before_delay(budget),
-            tenacity.stop_when_event_set(closing),
-        ),
-        sleep=tenacity.sleep_using_event(closing),
-        before_sleep=_say_so,
-        reraise=True,
-    )
+def without_answer(call: Call, error: Exception) -> CrmError:
+    """Return the error for a request that got no whole answer, without its URL, which may name a person."""
+    kind = type(error).__name__
+    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return CrmConnectionError(f"{call.name}: the server's certificate is not trusted; see `verify`")
+    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
+        kind = "no answer in time"
+    if _was_never_sent(error):
+        return unreachable(f"{call.name} could not be sent ({kind})", call=call.name)
+    return AttemptError(f"{call.name} got no whole answer ({kind})", call=call.name, maybe_applied=True)
 
 
-def _say_so(retry_state: tenacity.RetryCallState) -> None:
-    error = retry_state.outcome.exception() if retry_state.outcome else None
-    log.warning("%s; trying again in %.1f s", error, retry_state.upcoming_sleep)
+def unreachable(message: str, *, call: str | None = None) -> AttemptError:
+    """Return the error for a call that did not leave."""
+    return AttemptError(message, maybe_applied=False, ends_as=CrmUnreachableError, call=call)
 
 
-def never_sent(error: Exception) -> bool:
-    """Tell whether a failed attempt certainly did not reach the CRM: no connection was made at all."""
+def _was_never_sent(error: Exception) -> bool:
+    """Return whether no connection was made at all, so that the CRM certainly did not see the request."""
     if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
     reason = getattr(error.args[0], "reason", error.args[0]) if error.args else None
     return isinstance(reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
 
 
-def seconds_asked(headers: Headers) -> float | None:
-    """Read how long the CRM asks to wait, from ``Retry-After`` or the reset of an exhausted quota.
+def with_status(
+    call: Call,
+    status: int,
+    body: bytes,
+    *,
+    errors: tuple[str, ...],
+    reason: str,
+    retry_after: float | None,
+    called: str,
+) -> CrmError:
+    """Return the error for an answer whose status is none of success.
 
-    :return: seconds, from 0 to a day; None when it does not say.
+    To be raised without being kept in a variable, which would leave garbage behind.
+
+    :param errors: the CRM's own words, in clear.
+    :param reason: in place of them, where there are none.
+    :param retry_after: seconds that it asks to wait.
+    :param called: whose credentials these are.
     """
-    given = (headers.get("Retry-After") or "").strip()
-    seconds = _seconds(given)
-    if seconds is None and given:
-        with suppress(TypeError, ValueError, OverflowError):
-            seconds = parsedate_to_datetime(given).timestamp() - _server_time(headers)
-    if seconds is not None:
-        return min(max(seconds, 0.0), LONGEST_ASKED)
-    if _seconds(headers.get("X-RateLimit-Remaining")):
-        return None
-    return reset_in(headers)
+    said = "; ".join(errors) or reason or "no reason given"
+    message = f"{call.name} was answered {status}: {redact(said)}"
+    detail: dict[str, Any] = {"call": call.name, "status": status}
+    if status == 429:
+        return AttemptError(
+            message, maybe_applied=False, ends_as=CrmRateLimitError, retry_after=retry_after, **detail
+        )
+    if status == 408 or status >= 500:
+        return AttemptError(message, maybe_applied=True, retry_after=retry_after, **detail)
+    if status in (401, 403):
+        advice = f"Check the credentials of {called} and what they may do"
+        return CrmAuthenticationError(f"{message.rstrip('.')}. {advice}", **detail)
+    error = _REFUSALS.get(status, CrmRequestError)(message, reason=said, errors=errors, **detail)
+    if isinstance(error, CrmNotFoundError):
+        error.in_json = is_json(body)
+    return error
 
 
-def reset_in(headers: Headers) -> float | None:
-    """Read the seconds until the quota's window ends from ``X-RateLimit-Reset``, a Unix time stamp.
+# RFC 9110, section 15.5; 431: RFC 6585, section 5.
+_REFUSALS: Mapping[int, type[CrmRequestError]] = {
+    404: CrmNotFoundError,
+    410: CrmNotFoundError,
+    413: CrmTooLargeError,
+    414: CrmTooLargeError,
+    431: CrmTooLargeError,
+}
 
-    The vendor documents limits per minute, so that a longer wait can only be a clock that is off.
+
+def unreadable(call: Call, status: int, problem: str) -> AttemptError:
+    """Return the error for an answer of success that says nothing that can be read."""
+    return AttemptError(
+        f"{call.name} was answered {status} with {problem}",
+        maybe_applied=True,
+        ends_as=CrmUnreadableAnswerError,
+        call=call.name,
+        status=status,
+    )
+
+
+def redirected(call: Call, status: int, url: str, location: str) -> str:
+    """Return where a call is to be sent instead, as it is.
+
+    With method and body, whatever the status: SPREAD's own samples set ``CURLOPT_POSTREDIR`` to all of 301, 302, 303.
+
+    :raises CrmRedirectError: credentials must not go there.
+    :raises AttemptError: the answer may be that of a call that was carried out, and must not be repeated.
     """
-    stamp = _seconds(headers.get("X-RateLimit-Reset"))
-    if stamp is None:
-        return None
-    return min(max(stamp - _server_time(headers), 0.0), 60.0)
+    # "See other": the result is there, to be read only (RFC 9110, section 15.4.4).
+    if status == 303 and call.method != "GET":
+        raise AttemptError(f"{call.name} was answered 303", call=call.name, maybe_applied=True)
+    target = target_of(call, url, location)
+    # A form's usual answer once it is carried out is a redirect to its result with 302 (RFC 9110, section 15.4.3).
+    if not call.repeatable and _resource(target) != _resource(url):
+        problem = f"{call.name} is redirected to another resource"
+        raise AttemptError(problem, call=call.name, maybe_applied=True)
+    return target
 
 
-def _seconds(text: str | None) -> float | None:
-    try:
-        number = float(text or "")
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+def _resource(url: str) -> str:
+    return urlsplit(url).path.rstrip("/").rpartition("/")[2]
 
 
-def _server_time(headers: Headers) -> float:
-    # The server's own clock where it shows it: ours may be hours away from it.
-    try:
-        return parsedate_to_datetime(headers.get("Date") or "").timestamp()
-    except (TypeError, ValueError, OverflowError):
-        return time.time()
+# Whether there is another
 
 
-def failure_of(call: str, error: Exception) -> CrmError:
-    """Say what became of a request that got no whole answer, without its URL, which may name a person."""
-    kind = type(error).__name__
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return CrmConnectionError(f"{call}: the server's certificate is not trusted; see the extra `verify`")
-    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
-        kind = "no answer in time"
-    if never_sent(error):
-        return AttemptError(f"{call} could not be sent ({kind})", call=call, maybe_applied=False)
-    return AttemptError(f"{call} got no whole answer ({kind})", call=call, maybe_applied=True)
+class Attempts:
+    """The attempts of one call.
+
+    :param max_retries: attempts after the first.
+    :param budget: seconds after which no further attempt begins.
+    :param clock: the time; there is no further attempt once it says that the task has ended.
+    """
+
+    def __init__(self, call: Call, *, max_retries: int, budget: float, clock: Clock) -> None:
+        self._call = call
+        self._max_retries = max_retries
+        self._clock = clock
+        self._deadline = clock.now() + budget
+        self._failed = 0
+        #: Whether an attempt that failed may have been carried out.
+        self.maybe_applied = False
+
+    def should_retry(self, failure: AttemptError, wait: float) -> bool:
+        """Return whether the call is sent again after some seconds.
+
+        A call that the CRM may have applied is sent again only when repeating it changes nothing; what certainly did
+        not reach the CRM, or was refused for being one too many, always may.
+        """
+        if failure.maybe_applied and not self._call.repeatable:
+            return False
+        if self._failed > self._max_retries or self._clock.ended:
+            return False
+        return self._clock.now() + wait < self._deadline
+
+    def wait_for_next(self, failure: AttemptError) -> bool:
+        """Wait until the call is to be sent again.
+
+        :return: False where it is not.
+        """
+        self._failed += 1
+        self.maybe_applied = self.maybe_applied or failure.maybe_applied
+        wait = wait_after(self._failed, failure.retry_after)
+        if not self.should_retry(failure, wait):
+            return False
+        log.warning("%s; trying again in %.1f s", failure, wait)
+        return not self._clock.wait(wait)
+
+    def given_up(self, last: AttemptError) -> CrmTransientError:
+        """Return the error to raise when there is no other attempt."""
+        detail: dict[str, Any] = {
+            "call": self._call.name,
+            "status": last.status,
+            "retry_after": last.retry_after,
+        }
+        if last.maybe_applied and not self._call.repeatable:
+            return CrmOutcomeUnknownError(
+                f"{last}. Whether the CRM applied it is unknown: look there before sending it again", **detail
+            )
+        return last.ends_as(f"{last}. Given up after {self._failed} tries; a later run may pass", **detail)
+
+
+def wait_after(failures: int, asked: float | None) -> float:
+    """Return the seconds to wait: exponential backoff with full jitter, and never less than the CRM asked for.
+
+    :param failures: attempts that failed.
+    :param asked: seconds that the CRM asked to wait.
+    """
+    backoff = random.uniform(0.0, min(FIRST_WAIT * 2.0 ** min(failures - 1, 50), LONGEST_WAIT))
+    # Spread the threads that were told the same moment.
+    return max(backoff, asked + 0.1 * backoff) if asked else backoff

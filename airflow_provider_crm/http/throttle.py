@@ -1,6 +1,6 @@
 """When the next call may leave: calls in flight, calls a minute, the quota and the pauses a CRM announces.
 
-Knows time and threads only, no HTTP and no vendor. One :class:`Throttle` is shared by all threads of a hook.
+Knows time and threads only, no HTTP and no vendor. One :class:`Throttle` is shared by all threads of a client.
 """
 
 from __future__ import annotations
@@ -13,14 +13,17 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from airflow_provider_crm.exceptions import CrmError, CrmRateLimitError
+from airflow_provider_crm.http.clock import TOO_LATE, Clock
+from airflow_provider_crm.http.quota import Quota
 
 
 class Pacer(Protocol):
     """Spreads calls over time: those of a process, or of all workers."""
 
     def reserve(self) -> float:
-        """Take the next place and tell how many seconds from now it is.
+        """Take the next place.
 
+        :return: how many seconds from now it is.
         :raises CrmError: there is no place to be had.
         """
 
@@ -31,17 +34,18 @@ class EvenPacer:
     Libraries that were measured let a whole second's quota through at once.
 
     :param per_minute: calls a minute.
+    :param now: the time in seconds.
     """
 
-    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, per_minute: float, now: Callable[[], float] = time.monotonic) -> None:
         self._interval = 60.0 / per_minute
-        self._clock = clock
+        self._now = now
         self._next = 0.0
         self._lock = threading.Lock()
 
     def reserve(self) -> float:
         with self._lock:
-            now = self._clock()
+            now = self._now()
             place = max(now, self._next)
             self._next = place + self._interval
         return place - now
@@ -54,7 +58,7 @@ class Unpaced:
         return 0.0
 
 
-class _Quota:
+class _Window:
     """The calls that a CRM says are left until a moment, less those that left since it said so."""
 
     def __init__(self, limit: int | None, left: int, resets_at: float) -> None:
@@ -76,17 +80,17 @@ class Throttle:
 
     :param concurrency: calls in flight at once.
     :param pacer: the bound on calls a minute.
-    :param closing: set when the task ends; waiting calls then give up.
+    :param clock: the time; calls that wait give up when it says that the task has ended.
     """
 
-    def __init__(self, concurrency: int, pacer: Pacer, closing: threading.Event) -> None:
+    def __init__(self, concurrency: int, pacer: Pacer, clock: Clock) -> None:
         self._slots = threading.BoundedSemaphore(concurrency)
         self._pacer = pacer
-        self._closing = closing
+        self._clock = clock
         self._lock = threading.Lock()
         self._in_flight = 0
         self._resume_at = 0.0
-        self._quota: _Quota | None = None
+        self._window: _Window | None = None
 
     @contextmanager
     def slot(self, *, patience: float = math.inf) -> Iterator[None]:
@@ -100,7 +104,7 @@ class Throttle:
             paused: float | None = None
             while paused != self._resume_at:
                 paused = self._resume_at
-                self._sit_out(paused - time.monotonic(), patience)
+                self._sit_out(paused - self._clock.now(), patience)
                 # After a pause, since places from before it would all be due at once.
                 self._wait(self._pacer.reserve())
             while (delay := self._admit()) > 0:
@@ -114,38 +118,38 @@ class Throttle:
     def pause(self, seconds: float) -> None:
         """Let no call leave for a while: the CRM asked for it."""
         with self._lock:
-            self._resume_at = max(self._resume_at, time.monotonic() + seconds)
+            self._resume_at = max(self._resume_at, self._clock.now() + seconds)
 
-    def announce(self, *, left: int, reset_in: float, limit: int | None) -> None:
-        """Take note of the quota in an answer; to be called while its call is still in flight.
-
-        :param left: calls that the CRM still takes before the reset.
-        :param reset_in: seconds until then.
-        :param limit: calls it takes in a whole window, where it says so.
-        """
+    def announce(self, quota: Quota) -> None:
+        """Heed the quota in an answer; to be called while its call is still in flight."""
         with self._lock:
-            others = max(self._in_flight - 1, 0)
-            resets_at = time.monotonic() + reset_in
-            known = self._quota
+            # The other calls in flight may not be in the CRM's count yet.
+            left = quota.left - max(self._in_flight - 1, 0)
+            resets_at = self._clock.now() + quota.reset_in
+            known = self._window
+            # Of one window, each answer gives the end in whole seconds, and took its own time to arrive.
             if known is None or resets_at - known.resets_at > 2.0:
-                # The other calls in flight may not be in the CRM's count yet.
-                self._quota = _Quota(limit, left - others, resets_at)
-            elif left < known.left:  # somebody else uses the same key
-                known.left = left - others
+                self._window = _Window(quota.limit, left, resets_at)
+            elif quota.left < known.left:  # somebody else uses the same key
+                known.left = left
 
     def _admit(self) -> float:
+        """Count a call as in flight, if it may leave.
+
+        :return: seconds after which to ask again; 0 or less when it may leave.
+        """
         with self._lock:
-            now = time.monotonic()
-            if self._quota is not None and now >= self._quota.resets_at:
-                self._quota = None
+            now = self._clock.now()
+            if self._window is not None and now >= self._window.resets_at:
+                self._window = None
             delay = self._resume_at - now
-            if self._quota is not None:
-                delay = max(delay, self._quota.delay(now))
+            if self._window is not None:
+                delay = max(delay, self._window.delay(now))
             if delay <= 0:
                 self._in_flight += 1
-                if self._quota is not None:
-                    self._quota.left -= 1
-                    self._quota.last_leave = now
+                if self._window is not None:
+                    self._window.left -= 1
+                    self._window.last_leave = now
             return delay
 
     def _sit_out(self, delay: float, patience: float) -> None:
@@ -157,5 +161,5 @@ class Throttle:
         self._wait(delay)
 
     def _wait(self, seconds: float) -> None:
-        if self._closing.wait(max(seconds, 0.0)):
-            raise CrmError("The task ended before this call was made")
+        if self._clock.wait(seconds):
+            raise CrmError(TOO_LATE)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Tell scheme, host and port of a URL: what credentials are bound to."""
+    """Return scheme, host and port of a URL: what credentials are bound to."""
     parts = urlsplit(url)
     return (
         parts.scheme,
@@ -17,7 +17,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name can only mean this machine."""
+    """Return whether a host name can only mean this machine."""
     if host == "localhost":
         return True
     try:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
-from typing import Any, Self
+from typing import Any
 
-from airflow_provider_crm.exceptions import CrmNotFoundError, CrmUnreadableAnswerError
+from airflow_provider_crm.exceptions import CrmRequestError, CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.http.lists import OverlappingPages, Seen
+from airflow_provider_crm.http.lists import PagedList, RowPage
+from airflow_provider_crm.loyalty.customers import each_alone
 
 Line = Mapping[str, Any]
 
@@ -48,68 +48,45 @@ def _customer(line: Line) -> str:
     return "" if value is None else str(value)
 
 
-class Pages:
-    """Reads the account's lines page by page, each line once, also while others are added or go away.
+def line_pages(
+    hook: SpreadHook, *, start: int = 0, size: int = MAX_PAGE, **filters: Any
+) -> Iterator[Sequence[Line]]:
+    """Read the account's lines page by page, each line once, also while others are added or go away.
 
     :param hook: through which calls are made.
+    :param start: how many lines to leave out at the beginning.
+    :param size: lines a page.
+    :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
     """
 
-    def __init__(self, hook: SpreadHook) -> None:
-        self._hook = hook
+    def fetch(begin: int, some: int) -> RowPage[Line]:
+        lines = hook.loyalty_page(start + begin, some, **filters)
+        return RowPage(lines, list(map(_id_of, lines)))
 
-    def read(self, *, start: int = 0, **filters: Any) -> Iterator[list[Line]]:
-        """Read a list.
+    def exists() -> bool:
+        return start > 0 or _is_there(hook, **filters)
 
-        :param start: how many lines to leave out at the beginning.
-        :param filters: as for :meth:`~airflow_provider_crm.hooks.spread.SpreadHook.iter_loyalty_lines`.
-        """
+    return (page.rows for page in PagedList(fetch, size=size, call="GET /cagnottes", exists=exists))
 
-        seen = Seen()
-        largest = rows = offset = 0
 
-        def fetch(begin: int, size: int) -> _Page:
-            nonlocal largest, rows, offset
-            page = _Page(_told_apart(self._lines(start + begin, size, filters)))
-            rows = len(page.lines)
-            largest, offset = max(largest, rows), begin + rows
-            return page
+def _is_there(hook: SpreadHook, *, customer_id: str | None = None, **_: Any) -> bool:
+    """Return True if there is the customer whose lines are read, or, for all lines, the API itself."""
+    if customer_id is not None:
+        return hook.get_customer(customer_id) is not None
+    return next(hook.customer_pages(page_size=1), None) is not None
 
-        pages: Iterable[_Page] = OverlappingPages(
-            fetch, _at_once, size=MAX_PAGE, ahead=1, call="GET /cagnottes"
-        )
-        for page in pages:
-            seen.add(page.keys)
-            yield page.lines
-        # A page that is shorter than others is the end. One as long as they are, and known altogether, may be the work
-        # of lines that were added in front: what they pushed on comes behind it.
-        previous: list[str] = []
-        while 0 < rows == largest:
-            page = fetch(offset, MAX_PAGE)
-            if page.keys and page.keys == previous:
-                raise CrmUnreadableAnswerError("GET /cagnottes ignores the offset", call="GET /cagnottes")
-            previous = page.keys
-            known = seen.add(page.keys)
-            if len(known) < rows:
-                yield page.without(known).lines
 
-    def _lines(self, place: int, size: int, filters: Mapping[str, Any]) -> list[Line]:
-        try:
-            return list(self._hook.loyalty_page(place, size, **filters))
-        except CrmNotFoundError:
-            # Some servers say so of a list without lines, and behind the end: the line before is the last one then.
-            if (
-                self._of_something(**filters)
-                if place == 0
-                else len(self._hook.loyalty_page(place - 1, size, **filters)) <= 1
-            ):
-                return []
-            raise
+def _id_of(line: Line) -> str:
+    """Return a line's id, without which it cannot be told whether the line was there before.
 
-    def _of_something(self, *, customer_id: str | None = None, **_: Any) -> bool:
-        """Tell whether there is the customer whose lines are read, or, for all lines, the API itself."""
-        if customer_id is not None:
-            return self._hook.get_customer(customer_id) is not None
-        return next(self._hook.customer_pages(page_size=1), None) is not None
+    :raises CrmUnreadableAnswerError: it has none.
+    """
+    if found := line_id(line):
+        return found
+    raise CrmUnreadableAnswerError(
+        "GET /cagnottes gives lines without `cagnotteLineId`: what became of a credit cannot be told",
+        call="GET /cagnottes",
+    )
 
 
 class CustomerLines:
@@ -121,41 +98,52 @@ class CustomerLines:
 
     def __init__(self, hook: SpreadHook, pages_of_all: Callable[[], int | None]) -> None:
         self._hook = hook
-        self._pages = Pages(hook)
         self._pages_of_all = pages_of_all
         self._heeds_filter: bool | None = None
         self._lock = threading.Lock()
 
-    def of(self, customers: Collection[str]) -> dict[str, list[Line]]:
+    def of(self, customers: Collection[str]) -> tuple[dict[str, list[Line]], dict[str, CrmRequestError]]:
         """Read all lines of customers, and those that do not say whose they are.
 
         :param customers: their ids.
+        :return: the lines by customer, and the errors of those whose lines SPREAD does not give.
         """
         todo = list(dict.fromkeys(customers))
         lines: dict[str, list[Line]] = {customer: [] for customer in todo}
+        errors: dict[str, CrmRequestError] = {}
         pages = self._pages_of_all()
         if pages is None or 2 * len(todo) <= pages:
-            todo = self._one_by_one(todo, lines)
+            todo = self._one_by_one(todo, lines, errors)
         if todo:
             wanted = set(todo)
-            for page in self._pages.read():
+            for page in line_pages(self._hook):
                 for line in page:
                     customer = _customer(line)
                     for one in wanted & {customer} if customer else wanted:
                         lines[one].append(line)
-        return lines
+        return {one: some for one, some in lines.items() if one not in errors}, errors
 
-    def _one_by_one(self, todo: list[str], lines: dict[str, list[Line]]) -> list[str]:
+    def _one_by_one(
+        self, todo: list[str], lines: dict[str, list[Line]], errors: dict[str, CrmRequestError]
+    ) -> list[str]:
         """Read customer by customer.
 
         :return: those that are left, since the server ignores the filter.
         """
+
+        def read(some: list[str]) -> None:
+            for customer, found in zip(some, each_alone(self._hook, self._of_one, some), strict=True):
+                if isinstance(found, CrmRequestError):
+                    errors[customer] = found
+                else:
+                    lines[customer] = found
+
         with self._lock:  # one alone, to see whether the server heeds the filter at all
             if self._heeds_filter is None and todo:
-                lines[todo[0]] = self._of_one(todo[0])
+                read(todo[:1])
                 todo = todo[1:] if self._heeds_filter is not False else todo
         if self._heeds_filter is not False:
-            lines.update(zip(todo, self._hook.side_by_side(self._of_one, todo), strict=True))
+            read(todo)
         if self._heeds_filter is not False:
             return []
         for customer in todo:
@@ -164,7 +152,7 @@ class CustomerLines:
 
     def _of_one(self, customer: str) -> list[Line]:
         found: list[Line] = []
-        for page in self._pages.read(customer_id=customer):
+        for page in line_pages(self._hook, customer_id=customer):
             mine = [line for line in page if _customer(line) in (customer, "")]
             if len(mine) < len(page):
                 self._heeds_filter = False
@@ -173,40 +161,3 @@ class CustomerLines:
         if found and self._heeds_filter is None:
             self._heeds_filter = True
         return found
-
-
-def _told_apart(lines: Sequence[Line]) -> Sequence[Line]:
-    """Refuse lines without an id: whether one of them was there before cannot be told.
-
-    :raises CrmUnreadableAnswerError: there is such a line.
-    """
-    if all(map(line_id, lines)):
-        return lines
-    raise CrmUnreadableAnswerError(
-        "GET /cagnottes gives lines without `cagnotteLineId`: what became of a credit cannot be told",
-        call="GET /cagnottes",
-    )
-
-
-class _Page:
-    """One page, as :class:`~airflow_provider_crm.http.lists.OverlappingPages` wants it."""
-
-    def __init__(self, lines: Sequence[Line]) -> None:
-        self.lines = list(lines)
-
-    @property
-    def keys(self) -> list[str]:
-        return [line_id(line) for line in self.lines]
-
-    def without(self, positions: Collection[int]) -> Self:
-        return type(self)([line for place, line in enumerate(self.lines) if place not in positions])
-
-
-def _at_once(function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Make a call in this thread: one of the pool's must not wait for another one of the pool."""
-    future: Future[Any] = Future()
-    try:
-        future.set_result(function(*arguments))
-    except Exception as error:
-        future.set_exception(error)
-    return future

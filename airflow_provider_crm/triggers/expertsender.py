@@ -7,7 +7,7 @@ from typing import Any
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.schemas.expertsender.write import By
-from airflow_provider_crm.triggers.base.questions import Question, Seen
+from airflow_provider_crm.triggers.base.questions import Question, Reply
 
 
 class CustomerQuestion(Question[ExpertSenderHook], frozen=True, kw_only=True):
@@ -24,15 +24,15 @@ class CustomerQuestion(Question[ExpertSenderHook], frozen=True, kw_only=True):
     consent_id: str | None = None
     consent_value: str | None = None
 
-    def ask(self, hook: ExpertSenderHook) -> Seen:
+    def ask(self, hook: ExpertSenderHook) -> Reply:
         customer = hook.get_customer(self.value, by=self.by)
         if customer is None:
-            return Seen(False)
+            return Reply(False)
         if self.consent_id is None:
-            return Seen(True, {"by": self.by})
+            return Reply(True, {"by": self.by})
         given = _consent(customer, self.consent_id)
         done = given is not None and self.consent_value in (None, given)
-        return Seen(
+        return Reply(
             done, {"by": self.by, "consent_id": self.consent_id, "consent_value": given} if done else {}
         )
 

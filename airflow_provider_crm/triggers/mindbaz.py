@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow_provider_crm.hooks.mindbaz.hook import By, MindbazHook
 from airflow_provider_crm.schemas.mindbaz.write import ID, STATUS
-from airflow_provider_crm.triggers.base.questions import Question, Seen
+from airflow_provider_crm.triggers.base.questions import Question, Reply
 
 
 class SubscriberQuestion(Question[MindbazHook], frozen=True, kw_only=True):
@@ -20,9 +20,9 @@ class SubscriberQuestion(Question[MindbazHook], frozen=True, kw_only=True):
     by: By = "Email"
     statuses: list[str] = []
 
-    def ask(self, hook: MindbazHook) -> Seen:
+    def ask(self, hook: MindbazHook) -> Reply:
         for subscriber in hook.get_subscribers([self.value], by=self.by, field_ids=[ID, STATUS]):
             status = subscriber["fields"].get(STATUS)
             if not self.statuses or str(status) in self.statuses:
-                return Seen(True, {"id": subscriber["id"], "status": status})
-        return Seen(False)
+                return Reply(True, {"id": subscriber["id"], "status": status})
+        return Reply(False)

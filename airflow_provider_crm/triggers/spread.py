@@ -11,9 +11,11 @@ from typing import Any
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.schemas.spread.read import ZONE, Row
-from airflow_provider_crm.triggers.base.questions import Question, Seen
-from airflow_provider_crm.triggers.base.watch import Change, CrmEventTrigger, Watched
+from airflow_provider_crm.schemas.spread.cells import ZONE
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.triggers.base.cursor import Change, Watched
+from airflow_provider_crm.triggers.base.questions import Question, Reply
+from airflow_provider_crm.triggers.base.watch import CrmEventTrigger
 
 #: Rows of a page where a few are enough.
 FEW = 100
@@ -34,7 +36,7 @@ class ConsentQuestion(Question[SpreadHook], frozen=True, kw_only=True):
     status: str | None = None
     min_count: int = 1
 
-    def ask(self, hook: SpreadHook) -> Seen:
+    def ask(self, hook: SpreadHook) -> Reply:
         rows = hook.iter_consents(
             consent_id=self.consent_id,
             consent_tech_name=self.consent_tech_name,
@@ -51,10 +53,10 @@ class ConsentQuestion(Question[SpreadHook], frozen=True, kw_only=True):
             "created_after": self.created_after,
             "count": count,
         }
-        return Seen(count >= self.min_count, result)
+        return Reply(count >= self.min_count, result)
 
     def _counts(self, row: Row) -> bool:
-        # A server that overlooks a filter must not end the wait.
+        # Whether a bound itself is in or out is not documented, and filters of the CRM go by changing names.
         return (
             self.status in (None, row.get("customerConsentStatus"))
             and str(row.get("customerConsentCreatedAt") or "") >= self.created_after
@@ -69,9 +71,9 @@ class CustomerQuestion(Question[SpreadHook], frozen=True, kw_only=True):
     email: str | None = None
     external_id: str | None = None
 
-    def ask(self, hook: SpreadHook) -> Seen:
+    def ask(self, hook: SpreadHook) -> Reply:
         customer = hook.find_customer(email=self.email, external_id=self.external_id)
-        return Seen(False) if customer is None else Seen(True, {"id": customer.get("id")})
+        return Reply(False) if customer is None else Reply(True, {"id": customer.get("id")})
 
 
 class BalanceQuestion(Question[SpreadHook], frozen=True, kw_only=True):
@@ -86,15 +88,15 @@ class BalanceQuestion(Question[SpreadHook], frozen=True, kw_only=True):
     email: str | None = None
     customer_id: str | None = None
 
-    def ask(self, hook: SpreadHook) -> Seen:
+    def ask(self, hook: SpreadHook) -> Reply:
         if self.customer_id is not None:
             customer = hook.get_customer(self.customer_id)
         else:
             customer = hook.find_customer(email=self.email)
         if customer is None:
-            return Seen(False)
+            return Reply(False)
         amount = str(customer.get("cagnotteAmount") or "0")
-        return Seen(
+        return Reply(
             _number(amount) >= Decimal(self.min_amount), {"id": customer.get("id"), "cagnotteAmount": amount}
         )
 
@@ -111,7 +113,7 @@ def _number(text: str) -> Decimal:
 _SECOND = dt.timedelta(seconds=1)
 
 
-class _Answers(Watched[SpreadHook]):
+class _ConsentAnswers(Watched[SpreadHook]):
     """Everyone's answers to one consent, by the local time that the CRM shows, in which it also filters."""
 
     hook_class = SpreadHook
@@ -204,7 +206,7 @@ class SpreadConsentEventTrigger(CrmEventTrigger):
         }
 
     def _watched(self) -> Watched[SpreadHook]:
-        return _Answers(self.consent_id)
+        return _ConsentAnswers(self.consent_id)
 
     def _list_key(self) -> tuple[str, ...]:
         return ("consent", self.consent_id)

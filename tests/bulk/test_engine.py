@@ -24,6 +24,8 @@ from airflow_provider_crm.rows.sources import open_source
 class Places:
     """Hands each batch to a function, which may take its time or fail."""
 
+    opt_outs = None
+
     def __init__(self, call: Callable[[list[int]], Any], batch_size: int = 10) -> None:
         self.batch_size = batch_size
         self.most = 0
@@ -31,11 +33,8 @@ class Places:
         self._now = 0
         self._lock = threading.Lock()
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        return RowKey(str(data["number"]))
-
-    def record(self, data: Mapping[str, Any]) -> int:
-        return int(data["number"])
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, int]:
+        return RowKey(str(data["number"])), int(data["number"])
 
     def plan(self, items: Sequence[Item[int]]) -> list[Step[int]]:
         return [Step(item, Outcome(Ending.CREATED)) for item in items]
@@ -49,7 +48,7 @@ class Places:
         finally:
             with self._lock:
                 self._now -= 1
-        return [step.then for step in steps]
+        return [step.outcome for step in steps]
 
 
 def run(

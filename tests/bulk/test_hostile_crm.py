@@ -12,15 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk import checkpoint, engine
 from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint
 from airflow_provider_crm.bulk.engine import BulkEngine
-from airflow_provider_crm.bulk.outcomes import AGAIN, Again, Ending, Item, Outcome, RowKey, Step
+from airflow_provider_crm.bulk.outcomes import (
+    LATER,
+    UNSAID,
+    Ending,
+    InvalidRowError,
+    Item,
+    Outcome,
+    Refused,
+    RowKey,
+    Step,
+    Verdict,
+)
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.exceptions import (
     CrmError,
     CrmOutcomeUnknownError,
@@ -29,6 +41,8 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
 )
 from airflow_provider_crm.rows.sources import open_source
+from tests.helpers.properties import at_least
+from tests.helpers.state import TaskState
 
 #: Values that the CRM does not take: a batch stops at the first, the second gets an id of -1.
 POISON, INVALID = "poison", "invalid"
@@ -147,65 +161,41 @@ class Crm:
                 yield "done"
 
 
-@dataclass
-class Record:
-    """A row as the CRM takes it."""
-
-    value: str
-    was_absent: bool = False
-
-
 class People:
-    """Writes people into a :class:`Crm`: look up, write what differs."""
+    """Writes people into a :class:`Crm`: look up, write what differs. A record is a value."""
+
+    opt_outs = None
 
     def __init__(self, crm: Crm, batch_size: int) -> None:
         self.batch_size = batch_size
         self._crm = crm
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, str]:
         if not data.get("key"):
             raise ValueError("no key")
-        return RowKey(str(data["key"]))
-
-    def record(self, data: Mapping[str, Any]) -> Record:
         if data["value"].startswith(WRONG):
-            raise ValueError("wrong")
-        return Record(data["value"])
+            raise InvalidRowError("wrong", data["key"])
+        return RowKey(str(data["key"])), data["value"]
 
-    def plan(self, items: Sequence[Item[Record]]) -> list[Outcome | Step[Record]]:
+    def plan(self, items: Sequence[Item[str]]) -> list[Outcome | Step[str]]:
         held = self._crm.read([item.key for item in items])
         return [self._plan_one(item, held.get(item.key)) for item in items]
 
-    def _plan_one(self, item: Item[Record], held: str | None) -> Outcome | Step[Record]:
-        record = item.record
-        ours = record.was_absent and item.maybe_applied
-        if held is None:
-            record.was_absent = True
-            return Step(item, Outcome(Ending.CREATED, crm_id=item.key))
-        if held == record.value:
-            applied = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
-            return Outcome(Ending.CREATED if ours else applied, crm_id=item.key)
-        return Step(item, Outcome(Ending.CREATED if ours else Ending.UPDATED, crm_id=item.key), payload=held)
+    def _plan_one(self, item: Item[str], held: str | None) -> Outcome | Step[str]:
+        found = Held.NOBODY if held is None else Held.SAME if held == item.record else Held.OTHER
+        ending, writes = decide("upsert", item, found)
+        outcome = Outcome(ending, crm_id=item.key)
+        return Step(item, outcome, payload=held) if writes else outcome
 
-    def apply(self, steps: Sequence[Step[Record]]) -> list[Outcome | Again | None]:
+    def apply(self, steps: Sequence[Step[str]]) -> list[Verdict]:
         if self._crm.puts_off():
-            return [AGAIN] * len(steps)
-        rows = [(step.item.key, step.item.record.value, step.payload is None) for step in steps]
+            return [LATER] * len(steps)
+        rows = [(step.item.key, step.item.record, step.payload is None) for step in steps]
         answers = self._crm.write(rows)
         return [
-            None if answer is None else step.item.refuse("invalid") if answer == "-1" else step.then
+            UNSAID if answer is None else Refused("invalid") if answer == "-1" else step.outcome
             for step, answer in zip(steps, answers, strict=True)
         ]
-
-
-class Store(dict[str, Any]):
-    """A state store as Airflow's: values go through JSON."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
 
 
 @dataclass
@@ -218,7 +208,7 @@ class Job:
     batch_size: int = 3
     workers: int = 1
     max_retries: int = 2
-    store: Store | None = None
+    store: TaskState | None = None
     tries: int = 0
 
     @property
@@ -261,7 +251,7 @@ class Job:
                     self.store.update(left[2])
                 left = None
 
-    def engine(self, report: Report) -> BulkEngine[Record]:
+    def engine(self, report: Report) -> BulkEngine[str]:
         return BulkEngine(
             People(self.crm, self.batch_size),
             open_source(self.rows),
@@ -327,7 +317,8 @@ def fresh(folder: Path, **settings: Any) -> Job:
     return Job(folder=folder, **settings)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@at_least(300)
 @given(
     rows=rows,
     held=st.dictionaries(keys, st.sampled_from(GOOD)),
@@ -354,7 +345,7 @@ def test_every_row_ends_once(
         rows=rows,
         batch_size=batch_size,
         workers=workers,
-        store=Store() if with_store else None,
+        store=TaskState() if with_store else None,
     )
     summary = job.run()
     results = job.results()

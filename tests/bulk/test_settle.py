@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Step
+from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, Step, Verdict
 from airflow_provider_crm.bulk.settle import Settler, named_rows
 from airflow_provider_crm.exceptions import (
     CrmOutcomeUnknownError,
@@ -18,7 +18,7 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.rows.sources import Row
 
-Answers = Sequence[Outcome | None]
+Answers = Sequence[Verdict]
 
 
 class Numbers:
@@ -44,7 +44,7 @@ class Numbers:
         self.calls.append(numbers)
         return self._call(self, numbers)
 
-    def take(self, numbers: Sequence[int]) -> list[Outcome | None]:
+    def take(self, numbers: Sequence[int]) -> list[Verdict]:
         self.held.update(numbers)
         return [Outcome(Ending.CREATED) for _ in numbers]
 
@@ -162,7 +162,7 @@ def test_progress_renews_patience() -> None:
     def one_at_a_time(crm: Numbers, numbers: list[int]) -> Answers:
         if len(crm.calls) % 2:
             raise CrmOutcomeUnknownError("no answer")
-        return [*crm.take(numbers[:1]), *[None] * (len(numbers) - 1)]
+        return [*crm.take(numbers[:1]), *[UNSAID] * (len(numbers) - 1)]
 
     crm = Numbers(one_at_a_time)
     assert settle(crm, 10, max_retries=1) == []
@@ -173,7 +173,7 @@ def test_an_answer_that_says_nothing_is_not_believed(applied: bool) -> None:
     def say_nothing(crm: Numbers, numbers: list[int]) -> Answers:
         if applied:
             crm.take(numbers)
-        return [None] * len(numbers)
+        return [UNSAID] * len(numbers)
 
     crm = Numbers(say_nothing)
     assert settle(crm, 8) == ([] if applied else list(range(8)))

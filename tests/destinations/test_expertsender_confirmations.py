@@ -9,8 +9,10 @@ import pytest
 from .expertsender_runs import AWAITING, Run
 
 
-def test_rows_that_ask_nobody_are_not_looked_at(run: Run) -> None:
-    run.upsert([{"email": f"p{n}@x.fr", "consents.2": True} for n in range(25)], batch_size=10)
+@pytest.mark.parametrize(("value", "allow"), [(True, True), (False, False), (None, False)])
+def test_rows_that_ask_nobody_are_not_looked_at(run: Run, value: bool | None, allow: bool) -> None:
+    rows = [{"email": f"p{n}@x.fr", "consents.2": value} for n in range(25)]
+    run.upsert(rows, batch_size=10, allow_resubscribe=allow)
     assert sorted(run.posts()) == [5, 10, 10]
     assert run.sandbox.calls.count("expertsender", "GET", "/customers/{by}/{value}") == 0
 

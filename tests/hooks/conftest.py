@@ -1,4 +1,4 @@
-"""Hooks on connections made up for a test, and a clock that nobody has to wait for."""
+"""Hooks on connections made up for a test, by a clock that nobody has to wait for."""
 
 from __future__ import annotations
 
@@ -7,54 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import tenacity
 
 from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.http import auth, throttle
+from airflow_provider_crm.http.clock import Clock
 
 MakeHook = Callable[..., Any]
 
 
-class Clock:
-    """Stands in for the module ``time``: waiting costs nothing and is written down."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.waits: list[float] = []
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
-
-
-@pytest.fixture(autouse=True)
-def clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Let waits pass at once; tests marked ``real_time`` wait."""
-    clock = Clock()
-    if "real_time" not in request.fixturenames:
-        monkeypatch.setattr(tenacity, "sleep_using_event", lambda event: clock.wait)
-        monkeypatch.setattr(throttle, "time", clock)
-        monkeypatch.setattr(auth, "time", clock)
-        monkeypatch.setattr(
-            throttle.Throttle, "_wait", lambda self, seconds: clock.wait(seconds) if seconds > 0 else None
-        )
-    return clock
-
-
 @pytest.fixture
-def real_time() -> None:
-    """Ask for it to have waits that last."""
-
-
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
+def make(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> MakeHook:
     """Make a hook of a class on a connection with the given parts; ``extra`` is a dict or text."""
 
     def make(hook_class: type[CrmHook[Any]], concurrency: int | None = None, **parts: Any) -> CrmHook[Any]:
@@ -66,6 +31,7 @@ def make(monkeypatch: pytest.MonkeyPatch) -> MakeHook:
 
         hook = hook_class(concurrency=concurrency)  # type: ignore[call-arg]
         monkeypatch.setattr(hook, "get_connection", get_connection)
+        hook.clock = clock
         return hook
 
     return make

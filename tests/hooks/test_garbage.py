@@ -14,6 +14,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.http.clock import Clock
 from airflow_provider_crm.sandbox.server import Sandbox
 
 
@@ -28,10 +29,11 @@ from airflow_provider_crm.sandbox.server import Sandbox
     ],
     ids=lambda fault: str(fault and fault["kind"]),
 )
-def test_calls_leave_no_garbage(crm_sandbox: Sandbox, fault: dict[str, Any] | None) -> None:
+def test_calls_leave_no_garbage(crm_sandbox: Sandbox, clock: Clock, fault: dict[str, Any] | None) -> None:
     if fault is not None:
         crm_sandbox.fault(system="mindbaz", **fault)
     hook = MindbazHook()
+    hook.clock = clock
     hook.retry_budget = 1.0
 
     def look() -> None:

@@ -15,7 +15,6 @@ from airflow_provider_crm.exceptions import CrmError, CrmRequestError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.http.log_privacy import no_urls_in_logs
 
 EMAIL = "marie.curie+radium@sorbonne.example"
 PHONE = "+33 6 12 34 56 78"
@@ -169,31 +168,3 @@ def test_a_refusal_with_status_200_hides_the_key_too(make: Any, requests_mock: A
         spread(make).get_customer(1)
     assert EMAIL in caught.value.reason
     assert SECRET not in f"{caught.value.reason}{caught.value.errors}"
-
-
-# What the HTTP library logs
-
-
-@pytest.mark.parametrize("name", ["urllib3.connection", "urllib3.connectionpool"])
-@pytest.mark.parametrize("level", [logging.DEBUG, logging.WARNING])
-def test_the_librarys_lines_are_dropped_while_a_call_is_made(
-    caplog: pytest.LogCaptureFixture, name: str, level: int
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    log = logging.getLogger(name)
-    with no_urls_in_logs():
-        log.log(level, "https://crm.example.com/?email=%s", EMAIL)
-    assert caplog.text == ""
-    log.log(level, "somebody else's call")
-    assert "somebody else's call" in caplog.text
-
-
-def test_lines_of_other_threads_are_kept(caplog: pytest.LogCaptureFixture) -> None:
-    import threading
-
-    caplog.set_level(logging.DEBUG)
-    with no_urls_in_logs():
-        thread = threading.Thread(target=logging.getLogger("urllib3.connectionpool").debug, args=("other",))
-        thread.start()
-        thread.join()
-    assert "other" in caplog.text

@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any
 
 import pytest
+from requests_mock import ANY
 
 from airflow_provider_crm.exceptions import (
     CrmInputError,
@@ -27,8 +28,8 @@ def test_iter_customers_reads_to_the_end(spread: Any, requests_mock: Any, cap: i
     requests_mock.get(f"{BASE}/customers", json=served)
     assert [row["id"] for row in spread.iter_customers()] == [str(number) for number in range(7)]
     assert served.queries[0] == [("startAt", "0"), ("maxResults", "5000"), ("maxResult", "5000")]
-    assert dict(served.queries[-1])["startAt"] == "7"
-    assert len(served.queries) == -(-7 // min(cap, 5000)) + 1
+    starts = [dict(one)["startAt"] for one in served.queries]
+    assert len(starts) == len(set(starts)) == -(-7 // min(cap, 5000)) + 1
 
 
 def test_all_filters_of_customers(spread: Any, requests_mock: Any) -> None:
@@ -166,7 +167,7 @@ def test_a_list_is_not_cut_short_by_a_refusal(spread: Any, requests_mock: Any) -
 def test_a_map_in_place_of_a_list(spread: Any, requests_mock: Any) -> None:
     rows = {"0": {"id": 1, "tags": ""}, "2": {"id": "2", "tags": "a|b"}}
     requests_mock.get(f"{BASE}/customers", json={"customers": rows})
-    requests_mock.get(f"{BASE}/customers?startAt=2", json={"customers": []})
+    requests_mock.get(f"{BASE}/customers?startAt=1", json={"customers": {"2": rows["2"]}})
     assert list(spread.iter_customers()) == [{"id": "1", "tags": []}, {"id": "2", "tags": ["a", "b"]}]
 
 
@@ -193,6 +194,54 @@ def test_a_404_behind_the_end_of_a_list(spread: Any, requests_mock: Any) -> None
     behind()
     with pytest.raises(CrmNotFoundError):
         list(spread.iter_customers())
+
+
+@pytest.mark.parametrize("nothing", [{"json": {"customers": []}}, {"status_code": 404}])
+def test_an_empty_page_in_the_middle_hides_nothing(spread: Any, requests_mock: Any, nothing: Any) -> None:
+    rows = [{"id": str(number), "tags": []} for number in range(100)]
+    requests_mock.get(f"{BASE}/customers", json=List(rows, customers, cap=10))
+    for start in (18, 45):
+        requests_mock.get(f"{BASE}/customers?startAt={start}", **nothing)
+    assert list(spread.iter_customers(page_size=10)) == rows
+
+
+def test_a_list_of_which_no_more_comes_fails(spread: Any, requests_mock: Any) -> None:
+    served = List([{"id": str(number)} for number in range(100)], customers, cap=10)
+
+    def broken(request: Any, context: Any) -> dict[str, Any]:
+        page = served(request, context)
+        return customers([]) if int(dict(query(request))["startAt"]) > 50 else page
+
+    requests_mock.get(f"{BASE}/customers", json=broken)
+    with pytest.raises(CrmUnreadableAnswerError, match="gives no rows from offset"):
+        list(spread.iter_customers(page_size=10))
+
+
+@each_list
+def test_rows_that_come_and_go_meanwhile(spread: Any, requests_mock: Any, read: Any) -> None:
+    """Each list, read by a hook too, gives what stays once, and none of it twice."""
+    keys = {"id": "", "trackId": "", "cagnotteLineId": ""}
+    rows = [dict.fromkeys(keys, str(number)) for number in range(40)]
+    stay = [row["id"] for row in rows if int(row["id"]) not in (2, 3)]
+
+    def wrap(some: list[dict[str, Any]]) -> dict[str, Any]:
+        record = {"id": "9874", "customers": some, "consents": some}
+        return {"customers": some, "cagnottes": some, "consent": record, "customer": record}
+
+    served = List(rows, wrap, cap=10)
+
+    def changing(request: Any, context: Any) -> dict[str, Any]:
+        page = served(request, context)
+        if len(served.queries) == 2:
+            del rows[2:4]
+        if len(served.queries) == 6:
+            rows[:0] = [dict.fromkeys(keys, "100"), dict.fromkeys(keys, "101")]
+        return page
+
+    requests_mock.get(ANY, json=changing)
+    got = [row["cagnotteLineId"] for row in read(spread, page_size=10)]
+    assert len(got) == len(set(got))
+    assert set(stay) <= set(got)
 
 
 # Customers by their ids

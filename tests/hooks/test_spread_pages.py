@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmError, CrmInputError
 from airflow_provider_crm.hooks.spread.pages import SpreadPages
+from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas import slices
 from airflow_provider_crm.schemas.records import Records
 from airflow_provider_crm.schemas.spread.exports import customer_reader
@@ -49,10 +51,12 @@ def served(request: Any, context: Any) -> dict[str, Any]:
 @pytest.fixture
 def pages(spread: Any, requests_mock: Any) -> Iterator[SpreadPages]:
     requests_mock.get(CUSTOMERS, json=served)
-    spread._lookups._longest = 200  # ids, in several groups
+    spread.lookups = Lookups(longest=200)  # ids, in several groups
     yield SpreadPages(spread, ahead=8, page_size=50)
     spread.close()
-    spread._shared.pool.shutdown(wait=True)
+    for thread in threading.enumerate():
+        if thread.name.startswith("spread"):
+            thread.join(10)
 
 
 @pytest.mark.parametrize("asked", EITHER_WAY)
@@ -124,6 +128,7 @@ def test_pages_that_wait_for_their_turn_end_with_the_task(spread: Any, pages: Sp
 
     with pytest.raises(CrmError):
         list(pages.customers(customer_reader(ZoneInfo("UTC")), prepare))
-    for thread in spread._shared.pool._threads:
-        thread.join(10)
-        assert not thread.is_alive()
+    for thread in threading.enumerate():
+        if thread.name.startswith("spread"):
+            thread.join(10)
+            assert not thread.is_alive()

@@ -51,9 +51,10 @@ each_passing = pytest.mark.parametrize(
 
 
 @each_passing
-def test_spread_lists_are_read_whole(sandbox: Any, fault: Any) -> None:
+def test_spread_lists_are_read_whole(sandbox: Any, clock: Any, fault: Any) -> None:
     sandbox.seed(30, ["spread"])
     hook = SpreadHook()
+    hook.clock = clock
     ids = {customer["id"] for customer in hook.iter_customers()}
     lines = {line["cagnotteLineId"] for line in hook.iter_loyalty_lines()}
     if fault:
@@ -153,8 +154,9 @@ def test_spread_credits(sandbox: Any) -> None:
     ],
     ids=lambda value: value["kind"] if isinstance(value, dict) else "",
 )
-def test_a_spread_credit_is_never_applied_twice(sandbox: Any, fault: Any, applied: int) -> None:
+def test_a_spread_credit_is_never_applied_twice(sandbox: Any, clock: Any, fault: Any, applied: int) -> None:
     hook = SpreadHook()
+    hook.clock = clock
     hook.create_customer({"email": "a@example.fr"})
     sandbox.fault(system="spread", method="POST", path="/cagnottes", times=1, **fault)
     with pytest.raises(CrmOutcomeUnknownError):
@@ -162,8 +164,9 @@ def test_a_spread_credit_is_never_applied_twice(sandbox: Any, fault: Any, applie
     assert len(list(hook.iter_loyalty_lines())) == applied
 
 
-def test_a_spread_credit_asked_to_come_later_is_applied_once(sandbox: Any) -> None:
+def test_a_spread_credit_asked_to_come_later_is_applied_once(sandbox: Any, clock: Any) -> None:
     hook = SpreadHook()
+    hook.clock = clock
     hook.create_customer({"email": "a@example.fr"})
     sandbox.fault(kind="rate_limited", method="POST", retry_after=3, retry_after_form="date", times=2)
     hook.credit_loyalty(amount=5, email="a@example.fr")
@@ -207,8 +210,9 @@ def test_an_expertsender_customers_life(sandbox: Any, body: str, place: str) -> 
 @pytest.mark.parametrize("shape", ["list", "object"])
 def test_what_expertsender_says_is_wrong(sandbox: Any, shape: str) -> None:
     sandbox.switch("expertsender", errors=shape)
+    attribute = {"name": "Points de fidélité", "value": "many"}
     with pytest.raises(CrmRequestError) as caught:
-        ExpertSenderHook().upsert_customers([{"email": "a@example.fr", "gender": "Unknown"}])
+        ExpertSenderHook().upsert_customers([{"email": "a@example.fr", "customAttributes": [attribute]}])
     assert caught.value.errors
     assert caught.value.status == 400
 
@@ -235,8 +239,9 @@ def test_expertsender_dictionaries(sandbox: Any) -> None:
 
 
 @each_passing
-def test_mindbaz_subscribers_are_found(sandbox: Any, fault: Any) -> None:
+def test_mindbaz_subscribers_are_found(sandbox: Any, clock: Any, fault: Any) -> None:
     hook = MindbazHook()
+    hook.clock = clock
     emails = [f"person{number}@example.fr" for number in range(40)]
     hook.create_subscribers([{"fields": {1: email}} for email in emails])
     if fault:

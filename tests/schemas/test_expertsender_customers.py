@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.schemas.expertsender.cells import identifier
+from airflow_provider_crm.schemas.expertsender.consents import without_standing
 from airflow_provider_crm.schemas.expertsender.write import (
     CustomerFields,
     customer_of,
-    identifier,
     names_a_consent,
-    unconfirmed,
 )
 
 FIELDS = CustomerFields(
@@ -85,13 +85,13 @@ def test_values_are_written_as_the_vendor_wants_them(name: str, value: Any, sent
         ("visitorId", "v" * 39, "visitorId: the text has 39 characters, the CRM takes 38"),
         ("firstName", "n" * 257, "firstName: the text has 257 characters, the CRM takes 256"),
         ("lastName", "\ud800", "lastName: the text holds half a character"),
-        ("lastName", ["a"], "lastName: A value of type list cannot be written as text"),
+        ("lastName", ["a"], "lastName: a value of type list cannot be written as text"),
         ("gender", "F", "gender: allowed are Male, Female, NotSpecified"),
         ("dateOfBirth", "17.05.1990", "dateOfBirth: a date is written YYYY-MM-DD"),
         ("dateOfBirth", 1990, "dateOfBirth: a date is written YYYY-MM-DD"),
         (
             "dateOfBirth",
-            dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=2))),
+            dt.datetime(1, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2))),
             "dateOfBirth: a date",
         ),
         ("consents.1", "maybe", "consents.1: allowed are True, False, AwaitingConfirmation"),
@@ -106,7 +106,7 @@ def test_values_are_written_as_the_vendor_wants_them(name: str, value: Any, sent
             {"n" * 257: "x"},
             "customAttributes: an attribute's name has 1 to 256 characters",
         ),
-        ("customAttributes", {"Ville": float("nan")}, "customAttributes: A value is not a number"),
+        ("customAttributes", {"Ville": float("nan")}, "customAttributes: this is not a number"),
         ("consentsData", {"consents": [], "forced": True}, "consentsData: forced is no part of it"),
         ("consentsData", {"x": "True"}, "consentsData: a consent's id is a whole number"),
         ("consentsData", {2**31: "True"}, "consentsData: a consent's id is a whole number"),
@@ -245,7 +245,7 @@ HELD = {
 def left(consents: dict[int, str], *, again: bool = False, **options: Any) -> Any:
     values = [{"id": number, "value": value} for number, value in consents.items()]
     data = {"email": "a@x.fr", "consentsData": {"consents": values, **options}}
-    sent = unconfirmed(data, HELD, again=again)
+    sent = without_standing(data, HELD, again=again)
     assert data["consentsData"]["consents"] == values, "the record itself stays whole"
     return sent.get("consentsData")
 
@@ -263,4 +263,4 @@ def test_nobody_is_asked_again_who_was_asked_or_has_confirmed() -> None:
     }
     for nobody in (None, {}, {"consentsData": None}, {"consentsData": {"consents": None}}):
         customer = {"consentsData": {"consents": [{"id": 1, "value": waiting}]}}
-        assert unconfirmed(customer, nobody, again=False) == customer
+        assert without_standing(customer, nobody, again=False) == customer

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_crm.triggers.base import hooks, poll
+from airflow_provider_crm.triggers.base import hook_cache, poll
 
 
 @pytest.fixture(autouse=True)
-def fresh_hooks(monkeypatch: pytest.MonkeyPatch) -> Iterator[hooks.Hooks]:
+def fresh_hook_cache(monkeypatch: pytest.MonkeyPatch) -> Iterator[hook_cache.HookCache]:
     """A triggerer that has looked no connection up, and whose calls are not tried again."""
-    fresh = hooks.Hooks()
-    monkeypatch.setattr(poll, "HOOKS", fresh)
-    monkeypatch.setattr(hooks, "RETRY_BUDGET", 0.0)
+    fresh = hook_cache.HookCache()
+    monkeypatch.setattr(poll, "HOOK_CACHE", fresh)
+    monkeypatch.setattr(hook_cache, "RETRY_BUDGET", 0.0)
     yield fresh
     fresh.close()

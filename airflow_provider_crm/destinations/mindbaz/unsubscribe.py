@@ -9,8 +9,9 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
-from airflow_provider_crm.destinations.mindbaz.upserts import SubscriberRecord, send
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.destinations.mindbaz.opt_outs import Values, has_opted_out
+from airflow_provider_crm.destinations.mindbaz.upserts import send
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import key_text, look_up_surely
 from airflow_provider_crm.schemas.mindbaz.write import (
@@ -23,10 +24,6 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     date_text,
 )
 
-#: Statuses that say that a person does not want to be written to: unsubscribed, unsubscribed by hand, on the
-#: suppression list, complained, unsubscribed as a group. The others are technical, and may end.
-OPTED_OUT = frozenset({UNSUBSCRIBED, 2, 5, 9, 12})
-
 
 class UnsubscribeSubscribers:
     """Sets people to unsubscribed, with the date; whoever has opted out in any way is left as is.
@@ -35,48 +32,37 @@ class UnsubscribeSubscribers:
     """
 
     batch_size = MAX_SUBSCRIBERS
+    opt_outs: None = None
 
     def __init__(self, hook: MindbazHook, *, key_column: str, match_by: str) -> None:
         self._hook = hook
         self._key_column = key_column
         self._match_by = match_by
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
         try:
-            return RowKey(key_text(data.get(self._key_column), self._match_by))
+            return RowKey(key_text(data.get(self._key_column), self._match_by)), {}
         except ValueError as error:
             raise ValueError(f"{self._key_column}: {error}") from None
 
-    def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
-        return SubscriberRecord({})
-
-    def plan(self, items: Sequence[Item[SubscriberRecord]]) -> list[Outcome | Step[SubscriberRecord]]:
+    def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
         keys = [item.key for item in items]
         found = look_up_surely(self._hook, keys, match_by=self._match_by, field_ids=(STATUS,))
         return [self._plan_one(item, found.get(item.key, ())) for item in items]
 
-    def _plan_one(
-        self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
-    ) -> Outcome | Step[SubscriberRecord]:
+    def _plan_one(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         if not found:
             return Outcome(Ending.SKIPPED, "not in Mindbaz")
         if len(found) > 1:
             return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
         number, status = found[0]["id"], found[0]["fields"].get(STATUS)
-        if _has_opted_out(status):
+        if has_opted_out(status):
             # To be reached at first and not any more, after a call of ours: that call did it.
-            ours = item.maybe_applied and bool(item.record.fields)
+            ours = item.maybe_applied and bool(item.record)
             return Outcome(Ending.UPDATED if ours else Ending.UNCHANGED, crm_id=number)
-        if item.refusal:
-            return rejected("crm", item.refusal, number)
-        item.record.fields = {STATUS: UNSUBSCRIBED, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))}
-        return Step(
-            item, Outcome(Ending.UPDATED, crm_id=number), {"id": number, "fields": item.record.fields}
-        )
+        if not item.record:  # the date stays the one of the first call
+            item.record.update({STATUS: UNSUBSCRIBED, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))})
+        return Step(item, Outcome(Ending.UPDATED, crm_id=number), {"id": number, "fields": item.record})
 
-    def apply(self, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
         return send(self._hook, steps)
-
-
-def _has_opted_out(status: Any) -> bool:
-    return str(status).isdecimal() and int(status) in OPTED_OUT

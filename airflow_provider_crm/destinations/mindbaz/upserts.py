@@ -6,17 +6,25 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
-from airflow_provider_crm.exceptions import (
-    CrmInputError,
+from airflow_provider_crm.bulk.outcomes import (
+    UNSAID,
+    Ending,
+    InvalidRowError,
+    Item,
+    Outcome,
+    Refused,
+    RowKey,
+    Step,
+    Verdict,
+    rejected,
 )
+from airflow_provider_crm.bulk.upserts import Held, decide
+from airflow_provider_crm.destinations.mindbaz.opt_outs import OptOutStatus, Values
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import (
     KEY_FIELDS,
-    client_id_text,
     key_text,
     look_again,
     look_up,
@@ -27,31 +35,16 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
     EMAIL,
     LIST,
-    MAX_SUBSCRIBERS,
     STATUS,
     SUBSCRIBED,
     SYSTEM_FIELDS,
     FieldType,
     Subscriber,
+    with_date,
 )
-from airflow_provider_crm.values import is_empty, normal_email
-
-MODES = ("upsert", "create", "update")
-
+from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
 
 Writer = Callable[[Any], Any]
-
-
-@dataclass(slots=True)
-class SubscriberRecord:
-    """A row in Mindbaz' terms.
-
-    :param fields: values by field id, the key among them.
-    :param was_absent: the first look-up did not find the subscriber.
-    """
-
-    fields: dict[int, Any]
-    was_absent: bool = False
 
 
 class UpsertSubscribers:
@@ -59,7 +52,7 @@ class UpsertSubscribers:
 
     :param mapping: which column goes into which field.
     :param key_column: the column that holds the match key.
-    :param mode: ``create`` leaves those that exist alone, ``update`` those that do not.
+    :param mode: one of :data:`~airflow_provider_crm.bulk.upserts.MODES`.
     :param allow_resubscribe: let a row put somebody back to subscribed who is not.
     """
 
@@ -74,11 +67,8 @@ class UpsertSubscribers:
         batch_size: int,
         allow_resubscribe: bool,
     ) -> None:
-        if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_SUBSCRIBERS:
-            raise CrmInputError(f"`batch_size` is a whole number between 1 and {MAX_SUBSCRIBERS}")
-        if not isinstance(allow_resubscribe, bool):
-            raise CrmInputError("`allow_resubscribe` is True or False: a text such as 'False' would be true")
         self.batch_size = batch_size
+        self.opt_outs = OptOutStatus()
         self._hook = hook
         self._mapping = mapping
         self._key_column = key_column
@@ -89,29 +79,33 @@ class UpsertSubscribers:
         #: So many keys the server has been seen to answer for in whole.
         self._answered_whole = 0
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        return RowKey(key_text(data.get(self._key_column), self._match_by))
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
+        key = key_text(data.get(self._key_column), self._match_by)
+        try:
+            return RowKey(key), self._values(data)
+        except ValueError as error:
+            raise InvalidRowError(str(error), key) from None
 
-    def record(self, data: Mapping[str, Any]) -> SubscriberRecord:
-        fields: dict[int, Any] = {}
+    def _values(self, data: Mapping[str, Any]) -> Values:
+        values: Values = {}
         for field, value in self._mapping.fields(data):
             number = field.id
             writer = self._writers.get(number) or self._writers.setdefault(number, _writer(field))
             try:
-                fields[number] = writer(value)
+                values[number] = writer(value)
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
-        _check_json(fields)
-        return SubscriberRecord(fields)
+        _check_json(values)
+        return values
 
-    def plan(self, items: Sequence[Item[SubscriberRecord]]) -> list[Outcome | Step[SubscriberRecord]]:
+    def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
         found = self._find([item.key for item in items], self._match_by, self._compared(items))
         absent = [item for item in items if item.key not in found]
         taken = self._taken(absent)
         return [
             self._plan_present(item, found[item.key])
             if item.key in found
-            else self._plan_absent(item, taken.get(item.record.fields.get(EMAIL, "")))
+            else self._plan_absent(item, taken.get(item.record.get(EMAIL, "")))
             for item in items
         ]
 
@@ -127,52 +121,47 @@ class UpsertSubscribers:
             self._answered_whole = max(self._answered_whole, len(keys))
         return found | more
 
-    def _compared(self, items: Sequence[Item[SubscriberRecord]]) -> set[int]:
+    def _compared(self, items: Sequence[Item[Values]]) -> set[int]:
         """Name the fields to ask for: what is not compared is not needed."""
         compared = [item for item in items if item.maybe_applied] if self._mode == "create" else items
-        return set().union(*(item.record.fields for item in compared))
+        return set().union(*(item.record for item in compared))
 
-    def _taken(self, absent: Sequence[Item[SubscriberRecord]]) -> dict[str, list[Subscriber]]:
+    def _taken(self, absent: Sequence[Item[Values]]) -> dict[str, list[Subscriber]]:
         """Find who already has the e-mails of those that were not found by another key."""
         if self._match_by == "Email" or self._mode == "update":
             return {}
-        emails = dict.fromkeys(email for item in absent if (email := item.record.fields.get(EMAIL)))
+        emails = dict.fromkeys(email for item in absent if (email := item.record.get(EMAIL)))
         return self._find(list(emails), "Email", ()) if emails else {}
 
     def _plan_absent(
-        self, item: Item[SubscriberRecord], email_owners: Sequence[Subscriber] | None
-    ) -> Outcome | Step[SubscriberRecord]:
-        record = item.record
-        if self._mode == "update":
+        self, item: Item[Values], email_owners: Sequence[Subscriber] | None
+    ) -> Outcome | Step[Values]:
+        if not decide(self._mode, item, Held.NOBODY).writes:
             return Outcome(Ending.SKIPPED, "not in Mindbaz")
-        if not record.fields.get(EMAIL):
+        if not item.record.get(EMAIL):
             return rejected("validate", "a subscriber cannot be created without an e-mail")
         if email_owners:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
-        record.was_absent = True
-        return Step(item, Outcome(Ending.CREATED), {"fields": _for_creation(record.fields)})
+        fields = with_date(_for_creation(item.record), item.record)
+        return Step(item, Outcome(Ending.CREATED), {"fields": fields})
 
-    def _plan_present(
-        self, item: Item[SubscriberRecord], found: Sequence[Subscriber]
-    ) -> Outcome | Step[SubscriberRecord]:
+    def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
         held = found[0]["fields"]
-        changes = self._changes(item.record.fields, held)
-        # Absent at first and here after a call that was not answered: that call has created it.
-        ours = item.record.was_absent and item.maybe_applied
-        if self._mode == "create" and (changes or not ours):
+        changes = self._changes(item.record, held)
+        decision = decide(self._mode, item, Held.OTHER if changes else Held.SAME)
+        if decision.ending is Ending.SKIPPED:
             return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
         if len(found) > 1:
             return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
-        if not changes:
-            applied = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
-            return Outcome(Ending.CREATED if ours else applied, crm_id=number)
+        outcome = Outcome(decision.ending, crm_id=number)
+        if not decision.writes:
+            return outcome
         if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
-        ending = Ending.CREATED if ours else Ending.UPDATED
-        return Step(item, Outcome(ending, crm_id=number), {"id": number, "fields": changes})
+        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)})
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
         """Tell what of a row the CRM does not hold yet.
@@ -186,21 +175,21 @@ class UpsertSubscribers:
             if number != key_field and not _same(self._writers[number], value, held.get(number))
         }
 
-    def apply(self, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
         return send(self._hook, steps)
 
 
-def send(hook: MindbazHook, steps: Sequence[Step[SubscriberRecord]]) -> list[Outcome | None]:
+def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
     """Send subscribers in one call: a POST takes new ones and updates together."""
     payloads = [step.payload for step in steps]
     if all("id" in payload for payload in payloads):
         answers = hook.update_subscribers(payloads)
     else:
         answers = hook.create_subscribers(payloads)
-    return _outcomes(steps, answers)
+    return _verdicts(steps, answers)
 
 
-def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscriber]) -> list[Outcome | None]:
+def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> list[Verdict]:
     """Tell which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
     by_email = {email: answer for answer in answers if (email := _email_of(answer))}
@@ -209,7 +198,7 @@ def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscri
     in_order = (
         len(answers) == len(steps) and len({one["id"] < 0 for one in answers if not _email_of(one)}) == 1
     )
-    outcomes: list[Outcome | None] = []
+    verdicts: list[Verdict] = []
     for place, step in enumerate(steps):
         number = step.payload.get("id")
         email = step.payload["fields"].get(EMAIL)
@@ -218,22 +207,22 @@ def _outcomes(steps: Sequence[Step[SubscriberRecord]], answers: Sequence[Subscri
             at_place = answers[place]
             if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
                 answer = at_place
-        outcomes.append(None if answer is None else _outcome(step, answer))
-    return outcomes
+        verdicts.append(UNSAID if answer is None else _verdict(step, answer))
+    return verdicts
 
 
-def _outcome(step: Step[SubscriberRecord], answer: Subscriber) -> Outcome | None:
+def _verdict(step: Step[Values], answer: Subscriber) -> Verdict:
     email = step.payload["fields"].get(EMAIL)
     if answer["id"] < 0:
         what = "takes this e-mail address for invalid" if email else "does not take this subscriber"
-        return step.item.refuse(f"Mindbaz {what} (it answered with id -1)")
+        return Refused(f"Mindbaz {what} (it answered with id -1)")
     if email and _email_of(answer) not in ("", email):
-        return step.item.refuse("Mindbaz has kept another e-mail address than this one")
-    return Outcome(step.then.ending, crm_id=answer["id"])
+        return Refused("Mindbaz has kept another e-mail address than this one")
+    return Outcome(step.outcome.ending, crm_id=answer["id"])
 
 
 def _email_of(subscriber: Subscriber) -> str:
-    return str(subscriber["fields"].get(EMAIL) or "").strip().lower()
+    return compared_email(subscriber["fields"].get(EMAIL))
 
 
 def _writer(field: FieldType) -> Writer:
@@ -254,7 +243,7 @@ def _writer(field: FieldType) -> Writer:
     return write
 
 
-_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: client_id_text}
+_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: key_of}
 
 
 def _same(writer: Writer, wanted: Any, held: Any) -> bool:
@@ -262,9 +251,16 @@ def _same(writer: Writer, wanted: Any, held: Any) -> bool:
     if wanted is None or is_empty(held):
         return wanted is None and is_empty(held)
     try:
-        return bool(held == wanted or writer(held) == wanted)
+        return bool(held == wanted or _alike(writer(held), wanted))
     except ValueError:
         return False
+
+
+def _alike(held: Any, wanted: Any) -> bool:
+    """Tell whether two written values say the same; a field without a known type may show a number as text."""
+    if held.__class__ is wanted.__class__ and not isinstance(held, str):
+        return bool(held == wanted)
+    return comparable(str(held)) == comparable(str(wanted))
 
 
 def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import SEARCH_PAGE
+from airflow_provider_crm.schemas.spread.cells import checked, id_of
 from airflow_provider_crm.schemas.spread.read import Row
-from airflow_provider_crm.schemas.spread.write import checked, email_of, id_of, is_blank
+from airflow_provider_crm.values import compared_email, is_empty, normal_email
 
 
 @dataclass(slots=True)
@@ -37,24 +38,22 @@ class DeleteCustomers:
     """
 
     batch_size = 1
+    opt_outs: None = None
 
     def __init__(self, hook: SpreadHook, *, email_field: str, customer_id_field: str) -> None:
         self._hook = hook
         self._email_field = email_field
         self._customer_id_field = customer_id_field
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        record = self.record(data)
-        return RowKey(record.customer_id or record.email or "")
-
-    def record(self, data: Mapping[str, Any]) -> DeleteRecord:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, DeleteRecord]:
         number, email = data.get(self._customer_id_field), data.get(self._email_field)
-        if is_blank(number) and is_blank(email):
+        if is_empty(number) and is_empty(email):
             raise ValueError(f"{self._customer_id_field} and {self._email_field} are both empty")
-        return DeleteRecord(
-            None if is_blank(number) else checked(self._customer_id_field, id_of, number),
-            None if is_blank(email) else checked(self._email_field, email_of, email),
+        record = DeleteRecord(
+            None if is_empty(number) else checked(self._customer_id_field, id_of, number),
+            None if is_empty(email) else checked(self._email_field, normal_email, email),
         )
+        return RowKey(record.customer_id or record.email or ""), record
 
     def plan(self, items: Sequence[Item[DeleteRecord]]) -> list[Outcome | Step[DeleteRecord]]:
         return [self._plan_one(item) for item in items]
@@ -68,7 +67,8 @@ class DeleteCustomers:
             if problem := self._disagreement(record, customer):
                 return problem
         if customer is None:
-            if item.maybe_applied:
+            # Found at first and gone now, after a call of ours: that call did it, whatever it was answered.
+            if item.maybe_applied or record.found is not None:
                 return Outcome(Ending.UPDATED, crm_id=record.found)
             return Outcome(Ending.SKIPPED, "not in SPREAD")
         record.found = customer["id"]
@@ -87,7 +87,7 @@ class DeleteCustomers:
         if record.email is None:
             return None
         if customer is not None:
-            if str(customer.get("email") or "").strip().lower() == record.email:
+            if compared_email(customer.get("email")) == record.email:
                 return None
             return rejected("crm", "the customer of this id has another e-mail", customer["id"])
         owner = self._hook.find_customer(email=record.email)
@@ -95,14 +95,14 @@ class DeleteCustomers:
             return None
         return rejected("crm", "no customer has this id, and another one has the e-mail", owner["id"])
 
-    def apply(self, steps: Sequence[Step[DeleteRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[DeleteRecord]]) -> list[Verdict]:
         return [self._delete(step) for step in steps]
 
-    def _delete(self, step: Step[DeleteRecord]) -> Outcome | None:
+    def _delete(self, step: Step[DeleteRecord]) -> Verdict:
         try:
             self._hook.delete_customer(step.payload)
         except CrmNotFoundError:
             if not step.item.maybe_applied:
                 raise
-            return step.then  # the look-up shows somebody whom an earlier call has deleted
-        return None
+            return step.outcome  # the look-up shows somebody whom an earlier call has deleted
+        return UNSAID  # that they are gone is looked up

@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.schemas.spread.write import checked, email_of
+from airflow_provider_crm.schemas.spread.cells import checked
+from airflow_provider_crm.values import normal_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,21 +32,19 @@ class UpdateEmails:
     """
 
     batch_size = 1
+    opt_outs: None = None
 
     def __init__(self, hook: SpreadHook, *, old_field: str, new_field: str) -> None:
         self._hook = hook
         self._old_field = old_field
         self._new_field = new_field
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        record = self.record(data)
-        # A chain, a to b and b to c, has to be walked in order.
-        return RowKey(record.old, apart=(record.old, record.new))
-
-    def record(self, data: Mapping[str, Any]) -> EmailRecord:
-        return EmailRecord(
-            *(checked(field, email_of, data.get(field)) for field in (self._old_field, self._new_field))
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, EmailRecord]:
+        old, new = (
+            checked(field, normal_email, data.get(field)) for field in (self._old_field, self._new_field)
         )
+        # A chain, a to b and b to c, has to be walked in order.
+        return RowKey(old, locks=(old, new)), EmailRecord(old, new)
 
     def plan(self, items: Sequence[Item[EmailRecord]]) -> list[Outcome | Step[EmailRecord]]:
         return [self._plan_one(item) for item in items]
@@ -69,5 +68,5 @@ class UpdateEmails:
             return Outcome(Ending.UNCHANGED, crm_id=owner["id"])
         return rejected("crm", "another customer has the new e-mail", customer["id"])
 
-    def apply(self, steps: Sequence[Step[EmailRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[EmailRecord]]) -> list[Verdict]:
         return send_each(self._hook, steps)

@@ -10,7 +10,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, RowKey, Step, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    Ending,
+    InvalidRowError,
+    Item,
+    Outcome,
+    R,
+    RowKey,
+    Step,
+    Verdict,
+    rejected,
+)
+from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.spread.known import PAGE_SIZE, KnownCustomers
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -18,16 +29,11 @@ from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.schemas.spread.write import (
     customer_values,
     differing,
-    email_of,
-    is_blank,
     overlaid,
-    text_of,
 )
+from airflow_provider_crm.values import key_of, normal_email
 
 MATCH_BY = ("email", "externalId")
-
-
-MODES = ("upsert", "create", "update")
 
 
 # What the destinations share
@@ -43,9 +49,9 @@ class Write(Protocol):
         """
 
 
-def send_each(hook: SpreadHook, steps: Sequence[Step[R]]) -> list[Outcome | None]:
+def send_each(hook: SpreadHook, steps: Sequence[Step[R]]) -> list[Verdict]:
     """Carry out steps whose payloads are changes of customers."""
-    return [Outcome(step.then.ending, crm_id=step.payload.send(hook).get("id")) for step in steps]
+    return [Outcome(step.outcome.ending, crm_id=step.payload.send(hook).get("id")) for step in steps]
 
 
 # Creates and updates
@@ -86,18 +92,6 @@ class ChangedCustomer:
         return hook.update_customer(self.customer_id, self.fields)
 
 
-@dataclass(slots=True)
-class CustomerRecord:
-    """A row in SPREAD's terms.
-
-    :param fields: values by field, the key among them.
-    :param was_absent: a look-up did not find the customer.
-    """
-
-    fields: Row
-    was_absent: bool = False
-
-
 class UpsertCustomers:
     """Writes customers: a look-up, then a POST for one who is absent and a PUT for one who is there.
 
@@ -107,11 +101,12 @@ class UpsertCustomers:
     :param mapping: which column goes into which field.
     :param key_column: the column that holds the match key.
     :param match_by: ``email`` or ``externalId``.
-    :param mode: ``create`` leaves those who exist alone, ``update`` those who do not.
+    :param mode: one of :data:`~airflow_provider_crm.bulk.upserts.MODES`.
     :param send_nulls: whether an empty value clears the field.
     """
 
     batch_size = 1
+    opt_outs: None = None
 
     def __init__(
         self,
@@ -131,24 +126,28 @@ class UpsertCustomers:
         self._send_nulls = send_nulls
         self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
 
-    def key(self, data: Mapping[str, Any]) -> RowKey:
-        value = data.get(self._key_column)
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
+        key = self._key(data.get(self._key_column))
+        try:
+            return RowKey(key), customer_values(self._mapping.fields(data), send_blanks=self._send_nulls)
+        except ValueError as error:
+            raise InvalidRowError(str(error), key) from None
+
+    def _key(self, value: Any) -> str:
         if self._match_by == "email":
-            return RowKey(email_of(value))
-        if is_blank(value):
+            return normal_email(value)
+        key = key_of(value)
+        if not key:
             raise ValueError("the external id is empty")
-        return RowKey(text_of(value))
+        return key
 
-    def record(self, data: Mapping[str, Any]) -> CustomerRecord:
-        return CustomerRecord(customer_values(self._mapping.fields(data), send_blanks=self._send_nulls))
-
-    def plan(self, items: Sequence[Item[CustomerRecord]]) -> list[Outcome | Step[CustomerRecord]]:
+    def plan(self, items: Sequence[Item[Row]]) -> list[Outcome | Step[Row]]:
         return [self._plan_one(item) for item in items]
 
-    def apply(self, steps: Sequence[Step[CustomerRecord]]) -> list[Outcome | None]:
+    def apply(self, steps: Sequence[Step[Row]]) -> list[Verdict]:
         return send_each(self._hook, steps)
 
-    def _plan_one(self, item: Item[CustomerRecord]) -> Outcome | Step[CustomerRecord]:
+    def _plan_one(self, item: Item[Row]) -> Outcome | Step[Row]:
         if self._match_by != "email":
             return self._plan_for(item, self._hook.find_customer(external_id=item.key))
         if number := self._known_to_hold(item):
@@ -159,42 +158,37 @@ class UpsertCustomers:
         self._known.looked_up(in_vain=isinstance(plan, Outcome) and plan.ending is Ending.UNCHANGED)
         return plan
 
-    def _known_to_hold(self, item: Item[CustomerRecord]) -> str | None:
-        if self._mode == "create" or item.maybe_applied or item.refusal:
+    def _known_to_hold(self, item: Item[Row]) -> str | None:
+        if self._mode == "create" or item.maybe_applied or item.refused:
             return None
-        return self._known.holds(item.key, item.record.fields)
+        return self._known.holds(item.key, item.record)
 
-    def _plan_for(self, item: Item[CustomerRecord], held: Row | None) -> Outcome | Step[CustomerRecord]:
+    def _plan_for(self, item: Item[Row], held: Row | None) -> Outcome | Step[Row]:
         return self._plan_absent(item) if held is None else self._plan_present(item, held)
 
-    def _plan_absent(self, item: Item[CustomerRecord]) -> Outcome | Step[CustomerRecord]:
-        record = item.record
-        if self._mode == "update":
+    def _plan_absent(self, item: Item[Row]) -> Outcome | Step[Row]:
+        if not decide(self._mode, item, Held.NOBODY).writes:
             return Outcome(Ending.SKIPPED, "not in SPREAD")
-        email = record.fields.get("email")
+        email = item.record.get("email")
         if not email:
             return rejected("validate", "a customer cannot be created without an e-mail")
         if taken := self._taken(email):
             return taken
-        record.was_absent = True
-        fields = {name: value for name, value in record.fields.items() if value is not None}
+        fields = {name: value for name, value in item.record.items() if value is not None}
         return Step(item, Outcome(Ending.CREATED), NewCustomer(fields))
 
-    def _plan_present(self, item: Item[CustomerRecord], held: Row) -> Outcome | Step[CustomerRecord]:
-        record, number = item.record, held["id"]
-        # Absent at first and here after a call that was not answered: that call has created it.
-        ours = record.was_absent and item.maybe_applied
-        if self._mode == "create":
-            if ours:
-                return Outcome(Ending.CREATED, crm_id=number)
+    def _plan_present(self, item: Item[Row], held: Row) -> Outcome | Step[Row]:
+        number = held["id"]
+        changes = differing(held, item.record)
+        decision = decide(self._mode, item, Held.OTHER if changes else Held.SAME)
+        if decision.ending is Ending.SKIPPED:
             return Outcome(Ending.SKIPPED, "already in SPREAD", number)
-        done = Outcome(Ending.CREATED if ours else Ending.UPDATED, crm_id=number)
-        changes = differing(held, record.fields)
-        if not changes:
-            return done if item.maybe_applied else Outcome(Ending.UNCHANGED, crm_id=number)
+        done = Outcome(decision.ending, crm_id=number)
+        if not decision.writes:
+            return done
         if "email" not in changes:
             return self._update(item, held, done, email=held.get("email"))
-        email = record.fields["email"]
+        email = item.record["email"]
         if taken := self._taken(email, other_than=number):
             return taken
         rename = NewEmail(held["email"], email) if held.get("email") else None
@@ -204,17 +198,17 @@ class UpsertCustomers:
 
     def _update(
         self,
-        item: Item[CustomerRecord],
+        item: Item[Row],
         held: Row,
         done: Outcome,
         *,
         email: str | None,
         first: NewEmail | None = None,
-    ) -> Outcome | Step[CustomerRecord]:
+    ) -> Outcome | Step[Row]:
         if not email:
             return rejected("validate", "a customer cannot be updated without an e-mail", held["id"])
-        fields = item.record.fields
-        if not isinstance(item.refused, ChangedCustomer):
+        fields = item.record
+        if not (item.refused and isinstance(item.refused.payload, ChangedCustomer)):
             fields = overlaid(held, fields, self._hook.writable_fields)
         return Step(item, done, ChangedCustomer(held["id"], {**fields, "email": email}, first))
 

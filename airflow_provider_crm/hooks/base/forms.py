@@ -5,16 +5,23 @@ Knows the form libraries, and imports them only when a form is asked for: a work
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from airflow_provider_crm.get_provider_info import get_provider_info
 
 
+def add_form(hook_class: type) -> None:
+    """Give a hook class the methods by which Airflow before 3.2 asks for its form; later ones read the metadata."""
+    # In the class itself: these versions overlook inherited methods.
+    for name, function in _FORM_METHODS.items():
+        setattr(hook_class, name, classmethod(function))
+
+
 def connection_form_widgets(conn_type: str) -> dict[str, Any]:
     """Make the form fields of the extras of a connection type.
 
-    Airflow asks a hook class for them by ``get_connection_form_widgets()``, which has to stand in the
-    body of that very class: Airflow overlooks an inherited one.
+    Airflow asks a hook class for them by ``get_connection_form_widgets()``.
 
     :param conn_type: a connection type of this package, such as ``spread``.
     :return: the extra's name -> its WTForms field.
@@ -42,6 +49,12 @@ def ui_field_behaviour(conn_type: str) -> dict[str, Any]:
         "relabeling": behaviour["relabeling"],
         "placeholders": behaviour["placeholders"],
     }
+
+
+_FORM_METHODS: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "get_connection_form_widgets": lambda hook: connection_form_widgets(hook.conn_type),
+    "get_ui_field_behaviour": lambda hook: ui_field_behaviour(hook.conn_type),
+}
 
 
 def _metadata(conn_type: str) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def check_url(url: str, *, allow_http: bool, what: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and origin(url)[2] > 0
     except ValueError:
         usable = False
-    # Libraries disagree on the host where such characters stand in an address.
+    # RFC 3986 and the WHATWG's standard for URLs name different hosts where a backslash stands.
     usable = usable and not any(sign.isspace() or sign == "\\" or not sign.isprintable() for sign in url)
     if not usable or parts.query or parts.fragment or parts.username or parts.password:
         raise CrmConnectionError(f"{what} is not a base URL such as https://api.example.com/api")

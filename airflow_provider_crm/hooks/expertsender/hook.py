@@ -22,11 +22,11 @@ from airflow_provider_crm.hooks.base.settings import Extras
 from airflow_provider_crm.http.answers import UnreadableError, read_json, vendor_errors
 from airflow_provider_crm.http.auth import ApiKeyAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json
+from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
 from airflow_provider_crm.schemas.expertsender.write import (
     By,
     MatchBy,
     Mode,
-    asks_for_confirmation,
     wire_customer,
 )
 

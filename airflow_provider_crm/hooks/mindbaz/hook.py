@@ -26,6 +26,7 @@ from airflow_provider_crm.http.answers import UnreadableError, read_json, vendor
 from airflow_provider_crm.http.auth import ApiKeyAuth, CrmAuth, NoAuth, PasswordGrantAuth
 from airflow_provider_crm.http.calls import Call, encode_json
 from airflow_provider_crm.http.lookups import Lookups
+from airflow_provider_crm.http.quota import QuotaHeaders
 from airflow_provider_crm.http.urls import origin
 from airflow_provider_crm.schemas.mindbaz.write import (
     MAX_SUBSCRIBERS,
@@ -36,6 +37,14 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     wire_subscriber,
 )
 
+#: Of an API key, a minute: the vendor's page "API key".
+QUOTA = QuotaHeaders(
+    limit="X-RateLimit-Limit",
+    remaining="X-RateLimit-Remaining",
+    reset="X-RateLimit-Reset",
+    reset_is="unix",
+    window=60.0,
+)
 TOKEN_URL = "https://sso.mindbaz.com/oauth2/token"
 #: A constant of the vendor; not the site id.
 CLIENT_ID = "100"
@@ -68,11 +77,16 @@ class MindbazHook(CrmHook[MindbazExtras]):
     hook_name = "Mindbaz"
     default_url = "https://api.mindbaz.com/api"
     extras_type = MindbazExtras
+    quota = QUOTA
 
     def __init__(self, mindbaz_conn_id: str = default_conn_name, *, concurrency: int | None = None) -> None:
         super().__init__(mindbaz_conn_id, concurrency=concurrency)
         self._lookups = Lookups()
         self._site_found = False
+
+    @property
+    def account(self) -> tuple[str, ...]:
+        return (*super().account, self.site_id)
 
     @property
     def site_id(self) -> str:
@@ -211,7 +225,11 @@ class MindbazHook(CrmHook[MindbazExtras]):
         if not settings.login:
             raise CrmConnectionError(f"Connection {self.conn_id!r} lacks the login of the API account")
         return PasswordGrantAuth(
-            self._fetch_token, user=settings.login, password=settings.password, client_id=CLIENT_ID
+            self._fetch_token,
+            user=settings.login,
+            password=settings.password,
+            client_id=CLIENT_ID,
+            now=self.clock.now,
         )
 
     def _fetch_token(self, form: Mapping[str, str]) -> Mapping[str, Any]:

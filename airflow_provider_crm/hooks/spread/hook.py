@@ -9,56 +9,39 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Literal, TypeVar
+from functools import partial
+from itertools import chain
+from typing import Any, Literal
 
-from airflow_provider_crm.exceptions import (
-    CrmConnectionError,
-    CrmInputError,
-    CrmNotFoundError,
-    CrmUnreadableAnswerError,
-)
-from airflow_provider_crm.hooks.base.hook import CrmHook, iterate
+from airflow_provider_crm.exceptions import CrmConnectionError, CrmInputError, CrmNotFoundError
+from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.hooks.base.settings import Extras
-from airflow_provider_crm.hooks.spread.v1 import NAMES, Accounts
+from airflow_provider_crm.hooks.spread import lists
+from airflow_provider_crm.hooks.spread.lists import CONSENT_DEFINITIONS, SpreadList
+from airflow_provider_crm.hooks.spread.v1 import CustomerWritesV1, base_url_of_v1
 from airflow_provider_crm.hooks.spread.wire import (
     MAX_PAGE,
     SEARCH_PAGE,
-    answers_reader,
     customer_of,
+    email_change,
     listed_ids,
     or_nothing,
     page_sizes,
     read_credit,
     read_customer,
-    read_customers,
     read_deleted,
-    read_lines,
     read_new_consent,
-    rows_inside,
     the_one,
     under,
 )
+from airflow_provider_crm.hooks.spread.writes import CustomerWrites, CustomerWritesV2
 from airflow_provider_crm.http.auth import BasicAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json
-from airflow_provider_crm.http.lists import offset_pages
+from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
-from airflow_provider_crm.schemas.spread.read import (
-    ANSWER_FILTERS,
-    CUSTOMER_CONSENT_FILTERS,
-    CUSTOMER_FILTERS,
-    LOYALTY_FILTERS,
-    ConsentStatus,
-    Row,
-    query_of,
-    record_of,
-    rows_of,
-    wire_consent,
-    wire_credit,
-    wire_customer,
-)
-from airflow_provider_crm.schemas.spread.write import CUSTOMER_FIELDS
-
-T = TypeVar("T")
+from airflow_provider_crm.schemas.spread.cells import ConsentStatus
+from airflow_provider_crm.schemas.spread.read import Row, record_of
+from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
 
 
 class SpreadExtras(Extras, kw_only=True, frozen=True):
@@ -71,7 +54,8 @@ class SpreadExtras(Extras, kw_only=True, frozen=True):
 class SpreadHook(CrmHook[SpreadExtras]):
     """Calls SPREAD.
 
-    Lists are read page by page until one is empty: what the CRM says about their length and the next page is not
+    Lists are read page by page, each row once, also while others come and go, see
+    :class:`~airflow_provider_crm.http.lists.PagedList`: what the CRM says about their length and the next page is not
     reliable. Their filters are the vendor's in snake_case; dates are datetimes (one with a zone is converted to
     the vendor's local time) or text that is sent as it is; a filter that is None is not sent.
 
@@ -88,7 +72,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     def __init__(self, spread_conn_id: str = default_conn_name, *, concurrency: int | None = None) -> None:
         super().__init__(spread_conn_id, concurrency=concurrency)
-        self._lookups = Lookups()
+        self.lookups = Lookups()
 
     # Customers
 
@@ -115,16 +99,14 @@ class SpreadHook(CrmHook[SpreadExtras]):
         if (email is None) == (external_id is None):
             raise CrmInputError("Exactly one of `email` and `external_id` is required")
         if email is not None:
-            asked = str(email).strip()
+            asked, field = str(email).strip(), "email"
             filters: dict[str, Any] = {"email": asked.lower(), "case_insensitive": True}
         else:
-            asked = str(external_id).strip()
+            asked, field = str(external_id).strip(), "externalId"
             filters = {"external_id": asked}
-        filters["show_custom_fields"] = True
-        field = "email" if external_id is None else "externalId"
-        call = self._page("/customers", query_of(filters, CUSTOMER_FILTERS), 0, page_sizes(SEARCH_PAGE))
+        found = lists.customers({**filters, "show_custom_fields": True})
         try:
-            rows = self.request(call, or_nothing(read_customers)) or []
+            rows = self.request(found.call(0, SEARCH_PAGE), or_nothing(found.answer.rows)) or []
         except CrmNotFoundError:
             return None
         return the_one(rows, field, asked, any_case=external_id is None)
@@ -142,29 +124,24 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :return: the vendor's fields, see :func:`~airflow_provider_crm.schemas.spread.read.plain_customer`.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
-        query = query_of(filters, CUSTOMER_FILTERS)
-        sizes = page_sizes(page_size)
+        customers = lists.customers(filters)
         if ids is None:
-            return iterate(self._pages("/customers", query, sizes, read_customers))
-        return self._customers_by_id(listed_ids(ids), query, sizes)
+            return chain.from_iterable(self._pages(customers, page_size))
+        return chain.from_iterable(self._look_up(customers, listed_ids(ids), page_size))
 
     def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Row]]:
         """Read customers page by page, as :meth:`iter_customers` does one by one."""
-        return self._pages(
-            "/customers", query_of(filters, CUSTOMER_FILTERS), page_sizes(page_size), read_customers
-        )
+        return self._pages(lists.customers(filters), page_size)
 
     def create_customer(self, customer: Mapping[str, Any]) -> Row:
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 
         :param customer: the vendor's fields, ``email`` among them; see
-            :func:`~airflow_provider_crm.schemas.spread.read.wire_customer`.
+            :func:`~airflow_provider_crm.schemas.spread.write.wire_customer`.
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been created.
         """
-        if accounts := self._accounts:
-            return accounts.create(customer)
-        return self._write_customer("POST", "/customers", {}, customer, repeatable=False)
+        return self._writes.create(customer)
 
     def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
         """Update the given fields of a customer; ``tags`` are added to those that are there.
@@ -173,10 +150,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param customer: the fields to change, and always ``email``, the current one: the vendor requires it.
         :return: the customer as the CRM holds it now.
         """
-        if accounts := self._accounts:
-            return accounts.update(customer_id, customer)
-        path = "/customers/{id}"
-        return self._write_customer("PUT", path, {"id": customer_id}, customer, repeatable=True)
+        return self._writes.update(customer_id, customer)
 
     def update_customer_email(self, old_email: str, new_email: str) -> Row:
         """Change a customer's e-mail.
@@ -184,10 +158,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been changed; the old one may be unknown to the CRM by now.
         """
-        emails = {"old_email": str(old_email or "").strip(), "new_email": str(new_email or "").strip()}
-        if not all(emails.values()):
-            raise CrmInputError("Both the old and the new e-mail are required")
-        body = encode_json({"customer": emails})
+        body = encode_json({"customer": email_change(old_email, new_email)})
         call = Call("PUT", "/customers/email/update", body=body, repeatable=False)
         return self.request(call, read_customer)
 
@@ -218,16 +189,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
             ``customerConsentStatus``, ``customerConsentSource``, ``customerConsentSourceId``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
-        query = query_of(filters, CUSTOMER_CONSENT_FILTERS)
-        pages = self._pages(
-            "/customers-consents/{id}",
-            query,
-            page_sizes(page_size, documented="maxResult"),
-            lambda body: rows_of(rows_inside(under(body, "customer"), "consents")),
-            values={"id": customer_id},
-            of_something=lambda: self.get_customer(customer_id) is not None,
-        )
-        return iterate(pages)
+        history = lists.consent_history(customer_id, filters)
+        pages = self._pages(history, page_size, lambda: self.get_customer(customer_id) is not None)
+        return chain.from_iterable(pages)
 
     def iter_consents(
         self,
@@ -251,29 +215,13 @@ class SpreadHook(CrmHook[SpreadExtras]):
             because the CRM says them once for the whole page, ``consentId`` and ``consentTechName``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
-        names = {"consent_id": "consentId", "consent_tech_name": "consentTechName", "track_id": "trackId"}
-        given = {"consent_id": consent_id, "consent_tech_name": consent_tech_name, "track_id": track_id}
-        which = query_of(given, names)
-        if len(which) != 1:
-            raise CrmInputError("Exactly one of `consent_id`, `consent_tech_name` and `track_id` is required")
-        query = query_of(filters, ANSWER_FILTERS)
-        sizes = page_sizes(page_size, documented="maxResult")
-        if track_id is None:
-            read = answers_reader(None if consent_id is None else str(consent_id).strip())
-            pages = self._pages(
-                "/customers-consents",
-                which + query,
-                sizes,
-                read,
-                of_something=lambda: self.has_consent(
-                    consent_id=consent_id, consent_tech_name=consent_tech_name
-                ),
-            )
-            return iterate(pages)
-        if query:
-            raise CrmInputError("SPREAD takes no other filter beside `track_id`")
-        call = Call("GET", "/customers-consents", query=which)
-        return self._rows(call, answers_reader(None))
+        answers = lists.consent_answers(
+            filters, consent_id=consent_id, consent_tech_name=consent_tech_name, track_id=track_id
+        )
+        if track_id is not None:
+            return iter(self.request(Call("GET", answers.path, query=answers.query), answers.answer.rows))
+        exists = partial(self.has_consent, consent_id=consent_id, consent_tech_name=consent_tech_name)
+        return chain.from_iterable(self._pages(answers, page_size, exists))
 
     def create_consent(
         self,
@@ -306,13 +254,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
             ip=ip,
             channel_id=channel_id,
         )
-        call = Call(
-            "POST",
-            "/customers-consents/{id}",
-            values={"id": customer_id},
-            body=encode_json({"consent": consent}),
-            repeatable=False,
-        )
+        path, body = "/customers-consents/{id}", encode_json({"consent": consent})
+        call = Call("POST", path, values={"id": customer_id}, body=body, repeatable=False)
         return self.request(call, read_new_consent)
 
     def get_consent(self, consent_id: str | int) -> Row | None:
@@ -340,17 +283,16 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
         Whether this list comes in pages is not documented: it ends where nothing new comes.
         """
-        known: set[Any] = set()
+        known: dict[Any, Row] = {}
         start = 0
-        sizes = page_sizes(MAX_PAGE, documented="maxResult")
         while rows := self.request(
-            self._page("/consents", [], start, sizes), lambda body: rows_of(under(body, "consents"))
+            CONSENT_DEFINITIONS.call(start, MAX_PAGE), CONSENT_DEFINITIONS.answer.rows
         ):
-            new = [row for row in rows if row.get("id") not in known]
+            new = {row.get("id"): row for row in rows if row.get("id") not in known}
             if not new:
                 return
-            yield from new
-            known.update(row.get("id") for row in new)
+            yield from new.values()
+            known.update(new)
             start += len(rows)
 
     # Loyalty
@@ -365,9 +307,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
             ``cagnotteLineValidationDate`` (local times), ``amount`` (text), ``code``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
-        query = query_of(filters, LOYALTY_FILTERS)
-        sizes = page_sizes(page_size, documented="maxResult")
-        return iterate(self._pages("/cagnottes", query, sizes, read_lines))
+        return chain.from_iterable(self._pages(lists.loyalty_lines(filters), page_size))
 
     def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Any) -> list[Row]:
         """Read one page of the movements of the loyalty pots.
@@ -376,10 +316,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param size: lines at most, up to 5000.
         :param filters: as for :meth:`iter_loyalty_lines`.
         """
-        sizes = page_sizes(size, documented="maxResult")
-        return self.request(
-            self._page("/cagnottes", query_of(filters, LOYALTY_FILTERS), start, sizes), read_lines
-        )
+        lines = lists.loyalty_lines(filters)
+        return self.request(lines.call(start, size), lines.answer.rows)
 
     def credit_loyalty(
         self,
@@ -402,121 +340,51 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmOutcomeUnknownError: the points may have been added; :meth:`iter_loyalty_lines` can tell.
         """
         body = encode_json(wire_credit(amount=amount, email=email, customer_id=customer_id))
-        return self.request(
-            Call("POST", "/cagnottes", body=body, repeatable=False, before=before), read_credit
-        )
+        call = Call("POST", "/cagnottes", body=body, repeatable=False, before=before)
+        return self.request(call, read_credit)
 
     # What the calls share
 
     @property
     def writable_fields(self) -> Collection[str]:
-        """Give the fields of a customer that can be written through the API version that the connection names."""
-        return CUSTOMER_FIELDS if self._accounts is None else tuple(NAMES)
+        """The fields of a customer that can be written through the API version that the connection names."""
+        return self._writes.writable_fields
 
     @property
-    def _accounts(self) -> Accounts | None:
-        """Give what creates and updates customers where the connection names version 1."""
-        return Accounts(self) if self.settings.extras.write_api == "v1" else None
+    def _writes(self) -> CustomerWrites:
+        """What creates and updates customers.
 
-    def _write_customer(
-        self,
-        method: str,
-        path: str,
-        values: Mapping[str, object],
-        customer: Mapping[str, Any],
-        *,
-        repeatable: bool,
-    ) -> Row:
-        body = encode_json({"customer": wire_customer(customer)})
-        return self.request(
-            Call(method, path, values=values, body=body, repeatable=repeatable), read_customer
-        )
-
-    def _customers_by_id(
-        self, ids: list[str], query: list[tuple[str, str]], sizes: list[tuple[str, str]]
-    ) -> Iterator[Row]:
-        def fetch(group: Sequence[str]) -> list[Row]:
-            pages = self._pages_by_id(
-                group, query, sizes, read_customers, lambda rows: [row.get("id") for row in rows]
-            )
-            return list(iterate(pages))
-
-        for group in self._lookups.cut(ids):
-            yield from self._lookups.read(group, fetch)
-
-    def _pages_by_id(
-        self,
-        ids: Sequence[str],
-        query: Sequence[tuple[str, str]],
-        sizes: Sequence[tuple[str, str]],
-        read: Callable[[bytes], T],
-        ids_of: Callable[[T], Sequence[Any]],
-    ) -> Iterator[T]:
-        """Read the customers with these ids: those that did not come are asked for again, until none of them comes.
-
-        So no offset is needed, which customers that go away meanwhile would shift.
-
-        :param read: gives what becomes of an answer.
-        :param ids_of: gives the ids of the customers in it.
+        :raises CrmConnectionError: the connection names version 1, and its base URL is not that of version 2.
         """
-        missing = dict.fromkeys(ids)
-        while missing:
-            page = self.request(
-                self._page("/customers", [*query, ("ids", ",".join(missing))], 0, sizes), read
-            )
-            found = ids_of(page)
-            if not found:
-                return
-            if not missing.keys() >= set(found):
-                raise CrmUnreadableAnswerError(
-                    "GET /customers gives other customers than those asked for: it ignores the filter `ids`",
-                    call="GET /customers",
-                )
-            yield page
-            for number in found:
-                missing.pop(number, None)
+        if self.settings.extras.write_api == "v2":
+            return CustomerWritesV2(self.request)
+        base_url = base_url_of_v1(self.settings.base_url, self.conn_id)
+        return CustomerWritesV1(self.request, base_url, lambda email: self.find_customer(email=email))
 
     def _pages(
-        self,
-        path: str,
-        query: Sequence[tuple[str, str]],
-        sizes: Sequence[tuple[str, str]],
-        read: Callable[[bytes], list[Row]],
-        values: Mapping[str, object] | None = None,
-        of_something: Callable[[], bool] = lambda: False,
+        self, what: SpreadList, page_size: int, exists: Callable[[], bool] | None = None
     ) -> Iterator[Sequence[Row]]:
         """Read a list.
 
-        :param of_something: tells whether what the list belongs to exists, after a 404 that leaves it open.
+        :param exists: tells whether what the list belongs to is there.
         """
+        page_sizes(page_size)
 
-        def page(start: int) -> list[Row]:
-            return self.request(self._page(path, query, start, sizes, values), read)
+        def fetch(start: int, size: int) -> RowPage[Row]:
+            return self.request(what.call(start, size), what.page)
 
-        def fetch(start: int) -> list[Row]:
-            try:
-                return page(start)
-            except CrmNotFoundError:
-                # Some servers say so of a list without rows, and behind the end: the row before is the last one then.
-                if of_something() if start == 0 else len(page(start - 1)) <= 1:
-                    return []
-                raise
+        return (page.rows for page in PagedList(fetch, size=page_size, call=what.name, exists=exists))
 
-        return offset_pages(fetch, call=f"GET {path}")
+    def _look_up(self, customers: SpreadList, ids: Sequence[str], page_size: int) -> Iterator[Sequence[Row]]:
+        page_sizes(page_size)
 
-    def _rows(self, call: Call, read: Callable[[bytes], list[Row]]) -> Iterator[Row]:
-        yield from self.request(call, read)
+        def fetch(some: Sequence[str]) -> RowPage[Row]:
+            call = customers.narrowed("ids", ",".join(some)).call(0, page_size)
+            return self.request(call, customers.page)
 
-    @staticmethod
-    def _page(
-        path: str,
-        query: Sequence[tuple[str, str]],
-        start: int,
-        sizes: Sequence[tuple[str, str]],
-        values: Mapping[str, object] | None = None,
-    ) -> Call:
-        # Never the answer's own `nextPageUrl`: it is plain http, and may lack filters or name another resource.
-        return Call("GET", path, values=values or {}, query=[*query, ("startAt", str(start)), *sizes])
+        groups = self.lookups.cut(ids)
+        found = (self.lookups.read_pages(group, fetch, call=customers.name, by="ids") for group in groups)
+        return (page.rows for page in chain.from_iterable(found))
 
     def _auth(self) -> CrmAuth:
         settings = self.settings
@@ -527,5 +395,5 @@ class SpreadHook(CrmHook[SpreadExtras]):
         return BasicAuth(settings.login, settings.password)
 
     def _probe(self) -> str:
-        self.request(self._page("/customers", [], 0, page_sizes(1)), read_customers)
+        next(self.iter_customers(page_size=1), None)
         return "Connected to SPREAD"

@@ -6,25 +6,18 @@ read back through version 2. Facts: the vendor's pages "API - createAccount" and
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-from airflow_provider_crm.exceptions import (
-    CrmConnectionError,
-    CrmNotFoundError,
-    CrmRequestError,
-    redact,
-)
+from airflow_provider_crm.exceptions import CrmConnectionError, CrmNotFoundError, CrmRequestError, redact
+from airflow_provider_crm.hooks.spread.writes import Request
 from airflow_provider_crm.http.answers import UnreadableError, said_in
 from airflow_provider_crm.http.calls import Call
-from airflow_provider_crm.schemas.spread.read import Row, wire_customer
-from airflow_provider_crm.schemas.spread.write import differing
-
-if TYPE_CHECKING:
-    from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.write import differing, wire_customer
 
 #: Version 2's name of a field -> version 1's. The four flags such as isBuyer have none.
 NAMES = {
@@ -62,14 +55,20 @@ LOCALES = {
 FORM = "application/x-www-form-urlencoded"
 
 
-class Accounts:
-    """Creates and updates customers as version 1's accounts.
+class CustomerWritesV1:
+    """Writes customers as version 1's accounts.
 
-    :param hook: sends the calls, and reads back.
+    :param request: makes a call.
+    :param base_url: of version 1.
+    :param find: reads the customer with an e-mail back, through version 2.
     """
 
-    def __init__(self, hook: SpreadHook) -> None:
-        self._hook = hook
+    writable_fields: Collection[str] = tuple(NAMES)
+
+    def __init__(self, request: Request, base_url: str, find: Callable[[str], Row | None]) -> None:
+        self._request = request
+        self._base_url = base_url
+        self._find = find
 
     def create(self, customer: Mapping[str, Any]) -> Row:
         """Create a customer.
@@ -79,7 +78,7 @@ class Accounts:
         """
         wire = wire_customer(customer)
         said = self._send("/CreateAccount", wire)
-        created = self._hook.find_customer(email=wire["email"])
+        created = self._find(wire["email"])
         if created is None:
             raise _refusal("POST /CreateAccount", f"{said or 'nothing'}, and there is no such customer")
         return created
@@ -94,7 +93,7 @@ class Accounts:
         """
         wire = wire_customer(customer)
         said = self._send("/UpdateAccount", wire)
-        updated = self._hook.find_customer(email=wire["email"])
+        updated = self._find(wire["email"])
         if updated is None or updated.get("id") != str(customer_id):
             raise CrmNotFoundError(
                 "POST /UpdateAccount: there is no such customer", call="POST /UpdateAccount"
@@ -110,21 +109,28 @@ class Accounts:
 
         :return: what was answered, where that is no success that can be recognised; None where it is one.
         """
-        base_url = self._hook.settings.base_url
-        if not base_url.endswith("/v2"):
-            raise CrmConnectionError(
-                f"Connection {self._hook.conn_id!r}: the extra `write_api` names v1, whose address is that of a base "
-                f"URL ending in /v2, which this one does not"
-            )
         call = Call(
             "POST",
             path,
-            url=base_url.removesuffix("/v2") + path,
+            url=self._base_url + path,
             body=urlencode(list(form_fields(wire))).encode(),
             content_type=FORM,
             repeatable=False,
         )
-        return self._hook.request(call, _read_answer)
+        return self._request(call, _read_answer)
+
+
+def base_url_of_v1(base_url: str, conn_id: str) -> str:
+    """Return version 1's base URL, which stands beside version 2's.
+
+    :raises CrmConnectionError: the base URL is not that of version 2.
+    """
+    if base_url.endswith("/v2"):
+        return base_url.removesuffix("/v2")
+    raise CrmConnectionError(
+        f"Connection {conn_id!r}: the extra `write_api` names v1, whose address is that of a base URL ending in /v2, "
+        f"which this one does not"
+    )
 
 
 def form_fields(wire: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -20,12 +20,11 @@ from airflow_provider_crm.http.answers import UnreadableError, read_json, said_i
 from airflow_provider_crm.schemas.spread.read import (
     Row,
     decode,
-    is_nothing,
     plain_customer,
     plain_row,
     record_of,
-    rows_of,
 )
+from airflow_provider_crm.values import compared_email, normal_email
 
 T = TypeVar("T")
 
@@ -52,18 +51,38 @@ def listed_ids(ids: str | Iterable[str | int]) -> list[str]:
     return list(dict.fromkeys(text for text in texts if text))
 
 
+def email_change(old_email: str, new_email: str) -> dict[str, str]:
+    """Write a change of a customer's e-mail.
+
+    :raises CrmInputError: one of the two is missing, or the new one is no e-mail.
+    """
+    old = str(old_email or "").strip()  # as the CRM writes it, in its own case
+    try:
+        new = normal_email(new_email)
+    except ValueError as error:
+        raise CrmInputError(f"The new e-mail: {error}") from None
+    if not old:
+        raise CrmInputError("Both the old and the new e-mail are required")
+    return {"old_email": old, "new_email": new}
+
+
 # Answers
 
 
-def under(body: bytes, key: str) -> Any:
-    """Take what stands under an answer's root key.
+def raw_under(body: bytes, key: str) -> msgspec.Raw:
+    """Find what stands under an answer's root key.
 
     :raises CrmRequestError: the answer carries the vendor's words about an error instead, despite its status.
     """
     answer = read_json(body, dict[str, msgspec.Raw])
     if key in answer:
-        return decode(answer[key])
+        return answer[key]
     raise refusal_in(body) or UnreadableError(f"JSON that lacks `{key}`")
+
+
+def under(body: bytes, key: str) -> Any:
+    """Read what stands under an answer's root key, as :func:`raw_under` finds it."""
+    return decode(raw_under(body, key))
 
 
 def refusal_in(body: bytes) -> CrmRequestError | None:
@@ -88,22 +107,9 @@ def or_nothing(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
     return read_or_nothing
 
 
-def rows_inside(record: Any, key: str) -> Any:
-    """Take the rows of an envelope that holds them in a record."""
-    if is_nothing(record):
-        return None
-    if not isinstance(record, dict) or key not in record:
-        raise UnreadableError(f"JSON that lacks `{key}`")
-    return record[key]
-
-
 def customer_of(value: Any) -> Row | None:
     row = record_of(value)
     return None if row is None else plain_customer(row)
-
-
-def read_customers(body: bytes) -> list[Row]:
-    return [plain_customer(row) for row in rows_of(under(body, "customers"))]
 
 
 def read_customer(body: bytes) -> Row:
@@ -121,10 +127,6 @@ def read_new_consent(body: bytes) -> Row:
     if isinstance(customer := consent.get("customer"), dict):
         plain_row(customer)
     return consent
-
-
-def read_lines(body: bytes) -> list[Row]:
-    return rows_of(under(body, "cagnottes"))
 
 
 def read_credit(body: bytes) -> dict[str, Row]:
@@ -145,24 +147,15 @@ def read_deleted(body: bytes) -> None:
         raise UnreadableError("`false`")
 
 
-def answers_reader(asked: str | None) -> Callable[[bytes], list[Row]]:
-    """Read the answers to one consent, each with the consent's id and name from around them."""
-
-    def read(body: bytes) -> list[Row]:
-        consent = record_of(under(body, "consent"))
-        rows = rows_of(rows_inside(consent, "customers"))
-        if not rows or consent is None:
-            return []
-        if asked is not None and consent.get("id") not in (None, asked):
-            raise UnreadableError("the answers to another consent")
-        about = {"consentId": consent.get("id") or asked, "consentTechName": consent.get("consentTechName")}
-        return [{**row, **about} for row in rows]
-
-    return read
-
-
 def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
-    """Choose the customer that was asked for; a server may overlook the filter, or compare loosely."""
+    """Choose the customer that was asked for.
+
+    How the filters compare is not documented; nor can their names be relied on, which the vendor's pages spell in
+    several ways (``maxResults`` and ``maxResult``, ``createdAfter`` and ``createBefore``).
+
+    :raises CrmRequestError: several customers have what was asked for.
+    :raises CrmUnreadableAnswerError: a whole page of others: what is asked for may be behind it.
+    """
 
     def matching(same: Callable[[str], bool]) -> list[Row]:
         found = [row for row in rows if same(str(row.get(field) or "").strip())]
@@ -170,7 +163,7 @@ def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row |
 
     found = matching(lambda text: text == asked)
     if not found and any_case:
-        found = matching(lambda text: text.lower() == asked.lower())
+        found = matching(lambda text: compared_email(text) == compared_email(asked))
     if len(found) > 1:
         said = f"{len(found)} customers have this {field}; which one is meant is unknown"
         raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")

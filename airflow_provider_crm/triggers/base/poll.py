@@ -15,7 +15,7 @@ from typing import Any
 from airflow_provider_crm import exceptions
 from airflow_provider_crm._compat import BaseTrigger, TriggerEvent
 from airflow_provider_crm.exceptions import CrmError, CrmTransientError
-from airflow_provider_crm.triggers.base.hooks import HOOKS
+from airflow_provider_crm.triggers.base.hook_cache import HOOK_CACHE
 from airflow_provider_crm.triggers.base.questions import unpacked
 
 log = logging.getLogger(__name__)
@@ -137,14 +137,14 @@ class CrmPollTrigger(BaseTrigger):
         while True:
             await asyncio.sleep(due - clock())
             try:
-                seen = await HOOKS.call(question.hook_class, self.conn_id, question.ask)
+                reply = await HOOK_CACHE.call(question.hook_class, self.conn_id, question.ask)
             except CrmTransientError as error:
                 patience.bear(error)
                 due = beat.after(max(due, clock() + (error.retry_after or -beat.interval)))
                 continue
             patience.rest()
-            if seen.done:
-                return seen.result
+            if reply.done:
+                return reply.result
             # A look that took longer than to the next beat is followed by another one at once.
             due = beat.after(max(due, clock() - beat.interval))
 

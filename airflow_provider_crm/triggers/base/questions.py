@@ -19,8 +19,8 @@ H = TypeVar("H", bound=CrmHook[Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What a look into the CRM has shown.
+class Reply:
+    """The answer to a question.
 
     :param done: whether it is what the sensor waits for.
     :param result: what the sensor returns; it goes into logs and XComs, and therefore names no person.
@@ -38,7 +38,7 @@ class Question(msgspec.Struct, Generic[H], frozen=True, kw_only=True):
 
     hook_class: ClassVar[type[CrmHook[Any]]]
 
-    def ask(self, hook: H) -> Seen:
+    def ask(self, hook: H) -> Reply:
         """Look into the CRM; only ever reads.
 
         :raises CrmTransientError: another look may succeed.

@@ -107,8 +107,8 @@ def test_odd_rows_are_rejected_alone(upsert: Upsert) -> None:
 
 def test_a_key_too_long_for_a_look_up_does_not_shrink_the_batches(upsert: Upsert) -> None:
     upsert.sandbox.fault("query_too_long", system="mindbaz", limit=1500)
-    rows = [{"id_client": f"C{number}", "email": f"a{number}@example.fr"} for number in range(40)]
+    rows = [{"id_client": f"C{number}", "email": f"a{number}@example.fr"} for number in range(41)]
     rows[3]["id_client"] = "C" * 2000
     upsert(rows, match_by="IdClient", field_map={"id_client": 43, "email": 1}, batch_size=20, concurrency=1)
-    assert upsert.endings.count("created") == 39
+    assert upsert.endings.count("created") == 40
     assert upsert.writes()[-1] == ("POST", 20)

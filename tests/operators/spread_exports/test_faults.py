@@ -20,8 +20,9 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
-from .exporting import export, lines, spread_calls
+from .exporting import spread_calls
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "none": [],
@@ -67,6 +68,32 @@ def test_a_hundred_thousand_rows_with_all_faults_at_once(spread: Sandbox, tmp_pa
                 name: held[name] for name in ("id", "email", "lastName", "externalId")
             }
             assert row["tags"] == (held["tags"] or [])
+
+
+@pytest.mark.parametrize("gap", ["one page", "all behind"])
+def test_a_server_that_gives_an_empty_page_where_there_are_rows(
+    spread: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: str
+) -> None:
+    """The list is read whole, or the task fails, and soon: never half of it, and not for ever."""
+    spread.seed(2000, ["spread"])
+    calls = iter(range(10**6))
+    handle = spread.spread.handle
+
+    def disturbed(call: Any) -> Any:
+        start = int(call.parameters["startAt"])
+        if (start == 798 if gap == "one page" else start >= 1000) and next(calls) < 400:
+            call.query, call._parameters = call.query.replace(f"startAt={start}", "startAt=9999"), None
+        return handle(call)
+
+    monkeypatch.setattr(spread.spread, "handle", disturbed)
+    path = tmp_path / "customers.jsonl"
+    if gap == "one page":
+        export(SpreadExportCustomersOperator, path, page_size=400)
+        assert [row["id"] for row in lines(path)] == list(spread.spread.customers)
+    else:
+        with pytest.raises(CrmUnreadableAnswerError, match="gives no rows from offset"):
+            export(SpreadExportCustomersOperator, path, page_size=400)
+        assert not path.exists()
 
 
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first", "least_recently_modified"])
@@ -150,6 +177,7 @@ print(SpreadExportCustomersOperator(task_id="export", path=sys.argv[1], page_siz
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_and_a_retry(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(3000, ["spread"])
     fault = spread.fault("latency", system="spread", ms=150)

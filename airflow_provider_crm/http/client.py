@@ -1,0 +1,271 @@
+"""From a call to a checked answer: authentication, limits, redirects and attempts. Knows neither a vendor nor Airflow.
+
+It is made of plain settings; whose they are, and how a CRM's calls look, is up to the hooks.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from http.cookiejar import DefaultCookiePolicy
+from typing import Any, TypeVar
+
+import msgspec
+import requests
+import urllib3.exceptions
+
+from airflow_provider_crm import __version__
+from airflow_provider_crm.exceptions import (
+    CrmConnectionError,
+    CrmNotFoundError,
+    CrmRedirectError,
+    CrmRequestError,
+    redact,
+)
+from airflow_provider_crm.http.answers import UnreadableError, in_utf8, vendor_errors
+from airflow_provider_crm.http.auth import CrmAuth
+from airflow_provider_crm.http.calls import Call
+from airflow_provider_crm.http.clock import Clock
+from airflow_provider_crm.http.log_privacy import no_urls_in_logs
+from airflow_provider_crm.http.pool import Pool
+from airflow_provider_crm.http.quota import QuotaHeaders, seconds_asked
+from airflow_provider_crm.http.retry import (
+    AttemptError,
+    Attempts,
+    redirected,
+    unreadable,
+    with_status,
+    without_answer,
+)
+from airflow_provider_crm.http.throttle import Pacer, Throttle, Unpaced
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT = 10.0
+MAX_REDIRECTS = 5
+#: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
+RETRY_BUDGET = 300.0
+
+
+class Counters:
+    """How many requests were sent, and how many of them again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.requests = 0
+        self.retries = 0
+
+    def sent(self) -> None:
+        with self._lock:
+            self.requests += 1
+
+    def repeated(self) -> None:
+        with self._lock:
+            self.retries += 1
+
+
+class HttpClient:
+    """Sends the calls of one API. Safe to share between threads.
+
+    :param base_url: all before the path of a call, without a slash at its end.
+    :param auth: puts credentials on the requests.
+    :param called: how messages name what the settings come from, such as ``connection 'spread_default'``.
+    :param concurrency: calls in flight at once.
+    :param timeout: seconds to wait for an answer once the call is sent.
+    :param max_retries: attempts after the first.
+    :param verify: check the server's certificate, or the path of a CA bundle to check it with.
+    :param pacer: the bound on calls a minute.
+    :param quota: in which headers the server tells how many calls it still takes.
+    :param name: what the names of the threads begin with.
+    :param counters: counts the requests.
+    :param clock: the time, and whether the task has ended.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        auth: CrmAuth,
+        called: str,
+        concurrency: int = 8,
+        timeout: float = 60.0,
+        max_retries: int = 10,
+        verify: bool | str = True,
+        pacer: Pacer | None = None,
+        quota: QuotaHeaders | None = None,
+        name: str = "http",
+        counters: Counters | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.counters = counters or Counters()
+        self._clock = clock or Clock()
+        self.pool = Pool(concurrency, name=name, clock=self._clock)
+        self._base_url = base_url
+        self._auth = auth
+        self._called = called
+        self._timeouts = (min(CONNECT_TIMEOUT, timeout), timeout)
+        self._max_retries = max_retries
+        self._quota = quota
+        self._throttle = Throttle(concurrency, pacer or Unpaced(), self._clock)
+        self._adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=concurrency)
+        # Asking the environment for proxies on every call costs a third of the call.
+        self._environment = requests.Session().merge_environment_settings(base_url, {}, True, verify, None)
+        self._local = threading.local()
+
+    def close(self) -> None:
+        """Give up calls that wait, and the connections that are kept open."""
+        self._clock.end()
+        self.pool.close()
+        self._adapter.close()
+
+    def request(self, call: Call, read: Callable[[bytes], T], *, budget: float = RETRY_BUDGET) -> T:
+        """Send a call until its answer can be read, as far as repeating it is safe.
+
+        :param call: what to send.
+        :param read: turns the body of a successful answer into the result; raises
+            :class:`~airflow_provider_crm.http.answers.UnreadableError` when it cannot.
+        :param budget: seconds after which it is not sent again.
+        :raises CrmAuthenticationError: 401 or 403.
+        :raises CrmRequestError: the CRM refuses the call for what is in it; it was not applied.
+        :raises CrmOutcomeUnknownError: a call that is not repeatable may have been applied.
+        :raises CrmTransientError: no usable answer within the time for retries; a later try may pass.
+        """
+        attempts = Attempts(call, max_retries=self._max_retries, budget=budget, clock=self._clock)
+        while True:
+            try:
+                return self._attempt(call, read, budget)
+            except CrmNotFoundError as error:
+                error.after_unknown = attempts.maybe_applied
+                raise
+            except AttemptError as error:
+                # With its traceback it would hold this frame, which holds it: dozens of objects a call that only
+                # Python's garbage collector frees, which stops all threads while it goes through all that Airflow
+                # has imported.
+                failure = error.with_traceback(None)
+            if not attempts.wait_for_next(failure):
+                raise attempts.given_up(failure)
+            self.counters.repeated()
+
+    def _attempt(self, call: Call, read: Callable[[bytes], T], patience: float) -> T:
+        auth = call.auth or self._auth
+        request = self._prepare(call, auth)
+        response, body = self._exchange(call, request, patience)
+        if response.status_code == 401 and auth.renew(request):
+            response, body = self._exchange(call, self._prepare(call, auth), patience)
+        status = response.status_code
+        if not 200 <= status < 300:
+            raise with_status(
+                call,
+                status,
+                body,
+                errors=tuple(map(self._hide, vendor_errors(body))),
+                reason=self._hide(response.reason or ""),
+                retry_after=seconds_asked(response.headers, self._quota, self._clock),
+                called=self._called,
+            )
+        try:
+            return read(body)
+        except CrmRequestError as error:
+            error.call, error.status = call.name, status
+            hidden = self._hide(error.reason)
+            error.args = (str(error).replace(redact(error.reason), redact(hidden)),)
+            error.reason, error.errors = hidden, tuple(map(self._hide, error.errors))
+            raise
+        except UnreadableError as error:
+            problem = str(error)
+        except (msgspec.MsgspecError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            problem = "another shape than documented"  # in words of ours: theirs may quote the answer
+        raise unreadable(call, status, problem)
+
+    def _prepare(self, call: Call, auth: CrmAuth) -> requests.PreparedRequest:
+        headers = {"Accept": "application/json", "Content-Type": call.content_type}
+        url, _, query = call.url_below(self._base_url).partition("?")
+        try:
+            request = self._session.prepare_request(
+                requests.Request(call.method, url, headers=headers, data=call.body, auth=auth)
+            )
+            if query:
+                # The library would take it apart and encode it anew, which is most of the work for a long one.
+                request.url = f"{request.url}?{query}"
+        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+            pass  # its message quotes the credentials
+        else:
+            # The HTTP library would refuse such a header too, quoting it.
+            if all(str(value).isascii() and str(value).isprintable() for value in request.headers.values()):
+                return request
+        raise CrmConnectionError(
+            f"The host or the credentials of {self._called} hold characters that HTTP cannot carry"
+        )
+
+    def _exchange(
+        self, call: Call, request: requests.PreparedRequest, patience: float
+    ) -> tuple[requests.Response, bytes]:
+        """Send a request and follow redirects as far as credentials may go.
+
+        :param patience: seconds that a pause may last for which the CRM asked.
+        """
+        for _ in range(MAX_REDIRECTS + 1):
+            response, body = self._send(call, request, patience)
+            location = response.headers.get("Location")
+            if response.status_code not in (301, 302, 303, 307, 308) or not location:
+                return response, body
+            request = request.copy()
+            request.url = redirected(call, response.status_code, str(request.url), location)
+        raise CrmRedirectError(f"{call.name} is redirected in a circle", call=call.name)
+
+    def _send(
+        self, call: Call, request: requests.PreparedRequest, patience: float
+    ) -> tuple[requests.Response, bytes]:
+        with self._throttle.slot(patience=patience), no_urls_in_logs():
+            if call.before is not None:
+                call.before()
+            self.counters.sent()
+            try:
+                response = self._session.send(
+                    request, allow_redirects=False, timeout=self._timeouts, **self._environment
+                )
+                with response:
+                    # Several times as fast as `.content`, which reads ten KiB at a time.
+                    body: bytes = response.raw.read(decode_content=True)
+            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                failure = error
+            else:
+                self._heed(response)
+                return response, in_utf8(body, response.headers.get("Content-Type", ""))
+        raise without_answer(call, failure)
+
+    def _heed(self, response: requests.Response) -> None:
+        """Hold the other calls back as the answer asks to; to be called while its call is in flight."""
+        headers = response.headers
+        if response.status_code in (429, 503) and (asked := seconds_asked(headers, self._quota, self._clock)):
+            self._throttle.pause(asked)
+        if self._quota is not None and (told := self._quota.read(headers, self._clock)) is not None:
+            self._throttle.announce(told)
+
+    def _hide(self, text: str) -> str:
+        """Take the credentials out of the CRM's words, which may quote them."""
+        for secret in self._auth.secrets():
+            if len(secret) > 3:
+                text = text.replace(secret, "<secret>")
+        return text
+
+    @property
+    def _session(self) -> requests.Session:
+        """One session a thread, all of them on one pool of connections."""
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            session = _Session()
+            session.mount("https://", self._adapter)
+            session.mount("http://", self._adapter)
+            session.headers["User-Agent"] = f"airflow-provider-crm/{__version__}"
+            # No call is to depend on those that happened to go before it in this thread.
+            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            self._local.session = session
+        return session
+
+
+class _Session(requests.Session):
+    """Leaves redirects to the client: requests prepares the next request even where told not to follow."""
+
+    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
+        yield from ()

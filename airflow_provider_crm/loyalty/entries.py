@@ -1,0 +1,122 @@
+"""The rows of the ledger's table, for one account: how they are read, compared and changed.
+
+Knows SQL; which change is allowed when is in :mod:`airflow_provider_crm.loyalty.ledger`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Row
+
+from airflow_provider_crm.loyalty.credits import Credit
+from airflow_provider_crm.loyalty.states import Entry, Origin, Standing, State
+from airflow_provider_crm.loyalty.tables import credits_table
+
+_c = credits_table.c
+
+
+class CreditRows:
+    """The credits of one account.
+
+    :param account: whose.
+    """
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+
+    def where(self, connection: Connection, condition: Any) -> Sequence[Row[Any]]:
+        query = sa.select(credits_table).where(_c.account == self.account, condition)
+        return connection.execute(query).fetchall()
+
+    def change(
+        self,
+        connection: Connection,
+        row_id: int,
+        version: int,
+        *,
+        owner_before: str | None = None,
+        lease_before: float | None = None,
+        **values: Any,
+    ) -> bool:
+        """Change a row, if nobody has meanwhile."""
+        values = {**values, "version": version + 1, "updated_at": utc_now()}
+        parameters: dict[str, Any] = {"row_id": row_id, "row_version": version}
+        parameters |= {f"new_{name}": value for name, value in values.items()}
+        parameters |= {"row_owner": owner_before} if owner_before is not None else {}
+        parameters |= {"row_lease": lease_before} if lease_before is not None else {}
+        statement = _update(tuple(values), owner_before is not None, lease_before is not None)
+        return bool(connection.execute(statement, parameters).rowcount)
+
+
+@lru_cache(maxsize=64)
+def _update(names: tuple[str, ...], of_owner: bool, of_lease: bool) -> Any:
+    """Build the statement that changes one row: building it takes longer than carrying it out."""
+    statement = credits_table.update().where(
+        _c.id == sa.bindparam("row_id"), _c.version == sa.bindparam("row_version")
+    )
+    if of_owner:
+        statement = statement.where(_c.owner == sa.bindparam("row_owner"))
+    if of_lease:
+        statement = statement.where(_c.lease_until <= sa.bindparam("row_lease"))
+    return statement.values({name: sa.bindparam(f"new_{name}", type_=_c[name].type) for name in names})
+
+
+def entry_of(row: Row[Any], standing: Standing) -> Entry:
+    return Entry(
+        id=row.id,
+        version=row.version,
+        standing=standing,
+        state=State(row.state),
+        credit=Credit(row.credit_key, row.amount, row.customer_id, row.customer_hash),
+        lane=row.lane,
+        attempts=row.attempts,
+        line_id=row.line_id,
+        baseline=row.baseline,
+        ended_at=row.ended_at,
+        doubted=standing is Standing.DOUBT,
+    )
+
+
+def payload_of(credit: Credit) -> dict[str, Any]:
+    return {
+        "credit_key": credit.key,
+        "amount": credit.amount,
+        "customer_id": credit.customer_id,
+        "customer_hash": credit.customer_hash,
+    }
+
+
+def origin_values(origin: Origin) -> dict[str, Any]:
+    return {
+        "dag_id": origin.dag_id,
+        "run_id": origin.run_id,
+        "task_id": origin.task_id,
+        "map_index": origin.map_index,
+    }
+
+
+def compare(credit: Credit, row: Row[Any]) -> Standing | None:
+    """Tell in what a credit differs from the one its key is known for; None when it is the same."""
+    if credit.amount != row.amount:
+        return Standing.CONFLICT
+    if credit.customer_id and row.customer_id:
+        return None if credit.customer_id == row.customer_id else Standing.CONFLICT
+    if credit.customer_hash and row.customer_hash and credit.customer_hash == row.customer_hash:
+        return None
+    return Standing.INCOMPARABLE
+
+
+def seen(credit: Credit, row: Row[Any]) -> Standing:
+    difference = compare(credit, row)
+    if row.state in (State.CLAIMED, State.REFUSED):
+        return Standing.FREE
+    return difference or (Standing.CREDITED if row.state == State.CREDITED else Standing.DOUBT)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC).replace(tzinfo=None)

@@ -1,0 +1,220 @@
+"""What becomes of each row: credited once and counted, or rejected, and whom it names."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from airflow_provider_crm.loyalty import destination
+from airflow_provider_crm.operators.spread import loyalty as operators
+
+from .credits import amounts, posts, row
+
+# The counts
+
+
+def test_each_row_is_credited_once_and_counted(spread, add, credit, crm_sandbox):
+    zoe = add("zoe@example.fr")
+    source = [row("a"), row("b", zoe, "2.50"), row("c", amount=10), row("d", amount=5.0)]
+    result = credit(source)
+    assert (result["read"], result["created"], result["credited"], result["already_credited"]) == (4, 4, 4, 0)
+    assert result["amount"] == "22.50" or Decimal(result["amount"]) == Decimal("22.5")
+    assert amounts(spread) == {(zoe, Decimal(5)): 2, (zoe, Decimal("2.5")): 1, (zoe, Decimal(10)): 1}
+    again = credit(source)
+    assert (again["credited"], again["already_credited"], again["unchanged"]) == (0, 4, 4)
+    assert Decimal(again["amount"]) == 0
+    assert posts(crm_sandbox) == 4
+
+
+def test_amounts_are_exact_numbers_on_the_wire(spread, add, credit, monkeypatch):
+    add("zoe@example.fr")
+    bodies = []
+    body = operators.SpreadHook.request
+    monkeypatch.setattr(
+        operators.SpreadHook,
+        "request",
+        lambda self, call, read: bodies.append(call.body) or body(self, call, read),
+    )
+    credit([row("a", amount="10"), row("b", amount="0.10"), row("c", amount="1e3"), row("d", amount=0.3)])
+    lines = [line.amount for line in spread.loyalty.lines]
+    assert sorted(map(Decimal, lines)) == [Decimal("0.1"), Decimal("0.3"), Decimal(10), Decimal(1000)]
+    sent = [body.split(b'"amount":')[1].rstrip(b"}") for body in bodies if body]
+    assert sorted(sent) == [b"0.1", b"0.3", b"10", b"1000"]
+
+
+def test_a_key_that_comes_twice_in_one_source(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    assert ends([row("a"), row("a"), row("a", amount=6), row("a", zoe)]) == [
+        "created",
+        "unchanged: credited before",
+        f"rejected: this key was credited with 5 points for customer {zoe}",
+        "unchanged: credited before",
+    ]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_key_that_comes_very_often_costs_no_waits(spread, add, credit, monkeypatch):
+    zoe = add("zoe@example.fr")
+    monkeypatch.setattr(destination, "POLL_EVERY", 1.0)
+    source = [row("a") for _ in range(40)]
+    for created in (1, 0):
+        result = credit(source)
+        assert (result["credited"], result["already_credited"]) == (created, 40 - created)
+        assert result["seconds"] < 5
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_key_whose_answer_names_another_customer(spread, add, credit, crm_sandbox):
+    """Another record may have taken hers over; the row is the same one all the same when it comes again."""
+    zoe = add("zoe@example.fr")
+    line = '{"cagnotteLineId": "146964", "customerId": "77", "amount": "5"}'
+    body = f'{{"customer": {{"id": "77"}}, "cagnotte": {line}}}'
+    crm_sandbox.fault("answer_after", method="POST", path="/cagnottes", times=1, body=body)
+    assert credit([row("a", zoe)])["credited"] == 1
+    assert credit([row("a", zoe)])["already_credited"] == 1
+
+
+def test_cells_of_a_data_frame(spread, add, ends):
+    """Where some are missing, it holds NaN, and whole numbers become fractions."""
+    zoe, nan = add("zoe@example.fr"), float("nan")
+    assert ends(
+        [
+            {"credit_key": nan, "customer_id": nan, "email": "zoe@example.fr", "amount": 5},
+            {"credit_key": 7.0, "customer_id": nan, "email": "zoe@example.fr", "amount": 5.0},
+            {"credit_key": 7, "customer_id": None, "email": "zoe@example.fr", "amount": 5},
+            {"credit_key": "8", "customer_id": float(zoe), "email": nan, "amount": 6},
+            {"credit_key": "9", "customer_id": nan, "email": nan, "amount": 6},
+        ]
+    ) == [
+        "rejected: credit_key: a credit needs a reference of its own",
+        "created",
+        "unchanged: credited before",
+        "created",
+        "rejected: email or customer_id is required",
+    ]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1, (zoe, Decimal(6)): 1}
+
+
+@pytest.mark.parametrize("wrong", ["0{}", "{}.0", "{}a", "+{}", " {},{} "])
+def test_an_id_that_the_crm_may_take_for_another_one(spread, add, ends, crm_sandbox, wrong):
+    zoe = add("zoe@example.fr")
+    named = wrong.format(zoe, zoe)
+    assert ends([{"credit_key": "a", "customer_id": named, "amount": 5}]) == [
+        "rejected: customer_id: an id such as 123456 is required"
+    ]
+    assert posts(crm_sandbox) == 0
+
+
+def test_a_key_seen_again_for_somebody_else(spread, add, ends):
+    zoe, bob = add("zoe@example.fr"), add("bob@example.fr")
+    assert ends([row("a"), row("b", bob)]) == ["created", "created"]
+    assert ends([row("a", bob), row("b", "bob@example.fr"), row("a", "bob@example.fr")]) == [
+        f"rejected: this key was credited with 5 points for customer {zoe}",
+        "unchanged: credited before",
+        f"rejected: this key was credited with 5 points for customer {zoe}",
+    ]
+    assert amounts(spread).total() == 2
+
+
+def test_refused_rows_may_come_again_repaired(spread, add, ends, ledger):
+    zoe = add("zoe@example.fr")
+    first = ends([row("a", "nobody@example.fr"), row("b", "999999")])
+    assert all(end.startswith("rejected") for end in first)
+    assert {one.state for one in ledger().values()} == {"refused"}
+    assert ends([row("a"), row("b", zoe, 7)]) == ["created", "created"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1, (zoe, Decimal(7)): 1}
+
+
+def test_bad_rows_are_rejected_with_the_reason_and_nothing_is_sent(spread, add, ends, crm_sandbox):
+    add("zoe@example.fr")
+    bad = [
+        row(""),
+        row("k" * 256),
+        row("a\nb"),
+        {"credit_key": "c", "amount": 5},
+        row("d", "not-an-address@"),
+        *(row(f"n{number}", amount=amount) for number, amount in enumerate(BAD_AMOUNTS)),
+    ]
+    found = ends(bad)
+    assert all(end.startswith("rejected: ") for end in found)
+    assert [end.split(": ", 1)[1] for end in found[5:]] == list(BAD_AMOUNTS.values())
+    assert posts(crm_sandbox) == 0
+
+
+NO_NUMBER = "amount: a number such as 5 or 12.50 is required"
+BAD_AMOUNTS = {
+    0: "amount: zero credits nothing",
+    "-5": "amount: negative; see `allow_debit`",
+    "nan": "amount: a finite number is required",
+    float("inf"): "amount: a finite number is required",
+    None: NO_NUMBER,
+    "five": NO_NUMBER,
+    "1_000": NO_NUMBER,
+    "5,50": NO_NUMBER,
+    "1.005": "amount: at most 2 decimals",
+    "1." + "0" * 40 + "1": "amount: at most 2 decimals",
+    0.1 + 0.2: "amount: at most 2 decimals",
+    "1" * 13: "amount: at most 12 digits",
+    "1e400": "amount: at most 12 digits",
+}
+
+
+def test_debits_when_they_are_allowed(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    assert ends([row("a", amount=-5)], allow_debit=True) == ["created"]
+    assert amounts(spread) == {(zoe, Decimal(-5)): 1}
+
+
+def test_a_dry_run_claims_nothing_and_sends_nothing(spread, add, ends, ledger, crm_sandbox):
+    add("zoe@example.fr")
+    source = [row("a"), row("a"), row("b"), row("a", amount=6), row("c", amount=0)]
+    assert ends(source, dry_run=True) == [
+        "created",
+        "unchanged: credited by an earlier row",
+        "created",
+        "rejected: this key was credited with 5 points by an earlier row",
+        "rejected: amount: zero credits nothing",
+    ]
+    assert ledger() == {}
+    assert posts(crm_sandbox) == 0
+    ends(source)
+    assert ends([row("a"), row("d")], dry_run=True) == ["unchanged: credited before", "created"]
+
+
+# Naming people
+
+
+def test_one_person_named_in_several_ways_is_one_person(spread, add, credit):
+    zoe = add("Zoe@Example.fr")
+    credit([row("a", "zoe@example.fr"), row("b", zoe), row("c", "ZOE@example.FR"), row("d", zoe)])
+    assert amounts(spread) == {(zoe, Decimal(5)): 4}
+
+
+def test_an_email_in_another_case_is_found(spread, add, ends, ledger):
+    zoe = add("Zoe@Example.fr")
+    assert ends([row("a", "zoe@example.fr")]) == ["created"]
+    assert ledger()["a"].customer_id == zoe
+
+
+@pytest.mark.parametrize("unknown_id", ["404_json", "200_error", "404_html"])
+def test_an_unknown_customer_is_rejected(spread, add, ends, crm_sandbox, unknown_id):
+    crm_sandbox.switch("spread", unknown_id=unknown_id)
+    zoe = add("Zoe@Example.fr")
+    found = ends([row("a", "nobody@example.fr"), row("b", "424242"), row("c", "zoe@example.fr")])
+    assert [end.split(":")[0] for end in found] == ["rejected", "rejected", "created"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_crm_that_takes_ids_under_another_name(spread, add, ends, crm_sandbox):
+    crm_sandbox.switch("spread", customer_id_key="id")
+    zoe = add("Zoe@Example.fr")
+    assert ends([row("a", zoe), row("b", "zoe@example.fr")]) == ["created", "created"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 2}
+
+
+def test_with_both_the_id_counts(spread, add, ends):
+    zoe, bob = add("zoe@example.fr"), add("bob@example.fr")
+    assert ends([row("a", zoe, email="bob@example.fr")]) == ["created"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+    assert bob
