@@ -129,7 +129,9 @@ class Credits(RuleBasedStateMachine):
         self.sandbox.reset()
         self.spread = self.sandbox.spread
         self.ids = [self.spread.customers.add(email, Changes({}, [], {}), NOW).id for email in PEOPLE]
-        self.shared = [self.spread.customers.add(SHARED, Changes({}, [], {}), NOW).id for _ in range(2)][0]
+        for _ in range(2):
+            self.spread.customers.add(SHARED, Changes({}, [], {}), NOW)
+        self.shared = self.spread.by_email(SHARED).id
         self.rows = []
         #: What each key is worth, and the keys whose rows a run has brought to their end.
         self.worth = {}
