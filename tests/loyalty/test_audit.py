@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmFailError
+from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
 from airflow_provider_crm.operators.spread.loyalty import SpreadAuditLoyaltyOperator
 
 from .credits import SETTLE, row
@@ -72,6 +72,14 @@ def test_the_audit_takes_a_window_with_a_zone(spread, add, credit, audit):
     ahead = timezone(timedelta(hours=14))
     assert audit(created_after=(now - hour).astimezone(ahead))["credits"] == 1
     assert audit(created_after=(now + hour).astimezone(ahead))["credits"] == 0
+
+
+def test_a_window_that_is_turned_round_is_refused(spread):
+    operator = SpreadAuditLoyaltyOperator(
+        task_id="a", created_after="2026-02-01", created_before="2026-01-01"
+    )
+    with pytest.raises(CrmInputError, match="turned round"):
+        operator.execute({})
 
 
 def test_the_audit_does_not_trust_the_crms_clock(spread, add, credit, audit, crm_sandbox):
