@@ -112,6 +112,7 @@ def test_a_prefix_stays_in_its_folder(tmp_path: Path, prefix: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.dictionaries(st.text(max_size=5), st.none() | st.text(max_size=5) | st.integers(), max_size=3),
