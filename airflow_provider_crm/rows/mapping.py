@@ -30,6 +30,8 @@ class FieldMapping(Generic[F]):
         nulls: str = "skip",
         known: Callable[[], Collection[str]] = tuple,
     ) -> None:
+        if field_map is not None and not isinstance(field_map, Mapping):
+            raise CrmInputError("`field_map` is a mapping of column to field")
         self._find = find
         self._known = known
         self._columns: dict[str, F] = {}
