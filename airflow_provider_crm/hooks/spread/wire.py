@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from airflow_provider_crm.exceptions import (
+    CrmInputError,
     CrmRequestError,
     CrmUnreadableAnswerError,
     redact,
