@@ -75,6 +75,14 @@ def test_the_audit_takes_a_window_with_a_zone(spread, add, credit, audit):
     assert audit(created_after=(now + hour).astimezone(ahead))["credits"] == 0
 
 
+def test_a_window_that_is_turned_round_is_refused(spread):
+    operator = SpreadAuditLoyaltyOperator(
+        task_id="a", created_after="2026-02-01", created_before="2026-01-01"
+    )
+    with pytest.raises(CrmInputError, match="turned round"):
+        operator.execute({})
+
+
 def test_the_audit_does_not_trust_the_crms_clock(spread, add, credit, audit, crm_sandbox):
     add("zoe@example.fr")
     crm_sandbox.switch("spread", clock_shift=-40 * 3600.0)
