@@ -41,6 +41,8 @@ class CrmExportOperator(BaseOperator):
     :param max_rejects: fail, without a file, when there are more of them: a number, or a float as share of the
         rows. (templated)
     :param concurrency: pages in flight; the connection's extra and then 4 otherwise.
+    :param csv_escape_formulas: put an apostrophe before texts of a CSV file that begin with ``=``, ``+``, ``-`` or
+        ``@``, which a spreadsheet would compute. When the file is read as a source it is taken off again.
     """
 
     template_fields: Sequence[str] = ("path", "rejects_path", "max_rejects")
@@ -54,6 +56,7 @@ class CrmExportOperator(BaseOperator):
         reject_data: bool = True,
         max_rejects: int | float | str = 0,
         concurrency: int | None = None,
+        csv_escape_formulas: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -62,6 +65,7 @@ class CrmExportOperator(BaseOperator):
         self.reject_data = reject_data
         self.max_rejects = max_rejects
         self.concurrency = concurrency
+        self.csv_escape_formulas = csv_escape_formulas
         self._stop: Callable[[], None] | None = None
         self._read_from = ""
 
@@ -124,12 +128,18 @@ class CrmExportOperator(BaseOperator):
         path = str(self.path or "")
         max_rejects = check_max_rejects(self.max_rejects)
         check_suffix(path)
+        check_choice("csv_escape_formulas", self.csv_escape_formulas, (True, False))
         self._plan(context)
         rejects = ExportRejects(self.rejects_path, with_data=self.reject_data)
         with closing(self._hook()) as hook:
             self._stop = hook.close
             hook.default_concurrency = DEFAULT_CONCURRENCY
-            file_format = format_for(path, self._columns(hook), metadata=self._metadata())
+            file_format = format_for(
+                path,
+                self._columns(hook),
+                metadata=self._metadata(),
+                csv_escape_formulas=self.csv_escape_formulas,
+            )
             export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
             ahead = hook.concurrency + WAITING
             self._read_from = hook.settings.base_url

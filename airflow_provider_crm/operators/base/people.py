@@ -15,6 +15,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.base.exports import CrmExportOperator, check_choice
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Row, open_source
+from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.schemas.records import RecordReader, Records
 from airflow_provider_crm.values import is_empty
 
@@ -37,6 +38,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
     See :class:`~airflow_provider_crm.operators.base.exports.CrmExportOperator` for the other parameters.
     """
 
+    source = SourceField()
     template_fields: Sequence[str] = (*CrmExportOperator.template_fields, "source", "by", "absent_path")
     keys: Sequence[str]
     #: Keys of a page.

@@ -20,6 +20,7 @@ from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.rows.sources import Source, open_source
+from airflow_provider_crm.rows.templates import SourceField
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -40,6 +41,7 @@ class CrmBulkOperator(BaseOperator):
     :param dry_run: do everything but the calls that write, and report what they would have done.
     """
 
+    source = SourceField()
     template_fields: Sequence[str] = (
         "source",
         "rejects_path",
