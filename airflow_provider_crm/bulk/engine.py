@@ -13,7 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
-from itertools import islice, repeat
+from itertools import repeat
 from typing import Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
@@ -21,7 +21,6 @@ from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.outcomes import Destination, R, Step, Verdict
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.settle import Settler
-from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -223,18 +222,3 @@ def _seldom_collected() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(first, *others)
-
-
-def check_min_rows(source: Source, least: int | None) -> None:
-    """Refuse a source that is suspiciously short, before anything is written.
-
-    :raises CrmInputError: it has fewer rows.
-    """
-    if least is None or least < 1:
-        return
-    found = sum(1 for _ in islice(source, least))
-    if found < least:
-        raise CrmInputError(
-            f"The source has {found} rows, fewer than min_rows={least}: nothing was sent. "
-            f"If that is right today, lower `min_rows`"
-        )

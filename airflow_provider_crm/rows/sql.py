@@ -159,8 +159,8 @@ def _execute(connection: Connection, source: SqlSource) -> CursorResult[Any]:
 def _keep_odd_moments(connection: Connection) -> None:
     """Let PostgreSQL's drivers give moments that Python has none for as text, so that their row alone is refused.
 
-    They are ``infinity``, years before 1 and after 9999, and 24:00. psycopg fails the whole query at each; psycopg2 does
-    at the years, and takes infinity for 9999-12-31 and 24:00 for 00:00.
+    They are ``infinity``, years before 1 and after 9999, and 24:00. psycopg fails the whole query at each; psycopg2
+    does at the years, and takes infinity for 9999-12-31 and 24:00 for 00:00.
     """
     driver = connection.dialect.driver
     own: Any = connection.connection.driver_connection
@@ -179,7 +179,7 @@ def _keep_odd_moments(connection: Connection) -> None:
     elif driver == "psycopg":
         from psycopg.types import datetime as loaders
 
-        for name in ("Date", "Time", "TimeTz", "Timestamp", "Timestamptz"):
+        for name in ("Date", "Time", "Timetz", "Timestamp", "Timestamptz"):
             loader = getattr(loaders, f"{name}Loader")
             own.adapters.register_loader(name.lower(), _loader_or_text(loader))
 

@@ -5,6 +5,7 @@ Knows what the call means and what it leaves unsaid; knows neither batches of a 
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, St
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
-from airflow_provider_crm.schemas.spread.read import ConsentStatus, Row
+from airflow_provider_crm.schemas.spread.read import ZONE, ConsentStatus, Row, moment_text
 from airflow_provider_crm.schemas.spread.write import (
     checked,
     consent_moment,
@@ -28,6 +29,7 @@ from airflow_provider_crm.schemas.spread.write import (
 
 WHO = ("customer_id", "email")
 WHICH = ("consent_id", "consent_tech_name")
+NO_TIME = dt.timedelta()
 #: What a column, or a value of the field map, may be called.
 COLUMNS = (*WHO, *WHICH, "status", "created_at", "ip", "channel_id")
 
@@ -102,6 +104,8 @@ class CreateConsents:
         record = ConsentRecord(
             **{name: checked(name, _CHECKS.get(name, text_of), value) for name, value in given.items()}
         )
+        if record.status == "refused":
+            record.created_at = _at_the_latest(record.created_at)
         who = record.customer_id or record.email
         which = record.consent_id or record.consent_tech_name
         text = f"{who}|{which}|{record.created_at}|{record.status}"
@@ -142,7 +146,11 @@ class CreateConsents:
         return None
 
     def _history(self, record: ConsentRecord) -> list[Row]:
-        """Read the customer's answers to this consent; that the CRM heeds the filter is not taken for granted."""
+        """Read the customer's answers to this consent.
+
+        That the CRM heeds the filter is not taken for granted: another consent's answers would decide on this one's.
+        Public APIs ignore filters without a word (github.com/planningcenter/developers issue 1439).
+        """
         if record.consent_id is not None:
             field, wanted = "consentId", record.consent_id
         else:
@@ -166,9 +174,9 @@ class CreateConsents:
         if record.channel_id is None and (same := _same(record, history)):
             return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
         if record.status == "accepted" and any(
-            _is(row, "refused") and _date(row) > record.created_at for row in history
+            _is(row, "refused") and _at_the_latest(_date(row)) >= record.created_at for row in history
         ):
-            return Outcome(Ending.SKIPPED, "a newer refusal is in SPREAD")
+            return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in SPREAD")
         return None
 
     def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Verdict]:
@@ -195,9 +203,26 @@ def _may_be_from(record: ConsentRecord, row: Row) -> bool:
 def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
     """Find the answer that makes the row's needless: the one that holds, or the very same."""
     latest = max(history, key=_order, default=None)
-    if latest is not None and _is(latest, record.status):
+    if latest is None or _is(latest, record.status):
         return latest
+    if record.status == "refused" and _date(latest) == record.created_at:
+        return None  # another answer of the same moment came in after the refusal: that must not be the last word
     return next((row for row in history if _is(row, record.status, record.created_at)), None)
+
+
+def _at_the_latest(moment: str) -> str:
+    """Return the last second of the hour that October repeats for a moment in it, and any other moment as it is.
+
+    Local time does not say which of the two hours is meant. A refusal is taken to be after all acceptances of both.
+    """
+    try:
+        local = dt.datetime.fromisoformat(moment).replace(tzinfo=ZONE)
+    except ValueError:
+        return moment
+    second = local.replace(fold=1)
+    if (local.utcoffset() or NO_TIME) <= (second.utcoffset() or NO_TIME):
+        return moment
+    return moment_text(local.replace(minute=59, second=59, tzinfo=None))
 
 
 def _is(row: Row, status: str, created_at: str | None = None) -> bool:

@@ -77,8 +77,10 @@ def look_again(
 ) -> dict[str, list[Subscriber]]:
     """Find those that a first look-up has left out.
 
-    How many keys a look-up takes is not documented: a server may answer for the first ones and keep silent about the
-    rest. So those not found are asked for again in the other order, and one by one when that finds any of them.
+    How many keys a look-up takes is not documented, and public APIs answer for the first ones and keep silent about the
+    rest (github.com/nasso/rs621 issue 3: 75 of 100 ids) or find nobody (github.com/tractr/directus-sync pull request
+    171, where people who existed were then taken for gone). So those not found are asked for again in the other order,
+    and one by one when that finds any of them.
     """
     absent = [key for key in reversed(keys) if key not in found]
     if not absent or len(keys) == 1:

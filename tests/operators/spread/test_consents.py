@@ -64,7 +64,63 @@ def test_an_acceptance_newer_than_the_refusal_counts(spread, consent):
         answer("accepted", "2023-12-31 23:59:58"),
     ]
     # The last one's status holds by then.
-    assert consent(rows) == ["skipped: a newer refusal is in SPREAD", "created", "unchanged"]
+    assert consent(rows) == [
+        "skipped: a refusal that is as new or newer is in SPREAD",
+        "created",
+        "unchanged",
+    ]
+
+
+@pytest.mark.parametrize("first", ["accepted", "refused"])
+def test_of_two_answers_at_once_the_refusal_counts(spread, consent, first):
+    customer = spread.add_customer("a@example.fr")
+    moment = "2024-01-01 00:00:00"
+    second = {"accepted": "refused", "refused": "accepted"}[first]
+    consent([answer(first, moment), answer(second, moment)])
+    assert spread.consents.of_customer(customer.id)[-1].status == "refused"
+
+
+def test_a_refusal_is_the_last_word_where_an_acceptance_of_the_same_moment_came_in_after_it(spread, consent):
+    customer = spread.add_customer("a@example.fr")
+    for status in ("refused", "accepted"):
+        spread.consents.add(customer.id, NEWSLETTER, status, "2024-01-01 00:00:00", "manualImport")
+    rows = [answer("refused", "2024-01-01 00:00:00")]
+    assert consent(rows) == ["created"]
+    assert consent(rows) == ["unchanged"]
+
+
+@pytest.mark.parametrize(
+    "refused",
+    ["2025-10-26T02:10:00+01:00", "2025-10-26T01:10:00Z", "2025-10-26 02:10:00"],
+    ids=["second hour", "UTC", "either hour"],
+)
+@pytest.mark.parametrize("order", [1, -1], ids=["in order", "the other way round"])
+def test_no_acceptance_of_the_hour_that_october_repeats_lies_after_a_refusal(spread, consent, refused, order):
+    """02:50 in summer time is twenty minutes before 02:10 in winter time."""
+    customer = spread.add_customer("a@example.fr")
+    rows = [answer("accepted", "2025-10-26T02:50:00+02:00"), answer("refused", refused)]
+    consent(rows[::order])
+    consent(rows[::order])
+    answers = spread.consents.of_customer(customer.id)
+    assert max(answers, key=lambda one: one.created_at).status == "refused"
+    assert [one.created_at for one in answers if one.status == "refused"] == ["2025-10-26 02:59:59"]
+
+
+def test_an_acceptance_lies_after_no_refusal_that_the_crm_took_in_that_hour(spread, consent):
+    customer = spread.add_customer("a@example.fr")
+    spread.consents.add(customer.id, NEWSLETTER, "refused", "2025-10-26 02:10:00", "manualImport")
+    rows = [
+        answer("accepted", "2025-10-26T02:50:00+02:00"),
+        answer("accepted", "2025-10-26T03:00:00+01:00"),
+    ]
+    assert consent(rows) == ["skipped: a refusal that is as new or newer is in SPREAD", "created"]
+
+
+@pytest.mark.parametrize("moment", ["2025-03-30 02:30:00", "2025-10-26 01:59:59", "2025-10-26 03:00:00"])
+def test_other_hours_are_kept_as_they_are(spread, consent, moment):
+    spread.add_customer("a@example.fr")
+    consent([answer("refused", moment)])
+    assert [event.created_at for event in spread.consents.events] == [moment]
 
 
 def test_another_consents_refusal_does_not_count(crm_sandbox, spread, consent):
@@ -108,7 +164,7 @@ def test_each_channel_has_an_answer_of_its_own(crm_sandbox, spread, consent, onl
     ]
     assert [event.channel_id for event in spread.consents.events] == [None, "7", "8", "9"]
     old = [answer("refused", "2025-01-01", channel_id=7), answer("accepted", "2024-06-01", channel_id=7)]
-    assert consent(old) == ["created", "skipped: a newer refusal is in SPREAD"]
+    assert consent(old) == ["created", "skipped: a refusal that is as new or newer is in SPREAD"]
 
 
 @pytest.mark.parametrize("only_changes", [True, False])
