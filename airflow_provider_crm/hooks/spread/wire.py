@@ -24,6 +24,7 @@ from airflow_provider_crm.schemas.spread.read import (
     plain_row,
     record_of,
 )
+from airflow_provider_crm.values import compared_email
 
 T = TypeVar("T")
 
@@ -147,7 +148,7 @@ def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row |
 
     found = matching(lambda text: text == asked)
     if not found and any_case:
-        found = matching(lambda text: text.lower() == asked.lower())
+        found = matching(lambda text: compared_email(text) == compared_email(asked))
     if len(found) > 1:
         said = f"{len(found)} customers have this {field}; which one is meant is unknown"
         raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")
