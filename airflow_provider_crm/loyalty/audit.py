@@ -37,9 +37,12 @@ class AuditWindow:
     def given(cls, after: datetime | str | None, before: datetime | str | None) -> AuditWindow:
         """Read the bounds; a time with a zone is taken as UTC.
 
-        :raises CrmInputError: a bound is no time.
+        :raises CrmInputError: a bound is no time, or the window is turned round.
         """
-        return cls(_moment(after), _moment(before))
+        first, last = _moment(after), _moment(before)
+        if first is not None and last is not None and first >= last:
+            raise CrmInputError(f"The window is turned round: it begins at {first} and ends at {last}")
+        return cls(first, last)
 
     def holds(self, line: Line) -> bool:
         """Return True if a line is dated in it; one without a date that can be read is."""

@@ -60,7 +60,8 @@ def line_pages(
     """
 
     def fetch(begin: int, some: int) -> RowPage[Line]:
-        return RowPage(hook.loyalty_page(start + begin, some, **filters), _id_of)
+        lines = hook.loyalty_page(start + begin, some, **filters)
+        return RowPage(lines, list(map(_id_of, lines)))
 
     def exists() -> bool:
         return start > 0 or _is_there(hook, **filters)

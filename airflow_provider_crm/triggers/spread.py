@@ -11,7 +11,8 @@ from typing import Any
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.schemas.spread.read import ZONE, Row
+from airflow_provider_crm.schemas.spread.cells import ZONE
+from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.triggers.base.cursor import Change, Watched
 from airflow_provider_crm.triggers.base.questions import Question, Reply
 from airflow_provider_crm.triggers.base.watch import CrmEventTrigger
@@ -55,7 +56,7 @@ class ConsentQuestion(Question[SpreadHook], frozen=True, kw_only=True):
         return Reply(count >= self.min_count, result)
 
     def _counts(self, row: Row) -> bool:
-        # A server that overlooks a filter must not end the wait.
+        # Whether a bound itself is in or out is not documented, and filters of the CRM go by changing names.
         return (
             self.status in (None, row.get("customerConsentStatus"))
             and str(row.get("customerConsentCreatedAt") or "") >= self.created_after

@@ -286,15 +286,6 @@ def test_an_answer_without_the_amount_says_nothing_about_decimals(spread, add, e
     assert ends([row("a", amount="5.5"), row("b", amount="5.5")]) == ["created", "created"]
 
 
-def test_a_crm_that_rounds(spread, add, ends, crm_sandbox):
-    zoe = add("zoe@example.fr")
-    crm_sandbox.switch("spread", decimal_amount="round")
-    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
-    assert ends([row("a", amount="2.6")]) == ["created"]
-    assert ends([row("b", amount="3.6")]) == ["created"]
-    assert amounts(spread) == {(zoe, Decimal(3)): 1, (zoe, Decimal(4)): 1}
-
-
 def test_a_crm_that_takes_whole_points_only(spread, add, ends, crm_sandbox):
     zoe = add("zoe@example.fr")
     crm_sandbox.switch("spread", decimal_amount="400")

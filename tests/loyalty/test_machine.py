@@ -124,9 +124,7 @@ class Credits(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="crm-loyalty-", dir=FOLDER))
         self.sandbox.reset()
         self.spread = self.sandbox.spread
-        self.ids = [
-            self.spread.customers.add(email, Changes({}, [], {}), NOW).id for email in PEOPLE
-        ]
+        self.ids = [self.spread.customers.add(email, Changes({}, [], {}), NOW).id for email in PEOPLE]
         self.rows = []
         #: What each key is worth, and the keys whose rows a run has brought to their end.
         self.worth = {}

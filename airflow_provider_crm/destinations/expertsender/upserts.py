@@ -24,6 +24,7 @@ from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.consents import (
     asks_for_confirmation,
     holds,
@@ -40,7 +41,6 @@ from airflow_provider_crm.schemas.expertsender.write import (
     MatchBy,
     Mode,
     customer_of,
-    identifier,
 )
 from airflow_provider_crm.values import is_empty
 
@@ -86,10 +86,6 @@ class UpsertCustomers:
         batch_size: int,
         allow_resubscribe: bool,
     ) -> None:
-        if type(batch_size) is not int or batch_size < 1:
-            raise CrmInputError("`batch_size` is at least 1, a whole number")
-        if not isinstance(allow_resubscribe, bool):
-            raise CrmInputError("`allow_resubscribe` is True or False: a text such as 'False' would be true")
         self._hook = hook
         self._mapping = mapping
         self._key_column = key_column

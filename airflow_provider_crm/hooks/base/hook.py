@@ -139,6 +139,11 @@ class CrmHook(BaseHook, Generic[E]):
             pass
         raise CrmConnectionError(f"Connection {conn_id!r}{named_by} is not defined")
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Whose records the calls are about: the base URL and the login, and what else tells accounts apart."""
+        return (self.settings.base_url, self.settings.login)
+
     # Calls
 
     def test_connection(self) -> tuple[bool, str]:

@@ -38,7 +38,10 @@ from airflow_provider_crm.http.auth import BasicAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json
 from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
-from airflow_provider_crm.schemas.spread.read import ConsentStatus, Row, record_of, wire_consent, wire_credit
+from airflow_provider_crm.schemas.spread.cells import ConsentStatus
+from airflow_provider_crm.schemas.spread.read import Row, record_of
+from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
+from airflow_provider_crm.values import normal_email
 
 
 class SpreadExtras(Extras, kw_only=True, frozen=True):
@@ -134,7 +137,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 
         :param customer: the vendor's fields, ``email`` among them; see
-            :func:`~airflow_provider_crm.schemas.spread.read.wire_customer`.
+            :func:`~airflow_provider_crm.schemas.spread.write.wire_customer`.
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been created.
         """
@@ -155,8 +158,12 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been changed; the old one may be unknown to the CRM by now.
         """
-        emails = {"old_email": str(old_email or "").strip(), "new_email": str(new_email or "").strip()}
-        if not all(emails.values()):
+        emails = {"old_email": str(old_email or "").strip()}  # as the CRM writes it, in its own case
+        try:
+            emails["new_email"] = normal_email(new_email)
+        except ValueError as error:
+            raise CrmInputError(f"The new e-mail: {error}") from None
+        if not emails["old_email"]:
             raise CrmInputError("Both the old and the new e-mail are required")
         body = encode_json({"customer": emails})
         call = Call("PUT", "/customers/email/update", body=body, repeatable=False)
@@ -340,9 +347,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmOutcomeUnknownError: the points may have been added; :meth:`iter_loyalty_lines` can tell.
         """
         body = encode_json(wire_credit(amount=amount, email=email, customer_id=customer_id))
-        return self.request(
-            Call("POST", "/cagnottes", body=body, repeatable=False, before=before), read_credit
-        )
+        call = Call("POST", "/cagnottes", body=body, repeatable=False, before=before)
+        return self.request(call, read_credit)
 
     # What the calls share
 
@@ -396,6 +402,5 @@ class SpreadHook(CrmHook[SpreadExtras]):
         return BasicAuth(settings.login, settings.password)
 
     def _probe(self) -> str:
-        customers = lists.customers({})
-        self.request(customers.call(0, 1), customers.answer.rows)
+        next(self.iter_customers(page_size=1), None)
         return "Connected to SPREAD"

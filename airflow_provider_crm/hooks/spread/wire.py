@@ -24,6 +24,7 @@ from airflow_provider_crm.schemas.spread.read import (
     plain_row,
     record_of,
 )
+from airflow_provider_crm.values import compared_email
 
 T = TypeVar("T")
 
@@ -132,7 +133,14 @@ def read_deleted(body: bytes) -> None:
 
 
 def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
-    """Choose the customer that was asked for; a server may overlook the filter, or compare loosely."""
+    """Choose the customer that was asked for.
+
+    How the filters compare is not documented; nor can their names be relied on, which the vendor's pages spell in
+    several ways (``maxResults`` and ``maxResult``, ``createdAfter`` and ``createBefore``).
+
+    :raises CrmRequestError: several customers have what was asked for.
+    :raises CrmUnreadableAnswerError: a whole page of others: what is asked for may be behind it.
+    """
 
     def matching(same: Callable[[str], bool]) -> list[Row]:
         found = [row for row in rows if same(str(row.get(field) or "").strip())]
@@ -140,7 +148,7 @@ def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row |
 
     found = matching(lambda text: text == asked)
     if not found and any_case:
-        found = matching(lambda text: text.lower() == asked.lower())
+        found = matching(lambda text: compared_email(text) == compared_email(asked))
     if len(found) > 1:
         said = f"{len(found)} customers have this {field}; which one is meant is unknown"
         raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")

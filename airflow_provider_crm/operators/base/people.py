@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Required, Unpack
 
 from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.operators.base.exports import CrmExportOperator, check_choice
+from airflow_provider_crm.operators.base.exports import CrmExportOperator, ExportArguments
+from airflow_provider_crm.parameters import Path, Source
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.schemas.records import RecordReader, Records
-from airflow_provider_crm.values import is_empty
+from airflow_provider_crm.values import compared_email, is_empty, key_of, normal_email, phone_of
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -25,34 +26,39 @@ if TYPE_CHECKING:
 REMEMBERED = 200_000
 
 
+class PeopleExportArguments(ExportArguments, total=False):
+    """What every export of known people takes, see :class:`CrmPeopleExportOperator`."""
+
+    source: Required[Source]
+    absent_path: Path | None
+
+
 class CrmPeopleExportOperator(CrmExportOperator):
     """Exports the people whose keys a source holds.
 
     :param source: as in the writing operators, with a column named as ``by``; other columns do not matter.
         (templated)
-    :param by: what the keys are. (templated)
     :param absent_path: path or URI of a JSON-lines file that takes the keys which the CRM does not know. (templated)
 
     The summary also has ``absent``, the number of these keys.
     See :class:`~airflow_provider_crm.operators.base.exports.CrmExportOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmExportOperator.template_fields, "source", "by", "absent_path")
-    keys: Sequence[str]
+    template_fields: Sequence[str] = (*CrmExportOperator.template_fields, "source", "absent_path")
+    #: What the keys are, and the column that holds them.
+    by: str
     #: Keys of a page.
     group_size: int
 
     def __init__(
-        self, *, source: Any, by: str = "email", absent_path: str | None = None, **kwargs: Any
+        self, *, source: Source, absent_path: Path | None = None, **kwargs: Unpack[ExportArguments]
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
-        self.by = by
-        self.absent_path = absent_path
+        self.absent_path: Any = absent_path
         self._absent = 0
 
     def _plan(self, context: Context) -> None:
-        check_choice("by", self.by, self.keys)
         open_source(self.source).require([self.by])
 
     def _counts(self) -> dict[str, int]:
@@ -63,7 +69,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
 
     def _normal(self, key: str) -> str:
         """Write a key as it is compared."""
-        return key.lower() if self.by == "email" else key
+        return compared_email(key) if self.by == "email" else key
 
     def _problem(self, key: str) -> str:
         """Tell why a key cannot be asked for; empty when it can."""
@@ -85,7 +91,12 @@ class CrmPeopleExportOperator(CrmExportOperator):
         known: OrderedDict[str, None] = OrderedDict()
         for row in open_source(self.source):
             data, reason = row.data, "" if isinstance(row, Row) else row.reason
-            key = _text(data.get(self.by))
+            given = data.get(self.by)
+            try:
+                key = _key(self.by, given)
+            except ValueError as error:
+                key = given.strip() if isinstance(given, str) else ""
+                reason = reason or f"the column {self.by!r}: {error}"
             reason = reason or self._problem(key)
             if reason:
                 yield "", Reject(0, key or None, reason, data)
@@ -137,12 +148,11 @@ class CrmPeopleExportOperator(CrmExportOperator):
                 journal.close()
 
 
-def _text(value: Any) -> str:
-    if is_empty(value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # how a data frame holds whole numbers beside empty cells
-    return str(value).strip()
+def _key(by: str, value: Any) -> str:
+    """Write a key as it is asked for; "" for an empty one."""
+    if by == "email":
+        return "" if is_empty(value) else normal_email(value)
+    return phone_of(value) if by == "phone" else key_of(value)
 
 
 def no_such_field(name: Any, known: Sequence[str]) -> CrmInputError:

@@ -5,14 +5,13 @@ Parameters and wiring; what may be sent when is in the destination, what is reme
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
-from airflow_provider_crm._compat import BaseOperator
+from airflow_provider_crm._compat import AirflowArguments
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
@@ -24,7 +23,9 @@ from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.source_rows import CreditFields, CreditReader
 from airflow_provider_crm.loyalty.states import Origin
 from airflow_provider_crm.loyalty.tables import account_of
-from airflow_provider_crm.operators.base.writes import CrmBulkOperator
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.writes import CrmBulkOperator, WriteArguments
+from airflow_provider_crm.parameters import Column, ConnId, Path, Seconds, Time, YesOrNo, number
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.rows.sql import engine_for
@@ -77,33 +78,45 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
 
     .. seealso:: ``docs/loyalty.md``: what is guaranteed, and the few things that no client can exclude.
 
-    :param key_field: column with the credit's own reference, unique for each credit for ever.
-    :param email_field: column with the customer's e-mail.
-    :param customer_id_field: column with SPREAD's id of the customer; a row has either.
-    :param amount_field: column with the points.
+    :param key_field: column with the credit's own reference, unique for each credit for ever. (templated)
+    :param email_field: column with the customer's e-mail. (templated)
+    :param customer_id_field: column with SPREAD's id of the customer; a row has either. (templated)
+    :param amount_field: column with the points. (templated)
     :param spread_conn_id: the connection. (templated)
     :param ledger_conn_id: connection to the SQL database that keeps the ledger. (templated)
-    :param settle_seconds: how long after a request ended its line may take to be seen.
-    :param allow_debit: accept negative amounts.
+    :param settle_seconds: how long after a request ended its line may take to be seen. (templated)
+    :param allow_debit: accept negative amounts. (templated)
 
     The result adds ``credited``, ``already_credited`` and ``amount``, the sum credited as decimal text.
     See :class:`~airflow_provider_crm.operators.base.writes.CrmBulkOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "spread_conn_id", "ledger_conn_id")
+    template_fields: Sequence[str] = (
+        *CrmBulkOperator.template_fields,
+        "key_field",
+        "email_field",
+        "customer_id_field",
+        "amount_field",
+        "spread_conn_id",
+        "ledger_conn_id",
+        "settle_seconds",
+        "allow_debit",
+    )
+    hook_class = SpreadHook
+    not_in_fingerprint = CrmBulkOperator.not_in_fingerprint | {"settle_seconds"}
 
     def __init__(
         self,
         *,
-        key_field: str = "credit_key",
-        email_field: str = "email",
-        customer_id_field: str = "customer_id",
-        amount_field: str = "amount",
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        ledger_conn_id: str = LEDGER_CONN,
-        settle_seconds: float = 10,
-        allow_debit: bool = False,
-        **kwargs: Any,
+        key_field: Column = "credit_key",
+        email_field: Column = "email",
+        customer_id_field: Column = "customer_id",
+        amount_field: Column = "amount",
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        ledger_conn_id: ConnId = LEDGER_CONN,
+        settle_seconds: Seconds = 10,
+        allow_debit: YesOrNo = False,
+        **kwargs: Unpack[WriteArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.key_field = key_field
@@ -112,13 +125,13 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         self.amount_field = amount_field
         self.spread_conn_id = spread_conn_id
         self.ledger_conn_id = ledger_conn_id
-        self.settle_seconds = settle_seconds
-        self.allow_debit = allow_debit
+        self.settle_seconds: Any = settle_seconds
+        self.allow_debit: Any = allow_debit
         self._origin = Origin()
         #: What a run has opened besides the hook, in the order of closing.
         self._opened = ExitStack()
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Credit the source's rows.
 
         :raises CrmInputError: the ledger's connection is missing, or the source cannot be used.
@@ -127,10 +140,7 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         """
         self._origin = origin_of(context)
         with self._opened:
-            return super().execute(context)
-
-    def _hook(self) -> SpreadHook:
-        return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
+            return super()._run(context, hook)
 
     def _destination(self, hook: SpreadHook, source: Source) -> CreditDestination:
         fields = CreditFields(self.key_field, self.email_field, self.customer_id_field, self.amount_field)
@@ -138,7 +148,7 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         ledger = self._opened.enter_context(open_ledger(hook, self.ledger_conn_id, self._origin))
         reader = CreditReader(fields, secret=hook.settings.password, allow_debit=self.allow_debit)
         kind = ExpectedCredits if self.only_plan else CreditDestination
-        destination = kind(hook, ledger, reader, settle_seconds=float(self.settle_seconds))
+        destination = kind(hook, ledger, reader, settle_seconds=self.settle_seconds)
         return self._opened.enter_context(closing(destination))
 
     @staticmethod
@@ -153,17 +163,6 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
                 f"it has {', '.join(columns)}"
             )
 
-    def _parameters(self) -> tuple[Any, ...]:
-        return (
-            self.spread_conn_id,
-            self.ledger_conn_id,
-            self.key_field,
-            self.email_field,
-            self.customer_id_field,
-            self.amount_field,
-            self.allow_debit,
-        )
-
     def _summary(self, report: Report) -> dict[str, Any]:
         summary = super()._summary(report)
         return {
@@ -174,8 +173,9 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         }
 
 
-class SpreadAuditLoyaltyOperator(BaseOperator):
-    """Compare the ledger with SPREAD's loyalty lines, and fail when a credit of the ledger has no line.
+class SpreadAuditLoyaltyOperator(CrmBaseOperator):
+    """Compare the ledger with SPREAD's loyalty lines, and fail when a credit of the ledger has no line of its
+    amount.
 
     :param created_after: begin of the window, in the CRM's time; UTC in the ledger. (templated)
     :param created_before: end of the window, not in it. (templated)
@@ -193,64 +193,65 @@ class SpreadAuditLoyaltyOperator(BaseOperator):
         "created_after",
         "created_before",
         "report_path",
+        "margin_hours",
+        "settle_seconds",
         "spread_conn_id",
         "ledger_conn_id",
     )
+    hook_class = SpreadHook
 
     def __init__(
         self,
         *,
-        created_after: datetime | str | None = None,
-        created_before: datetime | str | None = None,
-        report_path: str | os.PathLike[str] | None = None,
-        margin_hours: float = 26,
-        settle_seconds: float = 10,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        ledger_conn_id: str = LEDGER_CONN,
-        **kwargs: Any,
+        created_after: Time | None = None,
+        created_before: Time | None = None,
+        report_path: Path | None = None,
+        margin_hours: Annotated[float | str, number(0, 10_000)] = 26,
+        settle_seconds: Seconds = 10,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        ledger_conn_id: ConnId = LEDGER_CONN,
+        **kwargs: Unpack[AirflowArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.created_after = created_after
-        self.created_before = created_before
-        self.report_path = report_path
-        self.margin_hours = margin_hours
-        self.settle_seconds = settle_seconds
+        self.created_after: Any = created_after
+        self.created_before: Any = created_before
+        self.report_path: Any = report_path
+        self.margin_hours: Any = margin_hours
+        self.settle_seconds: Any = settle_seconds
         self.spread_conn_id = spread_conn_id
         self.ledger_conn_id = ledger_conn_id
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Compare.
 
         :return: ``credits``, ``lines``, ``credits_without_line``, ``credits_with_another_amount``,
             ``credits_in_doubt``, ``lines_without_credit``.
-        :raises CrmFailError: a credit of the ledger has no line in the CRM.
+        :raises CrmFailError: a credit of the ledger has no line in the CRM, or one of another amount.
         """
         window = AuditWindow.given(self.created_after, self.created_before)
-        with (
-            closing(SpreadHook(self.spread_conn_id)) as hook,
-            open_ledger(hook, self.ledger_conn_id, origin_of(context)) as ledger,
-        ):
+        with open_ledger(hook, self.ledger_conn_id, origin_of(context)) as ledger:
             findings = Audit(
                 hook,
                 ledger,
                 margin=timedelta(hours=self.margin_hours),
-                settle_seconds=float(self.settle_seconds),
+                settle_seconds=self.settle_seconds,
             ).compare(window)
         if self.report_path:
             self._write(self.report_path, findings.records())
         result = findings.counts()
         self.log.info("Audit: %s", result)
-        if findings.without_line:
+        if findings.without_line or findings.another_amount:
             where = (
                 f", listed in {self.report_path}" if self.report_path else "; set `report_path` to list them"
             )
             raise CrmFailError(
-                f"{len(findings.without_line)} credits of the ledger have no line in SPREAD{where}"
+                f"{len(findings.without_line)} credits of the ledger have no line in SPREAD, and "
+                f"{len(findings.another_amount)} one of another amount{where}"
             )
         return result
 
     @staticmethod
-    def _write(path: str | os.PathLike[str], records: Sequence[dict[str, Any]]) -> None:
+    def _write(path: str, records: Sequence[dict[str, Any]]) -> None:
         journal = Journal(path)
         journal.open()
         for record in records:
