@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmRejectsError
+from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRejectsError
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 
 from .expertsender_runs import AWAITING, FAULTS, Run
 
@@ -188,3 +189,31 @@ def test_too_many_rejects_fail_the_task_after_all_rows(run: Run) -> None:
         run.upsert(mixed_rows(), max_rejects=0)
     assert "p5@x.fr" not in str(caught.value)
     assert len(run.emails()) == 13
+
+
+@pytest.mark.parametrize(("theirs", "end"), [({}, "created"), ({"first_name": "Theirs"}, "skipped")])
+def test_an_add_without_an_answer_counts_where_the_crm_holds_what_was_sent(
+    run: Run, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any], end: str
+) -> None:
+    send = ExpertSenderHook.upsert_customers
+    rows = [
+        {
+            "email": "a@x.fr",
+            "firstName": "Ana",
+            "dateOfBirth": "1990-05-17",
+            "gender": "female",
+            "phone": "+33 612",
+            "customAttributes.Ville": "Nîmes",
+            "consents.2": False,
+        }
+    ]
+
+    def lose(self: ExpertSenderHook, *args: Any, **how: Any) -> None:
+        send(self, *args, **how)
+        for name, value in theirs.items():
+            setattr(run.sandbox.expertsender.by_email("a@x.fr"), name, value)
+        raise CrmOutcomeUnknownError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExpertSenderHook, "upsert_customers", lose)
+        assert run.upsert(rows, mode="Add") == {end: 1}
