@@ -6,8 +6,9 @@ object itself (the context, the trigger), never of a version number.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping, MutableMapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -93,6 +94,83 @@ else:
 
 T = TypeVar("T")
 
+Callbacks = Callable[..., Any] | list[Callable[..., Any]] | None
+
+
+class AirflowArguments(TypedDict, total=False):
+    """Airflow's own parameters of an operator: a name that is neither here nor ours is a slip of the pen.
+
+    Without ``email``, which some of our tasks need for a person; Airflow's own goes into ``default_args``.
+    """
+
+    task_id: Required[str]
+    allow_nested_operators: bool
+    default_args: dict[str, Any] | None
+    dag: Any
+    depends_on_past: bool
+    do_xcom_push: bool
+    doc: str | None
+    doc_json: str | None
+    doc_md: str | None
+    doc_rst: str | None
+    doc_yaml: str | None
+    email_on_failure: bool
+    email_on_retry: bool
+    end_date: datetime | None
+    execution_timeout: timedelta | None
+    executor: str | None
+    executor_config: dict[str, Any] | None
+    ignore_first_depends_on_past: bool
+    inlets: Any
+    logger_name: str | None
+    map_index_template: str | None
+    max_active_tis_per_dag: int | None
+    max_active_tis_per_dagrun: int | None
+    max_retry_delay: timedelta | float | None
+    multiple_outputs: bool
+    on_execute_callback: Callbacks
+    on_failure_callback: Callbacks
+    on_retry_callback: Callbacks
+    on_skipped_callback: Callbacks
+    on_success_callback: Callbacks
+    outlets: Any
+    owner: str
+    params: MutableMapping[str, Any] | None
+    pool: str | None
+    pool_slots: int
+    post_execute: Callable[..., Any] | None
+    pre_execute: Callable[..., Any] | None
+    priority_weight: int
+    queue: str
+    render_template_as_native_obj: bool | None
+    resources: dict[str, Any] | None
+    retries: int | None
+    retry_delay: timedelta | float
+    retry_exponential_backoff: float
+    retry_policy: Any
+    run_as_user: str | None
+    sla: timedelta | None
+    start_date: datetime | None
+    task_display_name: str | None
+    task_group: Any
+    trigger_rule: str
+    wait_for_downstream: bool
+    wait_for_past_depends_before_skipping: bool
+    weight_rule: Any
+
+
+class AirflowSensorArguments(AirflowArguments, total=False):
+    """Airflow's own parameters of a sensor."""
+
+    exponential_backoff: bool
+    max_wait: timedelta | float | None
+    mode: str
+    never_fail: bool
+    poke_interval: timedelta | float
+    silent_fail: bool
+    soft_fail: bool
+    timeout: timedelta | float
+
 
 async def with_airflow(function: Callable[[], T]) -> T:
     """Run, off the event loop of a trigger, what asks Airflow for connections.
@@ -136,9 +214,11 @@ def xcom_value(key: str, ti_key: Any) -> Any:
 
 
 __all__ = [
+    "AirflowArguments",
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorArguments",
     "AirflowSkipException",
     "BaseEventTrigger",
     "BaseHook",

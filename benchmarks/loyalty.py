@@ -22,8 +22,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_crm.loyalty.line_sets import LineSet
-from airflow_provider_crm.loyalty.states import Credit, Entry, Standing, State, metadata
+from airflow_provider_crm.loyalty.baseline_store import LineSet
+from airflow_provider_crm.loyalty.credits import Credit
+from airflow_provider_crm.loyalty.states import Entry, Standing, State
+from airflow_provider_crm.loyalty.tables import metadata
 from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 

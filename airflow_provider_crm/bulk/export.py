@@ -8,13 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.exceptions import CrmListChangedError, CrmRejectsError, redact
-from airflow_provider_crm.rows.journal import Journal
+from airflow_provider_crm.bulk.rejects import Rejects, too_many
+from airflow_provider_crm.exceptions import CrmListChangedError, CrmRejectsError
 from airflow_provider_crm.rows.targets import Target
 from airflow_provider_crm.rows.writers import Block, Format, Writer
 
@@ -22,8 +21,6 @@ log = logging.getLogger(__name__)
 
 #: Seconds between two lines of progress.
 PROGRESS_EVERY = 10.0
-#: Different reasons that are counted for the closing message.
-MOST_REASONS = 50
 #: How often a list that changes too fast is read.
 READINGS = 3
 
@@ -108,71 +105,6 @@ class ExportPage:
         )
 
 
-class ExportRejects:
-    """Takes the rows that are no records, in the form that all rejects files have.
-
-    :param path: where they are written; None for nowhere.
-    :param with_data: whether the rows themselves are written there too.
-    """
-
-    def __init__(self, path: str | None, *, with_data: bool) -> None:
-        self.path = path
-        self.count = 0
-        self._with_data = with_data
-        self._journal = Journal(path) if path else None
-        self._reasons: Counter[str] = Counter()
-
-    def open(self) -> None:
-        """Begin anew.
-
-        :raises CrmInputError: the file cannot be written.
-        """
-        self.count = 0
-        self._reasons.clear()
-        if self._journal:
-            self._journal.close()
-            self._journal.open()
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._journal:
-            self._journal.close()
-
-    def add(self, row: int, reject: Reject) -> None:
-        """Take a row.
-
-        :param row: its number among all rows that were read.
-        """
-        self.count += 1
-        reason = redact(reject.reason, limit=120)
-        if reason in self._reasons or len(self._reasons) < MOST_REASONS:
-            self._reasons[reason] += 1
-        if self._journal:
-            line: Mapping[str, Any] = {
-                "row": row,
-                "key": reject.key,
-                "stage": "validate",
-                "reason": reject.reason,
-                "data": reject.data if self._with_data else None,
-            }
-            self._journal.append(line)
-
-    def check(self, most: int | float, read: int) -> None:
-        """Fail when too many rows were rejected.
-
-        :param most: a number of rows, or, as a float, a share of the rows read.
-        :raises CrmRejectsError: there are more.
-        """
-        if self.count <= (most * read if isinstance(most, float) else most):
-            return
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in self._reasons.most_common(5))
-        where = f"they are in {self.path}" if self.path else "set `rejects_path` to have them written"
-        raise CrmRejectsError(
-            f"{self.count} of {read} rows are not what the CRM documents, more than max_rejects={most}: {where}. "
-            f"No file was made. Most frequent: {reasons}"
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Exported:
     """What became of an export.
@@ -198,7 +130,7 @@ class Export:
         self,
         make_target: Callable[[], Target],
         file_format: Format,
-        rejects: ExportRejects,
+        rejects: Rejects,
         *,
         max_rejects: int | float,
     ) -> None:
@@ -228,20 +160,27 @@ class Export:
         writer: Writer | None = None
         try:
             writer = self._format.open(target.open())
-            self._rejects.open()
+            self._rejects.restart()
             progress = _Progress()
-            rows = read_rows = 0
+            rows = read_rows = rejected = 0
             newest: dt.datetime | None = None
             for page in read():
                 for reject in page.rejects:
-                    self._rejects.add(read_rows + reject.position + 1, reject)
+                    number = read_rows + reject.position + 1
+                    self._rejects.add(number, reject.key, "validate", reject.reason, reject.data)
+                rejected += len(page.rejects)
                 writer.write(page.block)
                 rows += page.block.rows
                 read_rows += len(page.keys)
                 if page.newest is not None and (newest is None or page.newest > newest):
                     newest = page.newest
                 progress.say(rows)
-            self._rejects.check(self._max_rejects, read_rows)
+            if too_many(rejected, read_rows, self._max_rejects):
+                raise CrmRejectsError(
+                    f"{rejected} of {read_rows} rows are not what the CRM documents, more than "
+                    f"max_rejects={self._max_rejects}: {self._rejects.where}. No file was made. "
+                    f"{self._rejects.most_frequent}"
+                )
             writer.finish()
             return Exported(rows, target.commit(), newest)
         finally:

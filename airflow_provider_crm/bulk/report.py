@@ -15,17 +15,16 @@ from typing import Any
 
 from airflow_provider_crm.bulk.batches import Ended
 from airflow_provider_crm.bulk.outcomes import Ending
-from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError, redact
+from airflow_provider_crm.bulk.rejects import Rejects, too_many
+from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
 from airflow_provider_crm.rows.files import locate
 from airflow_provider_crm.rows.journal import Journal
-from airflow_provider_crm.rows.sources import FileSource, Source
+from airflow_provider_crm.rows.sources import FileRows, Source
 
 log = logging.getLogger(__name__)
 
 #: Seconds between two lines of progress.
 PROGRESS_EVERY = 10.0
-#: Different reasons that are counted for the closing message.
-MOST_REASONS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +49,15 @@ class Report:
     ) -> None:
         if rejects_path and results_path and locate(rejects_path).same_as(locate(results_path)):
             raise CrmInputError("`rejects_path` and `results_path` are the same file")
-        self.rejects_path = rejects_path or None
+        self.rejects_path = rejects_path
         self._results_path = results_path
         self.counts: Counter[Ending] = Counter()
         #: What all rows have added, where rows add something.
         self.amount = Decimal(0)
-        self._reject_data = reject_data
-        self._rejects = Journal(rejects_path) if rejects_path else None
+        self._rejects = Rejects(rejects_path, with_data=reject_data)
         self._results = Journal(results_path) if results_path else None
-        self._reasons: Counter[str] = Counter()
+        journals = {"rejects": self._rejects.journal, "results": self._results}
+        self._journals = {role: journal for role, journal in journals.items() if journal}
         self._said = 0.0
         self._pace: _Pace | None = None
 
@@ -72,7 +71,7 @@ class Report:
 
         :raises CrmInputError: a file to write is one that is read.
         """
-        files = source.files if isinstance(source, FileSource) else ()
+        files = source.files if isinstance(source, FileRows) else ()
         for path in filter(None, (self.rejects_path, self._results_path)):
             if any(locate(path).same_as(file.location) for file in files):
                 raise CrmInputError(
@@ -85,7 +84,7 @@ class Report:
 
         :raises CrmInputError: one of them cannot be written.
         """
-        for journal in self._journals():
+        for journal in self._journals.values():
             journal.open()
 
     def resume(self, counts: Mapping[str, int], sizes: Mapping[str, int], amount: Decimal) -> None:
@@ -97,10 +96,8 @@ class Report:
         :raises JournalLostError: a file is not there any more.
         """
         try:
-            if self._rejects:
-                self._rejects.open(resume_at=sizes.get("rejects", 0))
-            if self._results:
-                self._results.open(resume_at=sizes.get("results", 0))
+            for role, journal in self._journals.items():
+                journal.open(resume_at=sizes.get(role, 0))
         except BaseException:
             self.close()
             raise
@@ -112,26 +109,21 @@ class Report:
 
         :return: their sizes in bytes, by their role.
         """
-        sizes = {}
-        if self._rejects:
-            sizes["rejects"] = self._rejects.sync()
-        if self._results:
-            sizes["results"] = self._results.sync()
-        return sizes
+        return {role: journal.sync() for role, journal in self._journals.items()}
 
     @property
     def sync_cost(self) -> float:
         """Seconds the last :meth:`sync` took: an object store is given whole files."""
-        return sum(journal.sync_cost for journal in self._journals())
+        return sum(journal.sync_cost for journal in self._journals.values())
 
     def flush(self) -> None:
         """Hand what is written to the operating system, where it outlives this process."""
-        for journal in self._journals():
+        for journal in self._journals.values():
             journal.flush()
 
     def close(self) -> None:
         """Finish the files."""
-        for journal in self._journals():
+        for journal in self._journals.values():
             journal.close()
 
     def add(self, row: Ended) -> None:
@@ -141,7 +133,7 @@ class Report:
         if outcome.amount:
             self.amount += outcome.amount
         if outcome.ending is Ending.REJECTED:
-            self._add_rejected(row)
+            self._rejects.add(row.number, row.key, outcome.stage, outcome.reason, row.data)
         if self._results:
             self._results.append(
                 {
@@ -150,21 +142,6 @@ class Report:
                     "outcome": outcome.ending.value,
                     "id": outcome.crm_id,
                     "reason": outcome.reason or None,
-                }
-            )
-
-    def _add_rejected(self, row: Ended) -> None:
-        reason = redact(row.outcome.reason, limit=120)
-        if reason in self._reasons or len(self._reasons) < MOST_REASONS:
-            self._reasons[reason] += 1
-        if self._rejects:
-            self._rejects.append(
-                {
-                    "row": row.number,
-                    "key": row.key,
-                    "stage": row.outcome.stage,
-                    "reason": row.outcome.reason,
-                    "data": row.data if self._reject_data else None,
                 }
             )
 
@@ -201,37 +178,10 @@ class Report:
         :raises CrmRejectsError: there are more.
         """
         number = self.counts[Ending.REJECTED]
-        allowed = most * self.read if isinstance(most, float) else most
-        if number <= allowed:
+        if not too_many(number, self.read, most):
             return
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in self._reasons.most_common(5))
-        where = (
-            f"they are in {self.rejects_path}"
-            if self.rejects_path
-            else "set `rejects_path` to have them written"
-        )
         counts = ", ".join(f"{self.counts[ending]} {ending.value}" for ending in Ending)
         raise CrmRejectsError(
-            f"{number} of {self.read} rows were rejected, more than max_rejects={most}: {where}. All other rows "
-            f"were processed ({counts}). Most frequent: {reasons or 'those of an earlier try'}"
+            f"{number} of {self.read} rows were rejected, more than max_rejects={most}: {self._rejects.where}. All "
+            f"other rows were processed ({counts}). {self._rejects.most_frequent}"
         )
-
-    def _journals(self) -> list[Journal]:
-        return [journal for journal in (self._rejects, self._results) if journal]
-
-
-def check_max_rejects(most: Any) -> int | float:
-    """Accept a number of rows or a share of them.
-
-    :raises CrmInputError: neither.
-    """
-    if isinstance(most, str):  # rendered from a template
-        try:
-            most = float(most) if "." in most else int(most)
-        except ValueError:
-            most = None
-    if isinstance(most, bool) or not isinstance(most, int | float) or most < 0:
-        raise CrmInputError("`max_rejects` is a number of rows, or a share of them as a float such as 0.01")
-    if isinstance(most, float) and most > 1:
-        raise CrmInputError("`max_rejects` as a float is a share of the rows, at most 1.0")
-    return most

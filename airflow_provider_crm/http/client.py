@@ -258,6 +258,7 @@ class HttpClient:
             session.mount("https://", self._adapter)
             session.mount("http://", self._adapter)
             session.headers["User-Agent"] = f"airflow-provider-crm/{__version__}"
+            # No call is to depend on those that happened to go before it in this thread.
             session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
             self._local.session = session
         return session

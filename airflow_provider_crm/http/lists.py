@@ -47,19 +47,17 @@ class Page(Protocol):
 class RowPage(Generic[T]):
     """A page of rows that stay as they are.
 
-    :param key_of: gives a row's own id.
+    :param keys: the own id of every row.
     """
 
-    def __init__(self, rows: Sequence[T], key_of: Callable[[T], str]) -> None:
+    def __init__(self, rows: Sequence[T], keys: Sequence[str]) -> None:
         self.rows = rows
-        self.keys = list(map(key_of, rows))
-        self._key_of = key_of
+        self.keys = keys
 
     def without(self, positions: Collection[int]) -> RowPage[T]:
         """Return the page without the rows at these positions."""
-        return RowPage(
-            [row for position, row in enumerate(self.rows) if position not in positions], self._key_of
-        )
+        kept = [position for position in range(len(self.rows)) if position not in positions]
+        return RowPage([self.rows[position] for position in kept], [self.keys[position] for position in kept])
 
 
 P = TypeVar("P", bound=Page)

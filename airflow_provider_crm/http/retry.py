@@ -136,6 +136,7 @@ def with_status(
     return error
 
 
+# RFC 9110, section 15.5; 431: RFC 6585, section 5.
 _REFUSALS: Mapping[int, type[CrmRequestError]] = {
     404: CrmNotFoundError,
     410: CrmNotFoundError,

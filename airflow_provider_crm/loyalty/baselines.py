@@ -1,4 +1,4 @@
-"""Which loyalty lines SPREAD held before credits were sent: none of them is ever taken for a credit's own.
+"""Which loyalty lines SPREAD held before credits were sent, their baseline: none of them is taken for a credit's own.
 
 Read in bulk where that is cheaper than customer by customer; nothing relies on clocks or on the order of line ids.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.loyalty.baseline_store import LineSet
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.line_sets import LineSet
 from airflow_provider_crm.loyalty.lines import CustomerLines, Line, line_id, line_pages
-from airflow_provider_crm.loyalty.states import Credit
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +24,8 @@ REFRESH_EVERY = 60.0
 MOST_NEW_PAGES = 20
 #: Calls for one customer that take as long as one full page.
 CALLS_A_PAGE = 10
+#: Full pages that are read at once, however few the credits.
+LEAST_PAGES = 3
 #: Full pages of the whole account that are read at most: two million lines, 16 MB of memory.
 MOST_PAGES = 400
 
@@ -34,37 +35,34 @@ class Baselines:
 
     :param hook: through which lines are read.
     :param ledger: keeps them.
-    :param most_calls: calls that reading customer by customer would take.
     """
 
-    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger, *, most_calls: int) -> None:
+    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger) -> None:
         self._hook = hook
         self._ledger = ledger
-        self._most_pages = min(max(most_calls // CALLS_A_PAGE, 3), MOST_PAGES)
         self._lock = threading.Lock()
         self._all: _AllLines | None = None
-        self._tried = False
+        #: Calls that reading customer by customer has taken or would take, and what they must come to before the size
+        #: of the account is asked for again.
+        self._calls = self._ask_at = 0
         #: Reads lines of customers, as the look for a credit in doubt does too.
         self.lines = CustomerLines(hook, self._pages_of_all)
 
-    def name(
-        self, credits_: Sequence[Credit], find_customers: Callable[[Sequence[Credit]], list[str]]
-    ) -> str:
-        """Give the baseline for credits that are about to be sent.
+    def of_account(self, calls: int) -> str | None:
+        """Return the baseline of all customers; None while reading them all would take longer than one by one.
 
-        :param find_customers: gives the ids of the credits' customers, as far as there are any.
-        :return: its name in the ledger.
+        :param calls: what it would take to look up the credits that are about to be sent one by one.
         """
         with self._lock:
-            if not self._tried:
+            self._calls += calls
+            if self._all is None and self._calls >= self._ask_at:
+                pages = min(max(self._calls // CALLS_A_PAGE, LEAST_PAGES), MOST_PAGES)
                 try:
-                    self._all = _AllLines.read(self._hook, self._ledger, self._most_pages)
+                    self._all = _AllLines.read(self._hook, self._ledger, pages)
                 except CrmRequestError as error:  # it is about no row, and must not reject one
                     raise CrmTransientError(f"{error}. Nothing is sent before the lines are known") from error
-                self._tried = True
-            if self._all is not None:
-                return self._all.fresh()
-        return self.of_lines(self.lines.of(find_customers(credits_)).values())
+                self._ask_at = 2 * max(self._calls, pages * CALLS_A_PAGE)
+            return None if self._all is None else self._all.fresh()
 
     def of_lines(self, lines: Iterable[Sequence[Line]]) -> str:
         """Keep lines that were just read as a baseline of their own."""

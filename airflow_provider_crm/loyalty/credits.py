@@ -1,149 +1,49 @@
-"""What a row says about a credit: key, customer, amount, each checked. Knows neither the ledger's state nor a call."""
+"""A credit of loyalty points: what somebody is to get, and what makes two alike. Knows neither a row nor SQL."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from decimal import Context, Decimal
-from typing import Any
-
-from airflow_provider_crm.loyalty.states import Credit, hash_email, plain
-from airflow_provider_crm.values import is_empty, normal_email
-
-#: What the vendor's amounts show at most.
-MOST_DECIMALS = 2
-MOST_DIGITS = 12
-#: What the ledger holds.
-LONGEST_KEY = 255
-LONGEST_ID = 64
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
-#: PHP takes "0123", "123.0" and "123a" for 123, whom they do not name.
-_LIKE_A_NUMBER = re.compile(r"[+\-.]?[0-9]")
-_PLAIN_NUMBER = re.compile(r"[1-9][0-9]*")
-#: More digits than any amount has, so that nothing is rounded before it is checked.
-_EXACT = Context(prec=200)
+import hashlib
+import hmac
+from dataclasses import dataclass
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
-class CreditFields:
-    """Which columns hold what."""
+class Credit:
+    """What somebody is to get.
 
-    key: str = "credit_key"
-    email: str = "email"
-    customer_id: str = "customer_id"
-    amount: str = "amount"
+    :param key: the user's own reference, unique for each credit.
+    :param amount: points, at most four decimals.
+    :param customer_id: the CRM's id of the customer, when it is known.
+    :param customer_hash: the keyed hash of the customer's e-mail, when it is known.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """A way to name a customer to SPREAD: by e-mail or by id."""
-
-    email: str | None = None
+    key: str
+    amount: Decimal
     customer_id: str | None = None
+    customer_hash: str | None = None
 
+    @property
+    def lane(self) -> str:
+        """Customer and amount, as one text: of the credits that share it, one at a time is on its way.
 
-@dataclass(slots=True)
-class CreditRecord:
-    """A row in the ledger's terms.
-
-    :param email: in clear, for calls only: the row's, or SPREAD's own when the row names an id.
-    :param way: how the customer is named in the call.
-    :param other_ways: what else may be tried when SPREAD knows no such customer; None when nobody has looked yet.
-    :param known: whether the e-mail of a customer named by id was looked up.
-    :param refusal: why SPREAD refused the credit when the customer was named in this way.
-    :param waiting_since: since when another run keeps it waiting.
-    """
-
-    credit: Credit
-    email: str | None
-    way: Way
-    other_ways: list[Way] | None = None
-    known: bool = False
-    refusal: str = ""
-    waiting_since: float | None = field(default=None, compare=False)
-
-
-class CreditReader:
-    """Reads rows.
-
-    :param fields: which columns hold what.
-    :param secret: the key of the e-mails' hashes.
-    :param allow_debit: accept negative amounts.
-    """
-
-    def __init__(self, fields: CreditFields, *, secret: str, allow_debit: bool) -> None:
-        self._fields = fields
-        self._secret = secret
-        self._allow_debit = allow_debit
-
-    def key(self, data: Mapping[str, Any]) -> str:
-        """Give a credit's reference.
-
-        :raises ValueError: there is none, or it cannot be kept.
+        The CRM's lines of two of them look alike, so that nobody could tell which of the two was applied. The e-mail
+        counts before the id, since a row may name a customer by it alone: whoever sends a credit by id finds out the
+        e-mail first.
         """
-        return _text(data, self._fields.key, LONGEST_KEY, missing="a credit needs a reference of its own")
-
-    def record(self, data: Mapping[str, Any], key: str) -> CreditRecord:
-        """Read a row.
-
-        :param key: its reference.
-        :raises ValueError: it cannot be sent.
-        """
-        amount = parse_amount(
-            data.get(self._fields.amount), name=self._fields.amount, allow_debit=self._allow_debit
-        )
-        if not is_empty(data.get(self._fields.customer_id)):
-            named = _text(data, self._fields.customer_id, LONGEST_ID)
-            if _LIKE_A_NUMBER.match(named) and not _PLAIN_NUMBER.fullmatch(named):
-                raise ValueError(f"{self._fields.customer_id}: an id such as 123456 is required")
-            # What e-mail belongs to the id is SPREAD's to say.
-            return CreditRecord(Credit(key, amount, named), None, Way(customer_id=named))
-        email = data.get(self._fields.email)
-        if is_empty(email):
-            raise ValueError(f"{self._fields.email} or {self._fields.customer_id} is required")
-        address = normal_email(email)
-        credit = Credit(key, amount, customer_hash=self.hash(address))
-        return CreditRecord(credit, address, Way(email=address), known=True)
-
-    def hash(self, email: str) -> str:
-        """Hash an e-mail as the ledger keeps it."""
-        return hash_email(email.strip().lower(), self._secret)
+        who = f"hash:{self.customer_hash}" if self.customer_hash else f"id:{self.customer_id}"
+        return hashlib.sha256(f"{who}|{plain(self.amount):f}".encode()).hexdigest()
 
 
-def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Decimal:
-    """Read an amount of points.
+def plain(amount: Decimal) -> Decimal:
+    """Return an amount without superfluous zeros and without an exponent."""
+    return Decimal(f"{amount.normalize():f}")
 
-    :raises ValueError: no number, zero, negative without ``allow_debit``, or finer than the CRM keeps.
+
+def hash_email(email: str, secret: str) -> str:
+    """Hash an e-mail so that only somebody with the secret can find it by trying.
+
+    :param email: trimmed and in lower case.
+    :param secret: the account's private key.
     """
-    text = "" if value is None or isinstance(value, bool) else str(value).strip()
-    if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        raise ValueError(f"{name}: a finite number is required")
-    if len(text) > 100 or not _NUMBER.fullmatch(text):
-        raise ValueError(f"{name}: a number such as 5 or 12.50 is required")
-    amount = Decimal(text)
-    if amount == 0:
-        raise ValueError(f"{name}: zero credits nothing")
-    if amount < 0 and not allow_debit:
-        raise ValueError(f"{name}: negative; see `allow_debit`")
-    amount = amount.normalize(_EXACT)
-    if amount.adjusted() >= MOST_DIGITS:
-        raise ValueError(f"{name}: at most {MOST_DIGITS} digits")
-    if amount != amount.quantize(Decimal(1).scaleb(-MOST_DECIMALS)):
-        raise ValueError(f"{name}: at most {MOST_DECIMALS} decimals")
-    return plain(amount)
-
-
-def _text(data: Mapping[str, Any], column: str, longest: int, *, missing: str = "empty") -> str:
-    value = data.get(column)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a data frame makes floats of whole numbers where some are missing
-    text = "" if is_empty(value) else str(value).strip()
-    if not text:
-        raise ValueError(f"{column}: {missing}")
-    if len(text) > longest:
-        raise ValueError(f"{column}: at most {longest} characters")
-    if not text.isprintable():
-        raise ValueError(f"{column}: control characters are not allowed")
-    return text
+    return hmac.new(secret.encode(), email.encode(), hashlib.sha256).hexdigest()

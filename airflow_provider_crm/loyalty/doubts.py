@@ -1,6 +1,6 @@
 """What became of credits in doubt: SPREAD's lines tell, once they have had the time to be seen.
 
-Knows what makes a line a credit's own; the ledger's states and transactions are :mod:`airflow_provider_crm.bulk`'s.
+Knows what makes a line a credit's own; states and transactions are :mod:`airflow_provider_crm.loyalty.ledger`'s.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class Doubts:
         """Look for the lines of credits, and note those that are found as credited.
 
         :param entries: in doubt, claimed for this run, their customers' ids known.
-        :return: each by its id, either credited with its line, or free: it certainly was not applied, since its line
-            is not there and has had the time to be seen. The lines that were seen are then its new baseline.
+        :return: each by its id: credited with its line; or free, since its line is not there and has had the time to
+            be seen, so that it certainly was not applied (the lines that were seen are then its new baseline); or
+            still in doubt, with the reason.
         :raises CrmTransientError: the task ends before that time is over.
         """
         began = self._ledger.now()
@@ -71,10 +72,15 @@ class Doubts:
                 )
 
     def _look(self, entries: Sequence[Entry]) -> tuple[dict[int, Entry], Mapping[str, Sequence[Line]]]:
-        lines = self._baselines.lines.of([_customer(entry) for entry in entries])
+        lines, errors = self._baselines.lines.of([_customer(entry) for entry in entries])
+        found = {
+            entry.id: replace(entry, reason=errors[_customer(entry)].reason)
+            for entry in entries
+            if _customer(entry) in errors
+        }
+        entries = [entry for entry in entries if entry.id not in found]
         candidates = {entry.id: self._candidates(entry, lines[_customer(entry)]) for entry in entries}
         taken = self._ledger.lines_taken({one for some in candidates.values() for one in some})
-        found: dict[int, Entry] = {}
         for entry in entries:
             for one in candidates[entry.id]:
                 if one not in taken and self._note(entry, one):

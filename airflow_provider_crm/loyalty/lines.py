@@ -11,10 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.exceptions import CrmRequestError, CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
 from airflow_provider_crm.http.lists import PagedList, RowPage
+from airflow_provider_crm.loyalty.customers import each_alone
 
 Line = Mapping[str, Any]
 
@@ -59,7 +60,8 @@ def line_pages(
     """
 
     def fetch(begin: int, some: int) -> RowPage[Line]:
-        return RowPage(hook.loyalty_page(start + begin, some, **filters), _id_of)
+        lines = hook.loyalty_page(start + begin, some, **filters)
+        return RowPage(lines, list(map(_id_of, lines)))
 
     def exists() -> bool:
         return start > 0 or _is_there(hook, **filters)
@@ -100,16 +102,18 @@ class CustomerLines:
         self._heeds_filter: bool | None = None
         self._lock = threading.Lock()
 
-    def of(self, customers: Collection[str]) -> dict[str, list[Line]]:
+    def of(self, customers: Collection[str]) -> tuple[dict[str, list[Line]], dict[str, CrmRequestError]]:
         """Read all lines of customers, and those that do not say whose they are.
 
         :param customers: their ids.
+        :return: the lines by customer, and the errors of those whose lines SPREAD does not give.
         """
         todo = list(dict.fromkeys(customers))
         lines: dict[str, list[Line]] = {customer: [] for customer in todo}
+        errors: dict[str, CrmRequestError] = {}
         pages = self._pages_of_all()
         if pages is None or 2 * len(todo) <= pages:
-            todo = self._one_by_one(todo, lines)
+            todo = self._one_by_one(todo, lines, errors)
         if todo:
             wanted = set(todo)
             for page in line_pages(self._hook):
@@ -117,19 +121,29 @@ class CustomerLines:
                     customer = _customer(line)
                     for one in wanted & {customer} if customer else wanted:
                         lines[one].append(line)
-        return lines
+        return {one: some for one, some in lines.items() if one not in errors}, errors
 
-    def _one_by_one(self, todo: list[str], lines: dict[str, list[Line]]) -> list[str]:
+    def _one_by_one(
+        self, todo: list[str], lines: dict[str, list[Line]], errors: dict[str, CrmRequestError]
+    ) -> list[str]:
         """Read customer by customer.
 
         :return: those that are left, since the server ignores the filter.
         """
+
+        def read(some: list[str]) -> None:
+            for customer, found in zip(some, each_alone(self._hook, self._of_one, some), strict=True):
+                if isinstance(found, CrmRequestError):
+                    errors[customer] = found
+                else:
+                    lines[customer] = found
+
         with self._lock:  # one alone, to see whether the server heeds the filter at all
             if self._heeds_filter is None and todo:
-                lines[todo[0]] = self._of_one(todo[0])
+                read(todo[:1])
                 todo = todo[1:] if self._heeds_filter is not False else todo
         if self._heeds_filter is not False:
-            lines.update(zip(todo, self._hook.side_by_side(self._of_one, todo), strict=True))
+            read(todo)
         if self._heeds_filter is not False:
             return []
         for customer in todo:

@@ -1,187 +1,226 @@
 """How a CSV file becomes rows.
 
-Knows no CRM and no other format. A record that cannot be read is a row with a number and a reason.
+Knows no CRM and no other format. A record that cannot be read is a row with a number and a reason; so is each line
+that a broken one took with it.
 """
 
 from __future__ import annotations
 
 import csv
-import io
-import itertools
 import re
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows.files import ByteStream, Location, PlainBytes, whole_lines
+from airflow_provider_crm.rows.csv_lines import CsvLines
+from airflow_provider_crm.rows.encodings import Utf8Bytes
+from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
+from airflow_provider_crm.rows.files import ByteStream, Location, PlainBytes
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
 
-#: Within how many lines the header must end for its delimiter to be told; names may hold line ends.
-_HEADER_LINES = 50
-_QUOTED = re.compile(r'"[^"]*"')
 _SURROGATE = re.compile("[\udc80-\udcff]")
+#: A text that was escaped against spreadsheets: an apostrophe more than it has.
+_ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 
 
 class CsvFile:
-    """Comma-separated values with a header line, in UTF-8, quoted as in RFC 4180.
+    """Delimiter-separated values with a header line, quoted as in RFC 4180.
 
-    The header line tells the delimiter: comma, semicolon or tab. An empty cell is ``None``; a blank line is no row.
+    An empty cell is ``None``; a line of blanks or delimiters alone is no row. A text that ``csv_escape_formulas`` of
+    an export, or a spreadsheet, put an apostrophe before is read without.
     """
 
     format_name: ClassVar[str] = "CSV"
     has_header: ClassVar[bool] = True
 
-    def __init__(self, location: Location, open_bytes: Callable[[Location], ByteStream] = PlainBytes) -> None:
+    def __init__(
+        self,
+        location: Location,
+        text_format: TextFormat = PLAIN_TEXT,
+        *,
+        open_bytes: Callable[[Location], ByteStream] = PlainBytes,
+    ) -> None:
         self.location = location
         self.size = location.size()
+        self._format = text_format
         self._open_bytes = open_bytes
         self._columns: list[str] | None = None
-        self._position = 0
+        self._reading: ByteStream | None = None
 
     def columns(self) -> list[str]:
         if self._columns is None:
-            with closing(self._open_bytes(self.location)) as stream:
-                lines = _CsvLines(stream)
-                self._columns = self._header(lines, lines.reader())
+            with closing(self._open()) as stream:
+                self._columns, _ = self._header(CsvLines(stream, self._format.delimiter))
         return self._columns
 
-    def _header(self, lines: _CsvLines, reader: Any) -> list[str]:
+    def _open(self) -> ByteStream:
+        return Utf8Bytes(self._open_bytes(self.location), self.location.name, self._format.encoding)
+
+    def _header(self, lines: CsvLines) -> tuple[list[str], int]:
+        """Read the header.
+
+        :return: the names of the columns, and how many cells a row has: a header that ends with delimiters names
+            fewer columns, whose cells must be empty.
+        """
         name = self.location.name
+        names: list[str] | None = None
         try:
-            names = next(reader, None)
-            while names is not None and lines.is_blank(names, reader.line_num):
-                lines.record_start = reader.line_num
-                names = next(reader, None)
+            for names in lines.reader:
+                end = lines.reader.line_num + lines.before
+                if "".join(names).strip() or not lines.is_unquoted(end):
+                    break
+                lines.record_start, names = end, None
         except csv.Error as error:
-            raise CrmInputError(f"The header of {name} cannot be read as CSV: {error}.") from error
+            raise self._no_header(lines, error) from error
         if names is None:
             raise CrmInputError(f"{name} has no header: its first line must name the columns.")
+        line = lines.text(lines.reader.line_num + lines.before)
+        if len(line) > 3 and {"\0"} in (set(line[0::2]), set(line[1::2])):
+            raise CrmInputError(
+                f"{name} is in UTF-16 without a mark. Save it in UTF-8, or say so: "
+                f"FileSource(path, encoding='utf-16-le') or 'utf-16-be'."
+            )
         if lines.undecodable and _has_surrogate(names):
-            raise CrmInputError(f"The header of {name} is not in UTF-8. Save the file in UTF-8.")
-        return check_column_names(names, name)
+            raise CrmInputError(
+                f"The header of {name} is not in {self._encoding}. Save the file in UTF-8, or say what it is in: "
+                f"FileSource(path, encoding='cp1252')."
+            )
+        width = len(names)
+        while len(names) > 1 and not names[-1].strip():
+            names.pop()
+        if len(names) > 1 and not names[0].strip():
+            raise CrmInputError(
+                f"The first column of {name} has no name, as the index of a data frame that was written with it. "
+                f"Give it a name, or write the file without (pandas: index=False)."
+            )
+        lines.record_start = lines.reader.line_num + lines.before
+        return check_column_names(names, name), width
+
+    def _no_header(self, lines: CsvLines, error: csv.Error) -> CrmInputError:
+        name = self.location.name
+        first = next(lines.of_record(lines.record_start + 1), "")
+        if "\r" in first.rstrip("\r\n") and '"' not in first:
+            return CrmInputError(
+                f"{name} ends its lines as old Macs did, with CR alone. Save it with LF or CR LF."
+            )
+        return CrmInputError(f"The header of {name} cannot be read as CSV: {error}.")
+
+    @property
+    def _encoding(self) -> str:
+        return "UTF-8" if self._format.encoding.lower() == "utf-8" else self._format.encoding
 
     def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
-        with closing(self._open_bytes(self.location)) as stream:
-            lines = _CsvLines(stream)
-            reader = lines.reader()
-            header = self._header(lines, reader)
-            width = len(header)
+        with closing(self._open()) as stream:
+            self._reading = stream
+            lines = CsvLines(stream, self._format.delimiter)
+            header, width = self._header(lines)
+            odd_header = width != len(header)
+            nulls = self._format.nulls
+            more_nulls = nulls != PLAIN_TEXT.nulls
             number = first_number
             while True:
-                lines.record_start = reader.line_num
-                self._position = stream.position
+                reader, before, start = lines.reader, lines.before, lines.record_start
+                fault = ""
                 try:
-                    cells = next(reader)
-                except StopIteration:
-                    return
-                except csv.Error as error:
-                    reason = _explain(error, reader.line_num - lines.record_start)
-                    yield self._unreadable(number, reason, lines, reader.line_num)
-                else:
-                    if len(cells) == width and not (lines.undecodable and _has_surrogate(cells)):
-                        if "" in cells:
-                            cells = [cell or None for cell in cells]
-                        yield Row(number, dict(zip(header, cells, strict=False)))
-                    elif lines.is_blank(cells, reader.line_num):
-                        continue
+                    for cells in reader:
+                        end = reader.line_num + before
+                        if len(cells) != width or end - start != 1 or lines.odd or odd_header:
+                            cells, fault = self._examine(cells, len(header), width, lines, end)
+                            if fault and end - start > 1:
+                                break
+                        if fault:
+                            yield self._unreadable(
+                                number, fault, start + 1, end, _unparsed(cells, lines.text(end))
+                            )
+                            number += 1
+                            fault = ""
+                        else:
+                            if "" in cells or more_nulls:
+                                if not any(cells) and lines.is_unquoted(end):
+                                    cells = []
+                                elif more_nulls:
+                                    cells = [None if cell in nulls else cell for cell in cells]
+                                else:
+                                    cells = [cell or None for cell in cells]
+                            if cells:
+                                yield Row(number, dict(zip(header, cells, strict=False)))
+                                number += 1
+                        lines.record_start = start = end
                     else:
-                        yield self._unreadable(number, _fault(cells, width), lines, reader.line_num, cells)
-                number += 1
+                        return
+                except csv.Error as error:
+                    end = reader.line_num + before
+                    broken = self._swallowed(number, _explain(error, end - start), lines, end, is_csv=True)
+                else:
+                    broken = self._swallowed(number, fault, lines, end, is_csv=False)
+                for row in broken:
+                    yield row
+                    number += 1
+
+    def _examine(
+        self, cells: list[str], named: int, width: int, lines: CsvLines, end: int
+    ) -> tuple[list[str], str]:
+        """Look at a record that is not as nearly all are.
+
+        :return: its cells, none for a blank line, and what is wrong with it.
+        """
+        if lines.escaped:
+            cells = [cell[1:] if cell[:1] == "'" and _ESCAPED.match(cell) else cell for cell in cells]
+        if lines.undecodable and _has_surrogate(cells):
+            return cells, f"the row is not in {self._encoding}"
+        if len(cells) not in (named, width) or any(cells[named:]):
+            if not "".join(cells).strip() and lines.is_unquoted(end):
+                return [], ""
+            count = f"{len(cells)} {'cell' if len(cells) == 1 else 'cells'}"
+            return cells, f"the row has {count}, the header has {named}"
+        many = end - lines.record_start
+        if many > 1 and lines.holds_rows(end, width):
+            return cells, _not_closed(many, "they look like rows of their own")
+        return cells, ""
+
+    def _swallowed(
+        self, number: int, fault: str, lines: CsvLines, end: int, *, is_csv: bool
+    ) -> Iterator[UnreadableRow]:
+        """Yield a row for each line that a broken record took: none may vanish."""
+        first = lines.record_start + 1
+        blanks = f" \t\r\n{lines.delimiter}"
+        for line, text in lines.swallowed(end, is_csv=is_csv):
+            reason, last = (fault, end) if line == first else (f"part of the row of line {first}", line)
+            parts = text.rstrip("\r\n").split("\r")  # where some lines end with CR alone, these are rows too
+            for part in parts if len(parts) > 1 else [text]:
+                if part.strip(blanks):
+                    yield self._unreadable(number, reason, line, last, _unparsed(None, part))
+                    number += 1
 
     def _unreadable(
-        self, number: int, reason: str, lines: _CsvLines, last_line: int, cells: Sequence[str] | None = None
+        self, number: int, reason: str, first: int, last: int, data: dict[str, Any]
     ) -> UnreadableRow:
-        where = _where(self.location, lines.record_start + 1, last_line)
-        return UnreadableRow(number, f"{where}: {reason}", _unparsed(cells, lines.text(last_line)))
+        where = f"line {first}" if first >= last else f"lines {first} to {last}"
+        return UnreadableRow(number, f"{self.location.name}, {where}: {reason}", data)
 
     def fraction_read(self) -> float:
-        return min(1.0, self._position / max(1, self.size))
-
-
-class _CsvLines:
-    """The lines of a CSV file, decoded block by block; keeps those of the record under way, to quote them."""
-
-    def __init__(self, stream: ByteStream) -> None:
-        #: Whether some bytes so far were no UTF-8: cells may hold surrogates in their place.
-        self.undecodable = False
-        #: How many lines the records before the one under way took.
-        self.record_start = 0
-        self._kept: deque[tuple[int, list[str]]] = deque()
-        self._blocks = self._decode(stream)
-        self._first = next(self._blocks, [])
-
-    def reader(self) -> Any:
-        """Give a CSV reader over the lines. It takes them from the blocks without any Python code per line."""
-        lines = itertools.chain(self._first, itertools.chain.from_iterable(self._blocks))
-        return csv.reader(lines, delimiter=self._delimiter(), strict=True)
-
-    def _delimiter(self) -> str:
-        start = _QUOTED.sub("", "".join(self._first[:_HEADER_LINES])).lstrip("\r\n")
-        return max(",;\t", key=start.partition("\n")[0].count)
-
-    def _decode(self, stream: ByteStream) -> Iterator[list[str]]:
-        count = 0
-        for block in whole_lines(stream):
-            try:
-                text = block.decode()
-            except UnicodeDecodeError:
-                text = block.decode(errors="surrogateescape")
-                self.undecodable = True
-            lines = list(io.StringIO(text, newline="\n"))
-            while self._kept and self._kept[0][0] + len(self._kept[0][1]) <= self.record_start:
-                self._kept.popleft()
-            self._kept.append((count, lines))
-            count += len(lines)
-            yield lines
-
-    def is_blank(self, cells: Sequence[str], end: int) -> bool:
-        """Tell a blank line from a row of one quoted cell without text."""
-        return not cells or (len(cells) == 1 and not cells[0].strip() and not self.text(end).strip())
-
-    def text(self, end: int) -> str:
-        """Give the text of the record under way, at least as much of it as is worth keeping.
-
-        :param end: how many lines were taken so far.
-        """
-        text = ""
-        for start, lines in self._kept:
-            for line in lines[max(0, self.record_start - start) : max(0, end - start)]:
-                text += line[:MAX_UNPARSED]
-                if len(text) >= MAX_UNPARSED:
-                    return text
-        return text
+        return min(1.0, self._reading.position / max(1, self.size)) if self._reading else 0.0
 
 
 def _has_surrogate(cells: Sequence[str]) -> bool:
     return _SURROGATE.search("".join(cells)) is not None
 
 
-def _fault(cells: Sequence[str], width: int) -> str:
-    if _has_surrogate(cells):
-        return "the row is not in UTF-8"
-    return f"the row has {len(cells)} {'cell' if len(cells) == 1 else 'cells'}, the header has {width}"
-
-
 def _explain(error: csv.Error, lines: int) -> str:
     """Say in a user's words what the CSV reader stumbled over."""
-    if lines > 1:
-        return (
-            f"a quote is not closed where it should be, so that {lines} lines were read as one row ({error})"
-        )
-    return f"no valid CSV ({error})"
+    return _not_closed(lines, str(error)) if lines > 1 else f"no valid CSV ({error})"
 
 
-def _where(location: Location, first: int, last: int) -> str:
-    return f"{location.name}, line {first}" if first >= last else f"{location.name}, lines {first} to {last}"
+def _not_closed(lines: int, why: str) -> str:
+    return f"a quote is not closed where it should be, so that {lines} lines were read as one row ({why})"
 
 
 def _unparsed(cells: Sequence[str] | None, text: str) -> dict[str, Any]:
     """Keep what is there of an unreadable row: its cells, or, where there are none or too much, its text."""
     if cells is not None and len(cells) <= MAX_UNPARSED and sum(map(len, cells)) <= MAX_UNPARSED:
         return {"cells": [_printable(cell) for cell in cells]}
-    return {"unparsed": _printable(text)[:MAX_UNPARSED]}
+    return {"unparsed": _printable(text[:MAX_UNPARSED])[:MAX_UNPARSED]}
 
 
 def _printable(text: str) -> str:

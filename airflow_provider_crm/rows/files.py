@@ -5,11 +5,15 @@ Knows names, sizes and bytes; neither formats nor rows.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
+import hashlib
 import io
 import os
 import re
+import secrets
+import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -61,6 +65,28 @@ class Location(Protocol):
 
     def remove(self) -> None: ...
 
+    # A file that comes into being, whole or line by line
+
+    def draft(self) -> BinaryIO:
+        """Open a new local file that is to become this one; the names of its drafts differ in the part before the last.
+
+        :raises OSError: nothing can be written here.
+        """
+
+    def publish(self, draft: Path) -> None:
+        """Make a draft this file, all at once."""
+
+    def open_lines(self, *, keep: bool) -> BinaryIO:
+        """Open a local file, unbuffered, that holds this one's bytes: itself, or a copy that :meth:`sync` puts here.
+
+        :param keep: whether it keeps what is there; otherwise it is emptied, here too.
+        :raises FileNotFoundError: there is nothing to keep.
+        :raises OSError: nothing can be written here.
+        """
+
+    def sync(self, file: BinaryIO) -> None:
+        """Make all that was written into a file of :meth:`open_lines` last."""
+
 
 class LocalLocation:
     """A path of this machine."""
@@ -108,6 +134,52 @@ class LocalLocation:
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+    def draft(self) -> BinaryIO:
+        self._make_folder()
+        if self.path.is_dir():
+            raise IsADirectoryError(0, "it is a folder")
+        return self.path.with_name(f".{self.path.name}.{secrets.token_hex(6)}.part").open("xb")
+
+    def publish(self, draft: Path) -> None:
+        os.replace(draft, self.path)
+        self._sync_folder()
+
+    def open_lines(self, *, keep: bool) -> BinaryIO:
+        if keep:
+            return _unbuffered(self.path, "r+b")
+        self._make_folder()
+        file = _unbuffered(self.path, "w+b")
+        self.sync(file)
+        self._sync_folder()
+        return file
+
+    def sync(self, file: BinaryIO) -> None:
+        os.fsync(file.fileno())
+
+    def _make_folder(self) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def _sync_folder(self) -> None:
+        """Make the name of a new file last; some network file systems cannot, and need not."""
+        with contextlib.suppress(OSError):
+            descriptor = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+
+def _unbuffered(path: Path, mode: str) -> BinaryIO:
+    return cast(BinaryIO, open(path, mode, buffering=0, opener=_appending))
+
+
+def _appending(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_APPEND, 0o666)
+
+
+def _for_this_user_only(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class StoredLocation:
@@ -181,13 +253,43 @@ class StoredLocation:
     def remove(self) -> None:
         self._fs.rm_file(self.path.path)
 
-    def put(self, local_path: str) -> None:
-        """Upload a local file as this object: whole, or not at all where the store can do so."""
-        self._fs.put_file(local_path, self.path.path)
+    def draft(self) -> BinaryIO:
+        self._try()
+        digest = hashlib.sha256(str(self).encode()).hexdigest()[:16]
+        draft = Path(tempfile.gettempdir(), f"crm-export-{digest}.{secrets.token_hex(6)}.part")
+        return open(draft, "xb", opener=_for_this_user_only)
 
-    def get(self, local_path: str) -> None:
-        """Download this object into a local file."""
-        self._fs.get_file(self.path.path, local_path)
+    def _try(self) -> None:
+        """Write and remove an empty object beside this one: pages are fetched in vain where nothing can be put."""
+        beside = f"{self.path.path.rpartition('/')[0]}/.{self.name}.try"
+        with tempfile.NamedTemporaryFile(prefix="crm-export-try-") as empty:
+            self._fs.put_file(empty.name, beside)
+        with contextlib.suppress(OSError):  # a store that keeps what it is given may refuse this
+            self._fs.rm_file(beside)
+
+    def publish(self, draft: Path) -> None:
+        self._put(draft)
+        draft.unlink()
+
+    def open_lines(self, *, keep: bool) -> BinaryIO:
+        # Readable by this user only, and removed even when nobody closes it.
+        file = cast(BinaryIO, tempfile.NamedTemporaryFile(prefix="crm-journal-", buffering=0))  # noqa: SIM115
+        try:
+            if keep:
+                self._fs.get_file(self.path.path, file.name)
+            else:
+                self.sync(file)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def sync(self, file: BinaryIO) -> None:
+        self._put(file.name)
+
+    def _put(self, local_path: str | Path) -> None:
+        """Upload a local file as this object: whole, or not at all where the store can do so."""
+        self._fs.put_file(str(local_path), self.path.path)
 
 
 def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | StoredLocation:
@@ -208,6 +310,16 @@ def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | 
     except ValueError as error:  # Airflow 3.3 knows schemes that no file system has
         raise CrmInputError(f"{scheme[0]} cannot be opened: {error}.") from error
     return StoredLocation(stored, text)
+
+
+def not_writable(place: object, error: Exception) -> Exception:
+    """Return the error of a place that cannot be written to; that of a store that is away, which may pass, as it is."""
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return error
+    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return CrmInputError(
+        f"{place} cannot be written to ({why}). Check the path, and that this worker may write there."
+    )
 
 
 def open_file(location: Location) -> BinaryIO:

@@ -17,6 +17,8 @@ import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError, redact
 from airflow_provider_crm.rows.csv_files import CsvFile
+from airflow_provider_crm.rows.encodings import Utf8Bytes
+from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
 from airflow_provider_crm.rows.files import (
     ByteStream,
     GzipBytes,
@@ -73,7 +75,7 @@ class RowFile(Protocol):
 
 
 class JsonLinesFile:
-    """One JSON object per line, in UTF-8; a blank line is no row, and an empty file has none.
+    """One JSON object per line; a blank line is no row, and an empty file has none.
 
     A line of a rejects file stands for the row that it holds, so that a repaired rejects file is a source.
     """
@@ -81,12 +83,19 @@ class JsonLinesFile:
     format_name: ClassVar[str] = "JSONL"
     has_header: ClassVar[bool] = False
 
-    def __init__(self, location: Location, open_bytes: Callable[[Location], ByteStream] = PlainBytes) -> None:
+    def __init__(
+        self,
+        location: Location,
+        text_format: TextFormat = PLAIN_TEXT,
+        *,
+        open_bytes: Callable[[Location], ByteStream] = PlainBytes,
+    ) -> None:
         self.location = location
         self.size = location.size()
+        self._format = text_format
         self._open_bytes = open_bytes
         self._columns: list[str] | None = None
-        self._position = 0
+        self._reading: ByteStream | None = None
 
     def columns(self) -> list[str]:
         if self._columns is None:
@@ -98,7 +107,10 @@ class JsonLinesFile:
         return self._columns
 
     def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
-        with closing(self._open_bytes(self.location)) as stream:
+        encoding, nulls = self._format.encoding, self._format.nulls
+        more_nulls = nulls != PLAIN_TEXT.nulls
+        with closing(Utf8Bytes(self._open_bytes(self.location), self.location.name, encoding)) as stream:
+            self._reading = stream
             decode = msgspec.json.Decoder(dict[str, Any]).decode
             number = first_number
             for line_number, line in enumerate(self._lines(stream), start=1):
@@ -110,19 +122,27 @@ class JsonLinesFile:
                     reason = f"{self.location.name}, line {line_number}: no JSON object ({error})"
                     yield UnreadableRow(number, reason, {"unparsed": _start_of(line)})
                 else:
-                    yield _unwrap(number, data, line) if is_reject(data) else Row(number, data)
+                    row = _unwrap(number, data, line) if is_reject(data) else Row(number, data)
+                    if more_nulls and isinstance(row, Row):
+                        row.data.update(
+                            {
+                                name: None
+                                for name, text in row.data.items()
+                                if type(text) is str and text in nulls
+                            }
+                        )
+                    yield row
                 number += 1
 
     def _lines(self, stream: ByteStream) -> Iterator[bytes]:
         for block in whole_lines(stream):
-            self._position = stream.position
             lines = block.split(b"\n")
             if not lines[-1]:
                 lines.pop()
             yield from lines
 
     def fraction_read(self) -> float:
-        return min(1.0, self._position / max(1, self.size))
+        return min(1.0, self._reading.position / max(1, self.size)) if self._reading else 0.0
 
 
 def _start_of(line: bytes) -> str:
@@ -156,7 +176,7 @@ class ParquetFile:
     format_name: ClassVar[str] = "Parquet"
     has_header: ClassVar[bool] = True
 
-    def __init__(self, location: Location) -> None:
+    def __init__(self, location: Location, text_format: TextFormat = PLAIN_TEXT) -> None:
         self.location = location
         self.size = location.size()
         self._columns: list[str] | None = None
@@ -244,7 +264,7 @@ def _in_microseconds(column: pyarrow.Array) -> pyarrow.Array:
 
 
 #: The reader of each suffix.
-FORMATS: dict[str, Callable[[Location], RowFile]] = {
+FORMATS: dict[str, Callable[[Location, TextFormat], RowFile]] = {
     ".csv": CsvFile,
     ".csv.gz": partial(CsvFile, open_bytes=GzipBytes),
     ".jsonl": JsonLinesFile,
@@ -253,6 +273,6 @@ FORMATS: dict[str, Callable[[Location], RowFile]] = {
 }
 
 
-def format_of(name: str) -> Callable[[Location], RowFile] | None:
+def format_of(name: str) -> Callable[[Location, TextFormat], RowFile] | None:
     """Give the reader for a file of this name, or None when its suffix is not known."""
     return next((reader for suffix, reader in FORMATS.items() if name.lower().endswith(suffix)), None)

@@ -5,16 +5,13 @@ Knows neither what the lines say (rejects, results) nor who writes them.
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
 import time
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO
 
-from airflow_provider_crm.exceptions import CrmError, CrmInputError
-from airflow_provider_crm.rows.files import LocalLocation, StoredLocation, locate
+from airflow_provider_crm.exceptions import CrmError
+from airflow_provider_crm.rows.files import Location, locate, not_writable
 from airflow_provider_crm.rows.jsonlines import encode_line
 
 # Lines wait in memory until there are so many bytes of them.
@@ -40,7 +37,8 @@ class Journal:
         self._path = path
         #: How many seconds the last sync took that had something to do.
         self.sync_cost = 0.0
-        self._home: _Home | None = None
+        self._location: Location | None = None
+        self._file: BinaryIO | None = None
         self._buffer = bytearray()
         self._size = 0
         self._synced = True
@@ -57,17 +55,19 @@ class Journal:
         """
         self.close()
         location = locate(self._path)
-        home = _LocalHome(location) if isinstance(location, LocalLocation) else _StoredHome(location)
         try:
-            if resume_at is None:
-                home.begin()
-            else:
-                home.resume()
-                _cut(home.fileno(), resume_at, location)
-        except BaseException:
-            home.release()
-            raise
-        self._home = home
+            file = location.open_lines(keep=resume_at is not None)
+        except FileNotFoundError as error:
+            raise (not_writable(location, error) if resume_at is None else _lost(location)) from error
+        except (OSError, ValueError) as error:
+            raise not_writable(location, error) from error
+        if resume_at is not None:
+            try:
+                _cut(file.fileno(), resume_at, location)
+            except BaseException:
+                file.close()
+                raise
+        self._location, self._file = location, file
         self._size = resume_at or 0
         # What follows the place to go on from is gone here, but not yet in the store.
         self._synced = resume_at is None
@@ -78,7 +78,7 @@ class Journal:
 
         :raises ValueError: the journal is not open.
         """
-        if self._home is None:
+        if self._file is None:
             raise ValueError("The journal is not open.")
         self._buffer += encode_line(record)
         if len(self._buffer) >= _BUFFER_BYTES:
@@ -86,9 +86,9 @@ class Journal:
 
     def flush(self) -> None:
         """Hand all lines to the operating system, where they survive the death of this process."""
-        if self._home is None or not self._buffer:
+        if self._file is None or not self._buffer:
             return
-        fd = self._home.fileno()
+        fd = self._file.fileno()
         try:
             _write_all(fd, self._buffer)
         except OSError:
@@ -104,113 +104,24 @@ class Journal:
         :return: the size of the file in bytes, at which a later :meth:`open` can go on.
         """
         self.flush()
-        if self._home is not None and not self._synced:
+        if self._file is not None and self._location is not None and not self._synced:
             started = time.monotonic()
-            self._home.sync()
+            self._location.sync(self._file)
             self.sync_cost = time.monotonic() - started
             self._synced = True
         return self._size
 
     def close(self) -> None:
         """Sync, and let go of the file. Once closed it stays so."""
-        home = self._home
-        if home is None:
+        file = self._file
+        if file is None:
             return
         try:
             self.sync()
         finally:
-            self._home = None
+            self._file = None
             self._buffer.clear()
-            home.release()
-
-
-class _Home(Protocol):
-    """Where the lines of a journal live, and the local file through which they get there."""
-
-    def begin(self) -> None:
-        """Make it, empty."""
-
-    def resume(self) -> None:
-        """Open what is there."""
-
-    def fileno(self) -> int: ...
-
-    def sync(self) -> None: ...
-
-    def release(self) -> None: ...
-
-
-class _LocalHome:
-    """A file of this machine."""
-
-    def __init__(self, location: LocalLocation) -> None:
-        self._path = location.path
-        self._fd: int | None = None
-
-    def begin(self) -> None:
-        try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
-        except OSError as error:
-            raise _not_writable(self._path, error) from error
-        self.sync()
-        _sync_folder(self._path.parent)
-
-    def resume(self) -> None:
-        try:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_APPEND)
-        except FileNotFoundError as error:
-            raise _lost(self._path) from error
-        except OSError as error:
-            raise _not_writable(self._path, error) from error
-
-    def fileno(self) -> int:
-        if self._fd is None:
-            raise ValueError("The journal is not open.")
-        return self._fd
-
-    def sync(self) -> None:
-        os.fsync(self.fileno())
-
-    def release(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-class _StoredHome:
-    """An object of a store, and the temporary file that it is uploaded from."""
-
-    def __init__(self, location: StoredLocation) -> None:
-        self._location = location
-        # Readable by this user only, and removed even when nobody closes the journal.
-        self._spool = tempfile.NamedTemporaryFile(prefix="crm-journal-", buffering=0)  # noqa: SIM115
-
-    def begin(self) -> None:
-        try:
-            self.sync()
-        except (
-            FileNotFoundError,
-            PermissionError,
-            IsADirectoryError,
-            NotADirectoryError,
-            ValueError,
-        ) as error:
-            raise _not_writable(self._location, error) from error
-
-    def resume(self) -> None:
-        try:
-            self._location.get(self._spool.name)
-        except FileNotFoundError as error:
-            raise _lost(self._location) from error
-
-    def fileno(self) -> int:
-        return self._spool.fileno()
-
-    def sync(self) -> None:
-        self._location.put(self._spool.name)
-
-    def release(self) -> None:
-        self._spool.close()
+            file.close()
 
 
 def _write_all(fd: int, data: bytearray) -> None:
@@ -230,23 +141,6 @@ def _cut(fd: int, size: int, path: object) -> None:
 def _cut_back(fd: int, size: int) -> None:
     os.ftruncate(fd, size)
     os.lseek(fd, size, os.SEEK_SET)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the name of a new file last; some network file systems cannot, and need not."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _not_writable(path: object, error: Exception) -> CrmInputError:
-    why = getattr(error, "strerror", None) or error
-    return CrmInputError(
-        f"{path} cannot be written to ({why}). The folder must exist, and this worker must be allowed to write there."
-    )
 
 
 def _lost(path: object) -> JournalLostError:

@@ -13,13 +13,23 @@ from typing import Any, Protocol, runtime_checkable
 
 from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.file_source import PLAIN_TEXT, FileSource, TextFormat
 from airflow_provider_crm.rows.files import Location, locate
 from airflow_provider_crm.rows.formats import FORMATS, RowFile, format_of, is_reject
 from airflow_provider_crm.rows.jsonlines import encode_line
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns
 from airflow_provider_crm.rows.sql import QuerySource, SqlSource
 
-__all__ = ["Row", "Source", "SqlSource", "UnreadableRow", "open_source", "split_source"]
+__all__ = [
+    "FileRows",
+    "FileSource",
+    "Row",
+    "Source",
+    "SqlSource",
+    "UnreadableRow",
+    "open_source",
+    "split_source",
+]
 
 _SUFFIXES = " ".join(FORMATS)
 _PATTERN_SIGNS = re.compile(r"[*?\[]")
@@ -78,7 +88,9 @@ def open_source(source: Any) -> Source:
     if isinstance(source, SqlSource):
         return QuerySource(source)
     if isinstance(source, (str, os.PathLike, ObjectStoragePath)):
-        return FileSource(find_files(source))
+        source = FileSource(source)
+    if isinstance(source, FileSource):
+        return FileRows(find_files(source.path, source.text_format()))
     if isinstance(source, Source):
         return source
     if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
@@ -125,7 +137,7 @@ class ListSource:
         return self._position / max(1, len(self._items))
 
 
-class FileSource:
+class FileRows:
     """The rows of one or more files, one file after the other."""
 
     def __init__(self, files: Sequence[RowFile]) -> None:
@@ -169,7 +181,9 @@ class FileSource:
         return (self._bytes_before + reading) / max(1, sum(file.size for file in self.files))
 
 
-def find_files(path: str | os.PathLike[str] | ObjectStoragePath) -> list[RowFile]:
+def find_files(
+    path: str | os.PathLike[str] | ObjectStoragePath, text_format: TextFormat = PLAIN_TEXT
+) -> list[RowFile]:
     """Find the files that a path, a pattern or a folder stands for.
 
     :return: their readers, in the order of their paths.
@@ -180,26 +194,26 @@ def find_files(path: str | os.PathLike[str] | ObjectStoragePath) -> list[RowFile
     location = locate(path)
     try:
         if location.is_file():
-            return [_reader(location)]
+            return [_reader(location, text_format)]
         found = _members(location, text)
     except PermissionError as error:
         raise CrmInputError(f"This worker is not allowed to look at {text}.") from error
     readers = [
         (file, format_of(file.name)) for file in sorted(found, key=str) if not file.name.startswith(".")
     ]
-    files = [reader(file) for file, reader in readers if reader is not None]
+    files = [reader(file, text_format) for file, reader in readers if reader is not None]
     if not files:
         raise CrmInputError(f"{text} has no file whose name ends in one of {_SUFFIXES}.")
     return files
 
 
-def _reader(location: Location) -> RowFile:
+def _reader(location: Location, text_format: TextFormat) -> RowFile:
     reader = format_of(location.name)
     if reader is None:
         raise CrmInputError(
             f"{location.name} is of no known format: its name must end in one of {_SUFFIXES}."
         )
-    return reader(location)
+    return reader(location, text_format)
 
 
 def _members(location: Location, text: str) -> list[Location]:
@@ -264,7 +278,7 @@ def split_source(source: Any, rows_per_shard: int, folder: str, prefix: str = "s
 
 def _check_apart(source: Source, target: Location, shard_name: re.Pattern[str]) -> None:
     """Refuse to read shards as the source of themselves, as a second run over a folder would."""
-    for file in source.files if isinstance(source, FileSource) else ():
+    for file in source.files if isinstance(source, FileRows) else ():
         name = file.location.name
         if shard_name.fullmatch(name) and target.child(name).same_as(file.location):
             raise CrmInputError(f"{name} is a shard in the very folder to split into: choose another folder.")

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from airflow_provider_crm._compat import (
     AirflowFailException,
+    AirflowSensorArguments,
     AirflowSkipException,
     BaseSensorOperator,
     PokeReturnValue,
@@ -19,6 +20,7 @@ from airflow_provider_crm._compat import (
 )
 from airflow_provider_crm.exceptions import CrmTransientError
 from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.parameters import CheckedParameters, Count, yes_or_no
 from airflow_provider_crm.triggers.base.hook_cache import RETRY_BUDGET
 from airflow_provider_crm.triggers.base.poll import (
     MAX_CONSECUTIVE_FAILURES,
@@ -35,7 +37,14 @@ if TYPE_CHECKING:
 _COUNT_KEY = "crm_sensor.failures"
 
 
-class CrmSensor(BaseSensorOperator):
+class SensorArguments(AirflowSensorArguments, total=False):
+    """What every sensor takes, see :class:`CrmSensor`."""
+
+    max_consecutive_failures: Count
+    deferrable: bool
+
+
+class CrmSensor(CheckedParameters, BaseSensorOperator):
     """Waits for a state in a CRM, in one of three ways.
 
     ``mode="poke"`` keeps a worker, ``mode="reschedule"`` takes one for each look, ``deferrable=True`` takes one for the
@@ -53,20 +62,19 @@ class CrmSensor(BaseSensorOperator):
     def __init__(
         self,
         *,
-        max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        **kwargs: Any,
+        max_consecutive_failures: Count = MAX_CONSECUTIVE_FAILURES,
+        deferrable: Annotated[bool, yes_or_no] = conf.getboolean(
+            "operators", "default_deferrable", fallback=False
+        ),
+        **kwargs: Unpack[AirflowSensorArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.max_consecutive_failures = max_consecutive_failures
-        self.deferrable = deferrable
+        self.max_consecutive_failures: Any = max_consecutive_failures
+        self.deferrable: Any = deferrable
         self._failures = 0
         self._stop: Callable[[], None] | None = None
 
     # What a subclass adds
-
-    #: Name of the parameter that holds the connection's id.
-    conn_id_field: str
 
     def _question(self) -> Question[Any]:
         """Make the question of the parameters.
@@ -120,12 +128,13 @@ class CrmSensor(BaseSensorOperator):
     def _hand_over(self) -> None:
         """Leave the waiting to the triggerer."""
         self.log.info("Not yet; the triggerer looks every %s s", self.poke_interval)
-        path, fields = self._question().packed()
+        question = self._question()
+        path, fields = question.packed()
         self.defer(
             trigger=CrmPollTrigger(
                 question=path,
                 fields=fields,
-                conn_id=getattr(self, self.conn_id_field),
+                conn_id=self._conn_id(question),
                 poll_interval=self.poke_interval,
                 max_consecutive_failures=self.max_consecutive_failures,
                 failures=self._failures,
@@ -151,14 +160,18 @@ class CrmSensor(BaseSensorOperator):
             self._stop()
 
     def _look(self) -> Reply:
+        self.check_parameters()
         question = self._question()
-        hook: CrmHook[Any] = question.hook_class(getattr(self, self.conn_id_field))
+        hook: CrmHook[Any] = question.hook_class(self._conn_id(question))
         hook.retry_budget = RETRY_BUDGET  # the sensor itself looks again
         with closing(hook):
             self._stop = hook.close
             reply = question.ask(hook)
         self.log.info("Seen: %s", reply.result or "nothing yet")
         return reply
+
+    def _conn_id(self, question: Question[Any]) -> str:
+        return str(getattr(self, question.hook_class.conn_name_attr))
 
     def _count(self, context: Context) -> _OwnCount | _StoredCount:
         if self.deferrable or not self.reschedule:

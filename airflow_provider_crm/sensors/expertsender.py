@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast, get_args
+from typing import Annotated, Any, Unpack, cast, get_args
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.links import ExpertSenderLink
-from airflow_provider_crm.parameters import one_of, text_or_none
+from airflow_provider_crm.parameters import ConnId, Id, one_of
 from airflow_provider_crm.schemas.expertsender.write import AWAITING_CONFIRMATION, GRANTED, REFUSED, By
-from airflow_provider_crm.sensors.base import CrmSensor
+from airflow_provider_crm.sensors.base import CrmSensor, SensorArguments
 from airflow_provider_crm.triggers.expertsender import CustomerQuestion
+
+Answer = Annotated[str | bool, one_of(GRANTED, REFUSED, AWAITING_CONFIRMATION)]
 
 
 class ExpertSenderCustomerSensor(CrmSensor):
@@ -33,38 +35,31 @@ class ExpertSenderCustomerSensor(CrmSensor):
     """
 
     template_fields: Sequence[str] = ("expertsender_conn_id", "value", "by", "consent_id", "consent_value")
-    conn_id_field = "expertsender_conn_id"
     operator_extra_links = (ExpertSenderLink(),)
 
     def __init__(
         self,
         *,
-        value: str | int,
-        by: str = "email",
-        consent_id: str | int | None = None,
-        consent_value: str | bool | None = None,
-        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
-        **kwargs: Any,
+        value: Id,
+        by: Annotated[By | str, one_of(*get_args(By))] = "email",
+        consent_id: Id | None = None,
+        consent_value: Answer | None = None,
+        expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.value = value
         self.by = by
-        self.consent_id = consent_id
-        self.consent_value = consent_value
+        self.consent_id: Any = consent_id
+        self.consent_value: Any = consent_value
         self.expertsender_conn_id = expertsender_conn_id
 
     def _question(self) -> CustomerQuestion:
-        one_of("by", self.by, get_args(By))
-        value, consent_id = text_or_none(self.value), text_or_none(self.consent_id)
-        consent_value = text_or_none(self.consent_value)
-        if value is None:
-            raise CrmInputError("`value` is empty")
-        if consent_value is not None:
-            if consent_id is None:
-                raise CrmInputError(
-                    "`consent_value` says what to wait for, `consent_id` where: it is missing"
-                )
-            one_of("consent_value", consent_value, (GRANTED, REFUSED, AWAITING_CONFIRMATION))
+        if self.consent_value is not None and self.consent_id is None:
+            raise CrmInputError("`consent_value` says what to wait for, `consent_id` where: it is missing")
         return CustomerQuestion(
-            value=value, by=cast(By, self.by), consent_id=consent_id, consent_value=consent_value
+            value=str(self.value),
+            by=cast(By, self.by),
+            consent_id=self.consent_id,
+            consent_value=self.consent_value,
         )

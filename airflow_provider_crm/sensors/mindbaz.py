@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any, Unpack
 
 from airflow_provider_crm._compat import persons_email
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.links import MindbazLink
-from airflow_provider_crm.parameters import text_or_none, the_one_given, whole
-from airflow_provider_crm.sensors.base import CrmSensor
+from airflow_provider_crm.parameters import ConnId, Email, Id, several, the_one_given, whole
+from airflow_provider_crm.sensors.base import CrmSensor, SensorArguments
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
+
+
+def _codes(name: str, value: Any) -> list[str]:
+    return [str(whole(0)(name, code)) for code in several(commas=False)(name, value)]
 
 
 class MindbazSubscriberSensor(CrmSensor):
@@ -30,29 +34,26 @@ class MindbazSubscriberSensor(CrmSensor):
     """
 
     template_fields: Sequence[str] = ("mindbaz_conn_id", "person_email", "client_id", "status")
-    conn_id_field = "mindbaz_conn_id"
     operator_extra_links = (MindbazLink(),)
 
     def __init__(
         self,
         *,
-        email: str | None = None,
-        client_id: str | int | None = None,
-        status: int | str | Iterable[int] | None = None,
-        mindbaz_conn_id: str = MindbazHook.default_conn_name,
-        **kwargs: Any,
+        email: Email | None = None,
+        client_id: Id | None = None,
+        status: Annotated[int | str | Iterable[int], _codes] | None = None,
+        mindbaz_conn_id: ConnId = MindbazHook.default_conn_name,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.person_email = persons_email(email, kwargs)
         self.client_id = client_id
-        self.status = status
+        self.status: Any = status
         self.mindbaz_conn_id = mindbaz_conn_id
 
     def _question(self) -> SubscriberQuestion:
         who = the_one_given(email=self.person_email, client_id=self.client_id)
-        given = self.status
-        listed = given if isinstance(given, Iterable) and not isinstance(given, str) else [given]
-        statuses = [str(whole("status", code, least=0)) for code in listed if text_or_none(code) is not None]
+        statuses = self.status or []
         if "email" in who:
             return SubscriberQuestion(value=who["email"], by="Email", statuses=statuses)
         return SubscriberQuestion(value=who["client_id"], by="IdClient", statuses=statuses)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
-from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, Unpack, get_args
 
 from airflow_provider_crm._compat import persons_email
-from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.parameters import one_of, text_or_none, the_one_given, whole
-from airflow_provider_crm.schemas.spread.read import moment_text, number_text
-from airflow_provider_crm.sensors.base import CrmSensor
+from airflow_provider_crm.parameters import (
+    Amount,
+    ConnId,
+    Count,
+    Email,
+    Id,
+    Time,
+    moment,
+    one_of,
+    the_one_given,
+)
+from airflow_provider_crm.schemas.spread.read import ShownStatus, moment_text, number_text
+from airflow_provider_crm.sensors.base import CrmSensor, SensorArguments
 from airflow_provider_crm.triggers.spread import BalanceQuestion, ConsentQuestion, CustomerQuestion
-
-STATUSES = ("accepted", "refused", "toBeConfirmed", "unknown")
 
 
 class SpreadConsentSensor(CrmSensor):
@@ -45,36 +50,32 @@ class SpreadConsentSensor(CrmSensor):
         "status",
         "min_count",
     )
-    conn_id_field = "spread_conn_id"
 
     def __init__(
         self,
         *,
-        created_after: Any,
-        consent_id: str | int | None = None,
-        consent_tech_name: str | None = None,
-        status: str | None = None,
-        min_count: int | str = 1,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        **kwargs: Any,
+        created_after: Time,
+        consent_id: Id | None = None,
+        consent_tech_name: Id | None = None,
+        status: Annotated[ShownStatus | str, one_of(*get_args(ShownStatus))] | None = None,
+        min_count: Count = 1,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.created_after = created_after
         self.consent_id = consent_id
         self.consent_tech_name = consent_tech_name
         self.status = status
-        self.min_count = min_count
+        self.min_count: Any = min_count
         self.spread_conn_id = spread_conn_id
 
     def _question(self) -> ConsentQuestion:
-        status = text_or_none(self.status)
-        if status is not None:
-            one_of("status", status, STATUSES)
         which = the_one_given(consent_id=self.consent_id, consent_tech_name=self.consent_tech_name)
         return ConsentQuestion(
-            created_after=_moment("created_after", self.created_after),
-            status=status,
-            min_count=whole("min_count", self.min_count, least=1),
+            created_after=moment_text(moment("created_after", self.created_after)),
+            status=self.status,
+            min_count=self.min_count,
             **which,
         )
 
@@ -94,15 +95,14 @@ class SpreadCustomerSensor(CrmSensor):
     """
 
     template_fields: Sequence[str] = ("spread_conn_id", "person_email", "external_id")
-    conn_id_field = "spread_conn_id"
 
     def __init__(
         self,
         *,
-        email: str | None = None,
-        external_id: str | int | None = None,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        **kwargs: Any,
+        email: Email | None = None,
+        external_id: Id | None = None,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.person_email = persons_email(email, kwargs)
@@ -129,16 +129,15 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
     """
 
     template_fields: Sequence[str] = ("spread_conn_id", "person_email", "customer_id", "min_amount")
-    conn_id_field = "spread_conn_id"
 
     def __init__(
         self,
         *,
-        min_amount: Decimal | int | str,
-        email: str | None = None,
-        customer_id: str | int | None = None,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        **kwargs: Any,
+        min_amount: Amount,
+        email: Email | None = None,
+        customer_id: Id | None = None,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.min_amount = min_amount
@@ -147,26 +146,5 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
         self.spread_conn_id = spread_conn_id
 
     def _question(self) -> BalanceQuestion:
-        try:
-            min_amount = number_text(self.min_amount)
-        except CrmInputError:
-            raise CrmInputError(f"`min_amount` is a number, not {self.min_amount!r}") from None
         who = the_one_given(email=self.person_email, customer_id=self.customer_id)
-        return BalanceQuestion(min_amount=min_amount, **who)
-
-
-def _moment(name: str, value: Any) -> str:
-    """Write a moment as the CRM shows it.
-
-    :raises CrmInputError: it is none.
-    """
-    if isinstance(value, str):
-        try:
-            value = dt.datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise CrmInputError(
-                f"`{name}` is no time: {value!r}; write YYYY-MM-DD HH:MM:SS, or ISO 8601 with a zone"
-            ) from None
-    if not isinstance(value, dt.date):
-        raise CrmInputError(f"`{name}` is no time but a {type(value).__name__}")
-    return moment_text(value)
+        return BalanceQuestion(min_amount=number_text(self.min_amount), **who)

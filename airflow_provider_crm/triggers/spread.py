@@ -55,7 +55,7 @@ class ConsentQuestion(Question[SpreadHook], frozen=True, kw_only=True):
         return Reply(count >= self.min_count, result)
 
     def _counts(self, row: Row) -> bool:
-        # A server that overlooks a filter must not end the wait.
+        # Whether a bound itself is in or out is not documented, and filters of the CRM go by changing names.
         return (
             self.status in (None, row.get("customerConsentStatus"))
             and str(row.get("customerConsentCreatedAt") or "") >= self.created_after

@@ -27,7 +27,7 @@ from .expertsender_runs import AWAITING, Run
             {"a": 1},
             "fills",
         ),
-        ({"batch_size": 0}, {"email": "a@x.fr"}, "`batch_size` is at least 1"),
+        ({"batch_size": 0}, {"email": "a@x.fr"}, "`batch_size` is a whole number from 1 on"),
         ({"min_rows": 5}, {"email": "a@x.fr"}, "fewer than min_rows=5"),
     ],
 )
@@ -69,7 +69,7 @@ def test_a_server_of_customers_alone_will_do(run: Run, mode: str) -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"batch_size": "5"}, {"batch_size": 2.5}, {"batch_size": True}, {"field_map": ["email"]}],
+    [{"batch_size": "five"}, {"batch_size": 2.5}, {"batch_size": True}, {"field_map": ["email"]}],
 )
 def test_parameters_of_another_kind_are_refused(run: Run, wrong: dict[str, Any]) -> None:
     with pytest.raises(CrmInputError, match=next(iter(wrong))):

@@ -72,10 +72,9 @@ def test_an_upsert_asks_once_for_the_absent_when_the_server_answers_for_all(crm_
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"reject_data": "False"}, {"dry_run": "False"}, {"concurrency": 0}, {"concurrency": "8"}]
+    "wrong", [{"reject_data": "no"}, {"dry_run": "no"}, {"concurrency": 0}, {"concurrency": "8.5"}]
 )
 def test_what_is_no_yes_or_no_and_no_number_is_refused(crm: Any, wrong: dict[str, Any]) -> None:
-    operator = MindbazUnsubscribeOperator(task_id="unsubscribe", source=[{"email": PEOPLE[0]}], **wrong)
     with pytest.raises(CrmInputError, match=next(iter(wrong))):
-        operator.execute({})
+        MindbazUnsubscribeOperator(task_id="unsubscribe", source=[{"email": PEOPLE[0]}], **wrong).execute({})
     assert len(crm.calls) == 0

@@ -27,6 +27,10 @@ from airflow_provider_crm.http import lists
 from airflow_provider_crm.http.lists import PagedList, RowPage, at_once, in_order
 
 
+def page_of(keys: list[str]) -> RowPage[str]:
+    return RowPage(keys, keys)
+
+
 class Server:
     """A list behind an API with offsets, which notes what it is asked for."""
 
@@ -39,7 +43,7 @@ class Server:
     def fetch(self, start: int, size: int) -> RowPage[str]:
         self.asked.append((start, size))
         self.before(start, size)
-        return RowPage(self.rows[start : start + min(size, self.cap)], str)
+        return page_of(self.rows[start : start + min(size, self.cap)])
 
 
 def read(server: Server, *, size: int = 10, ahead: int = 4, submit: Any = at_once) -> list[str]:
@@ -67,7 +71,7 @@ def test_a_server_may_give_pages_of_any_length(sizes: list[int]) -> None:
     rows = list(map(str, range(sum(sizes))))
     caps = iter(sizes)
     pages = PagedList(
-        lambda start, size: RowPage(rows[start : start + min(size, next(caps, 2))], str),
+        lambda start, size: page_of(rows[start : start + min(size, next(caps, 2))]),
         size=100,
         call="GET /rows",
     )
@@ -156,7 +160,7 @@ def test_a_server_that_gives_the_same_rows_for_ever(pages: list[list[str]]) -> N
 
     def fetch(start: int, size: int) -> RowPage[str]:
         next(asked)
-        return RowPage(next(answers), str)
+        return page_of(next(answers))
 
     with pytest.raises((CrmUnreadableAnswerError, CrmListChangedError)):
         list(PagedList(fetch, size=3, call="GET /rows"))
@@ -164,7 +168,7 @@ def test_a_server_that_gives_the_same_rows_for_ever(pages: list[list[str]]) -> N
 
 def test_rows_pushed_on_by_new_ones_are_no_reason_to_stop() -> None:
     answers = iter([["5", "4", "3"], ["4", "3", "2", "1"], ["1"]])
-    pages = PagedList(lambda start, size: RowPage(next(answers), str), size=100, call="GET /rows")
+    pages = PagedList(lambda start, size: page_of(next(answers)), size=100, call="GET /rows")
     assert [page.rows for page in pages] == [["5", "4", "3"], ["2", "1"]]
 
 
@@ -189,7 +193,7 @@ class Gaps(Server):
             return page
         if self.says is not None:
             raise self.says("404")
-        return RowPage([], str)
+        return page_of([])
 
 
 each_way_to_say_nothing = pytest.mark.parametrize("says", [None, CrmNotFoundError])

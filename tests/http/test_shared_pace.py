@@ -70,6 +70,7 @@ def pacer(redis: Any, name: str = "key", *, per_minute: float = 120, **parts: An
 # The limit
 
 
+@pytest.mark.slow  # two processes that import Airflow
 def test_two_processes_together_keep_the_limit(redis: Any, crm_sandbox: Any) -> None:
     calls, interval = 30, 0.05
     connection = json.loads(crm_sandbox.connections()["expertsender_cdp_default"])

@@ -199,7 +199,7 @@ def test_a_text_is_no_yes_or_no(people: list[str], tmp_path: Path) -> None:
             ExpertSenderExportCustomersOperator,
             tmp_path / "x.csv",
             source=rows_of(people),
-            flatten_consents="False",
+            flatten_consents="No",
         )
 
 

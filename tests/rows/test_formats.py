@@ -147,8 +147,8 @@ def test_what_a_json_writer_writes_is_read_back(
 @given(body=st.binary(max_size=200) | st.text(alphabet='{}[]":1a\r\n ', max_size=60).map(str.encode))
 def test_every_line_that_is_not_blank_is_one_row(read: Any, scratch: Path, body: bytes) -> None:
     path = scratch / "any.jsonl"
-    path.write_bytes(body)
-    lines = [line for line in body.removeprefix(b"\xef\xbb\xbf").split(b"\n") if line.strip()]
+    path.write_bytes(b" " + body)  # what begins as UTF-16 or a zip archive does is another file
+    lines = [line for line in body.split(b"\n") if line.strip()]
     assert len(read(path).all) == len(lines)
 
 

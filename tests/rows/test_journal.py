@@ -219,10 +219,27 @@ def test_values_that_json_has_no_form_for(tmp_path: Path) -> None:
 
 def test_a_local_path_that_cannot_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for wrong in (tmp_path / "nothing" / "j", tmp_path, tmp_path / "file" / "j"):
-        with pytest.raises(CrmInputError, match=r"cannot be written to .* The folder must exist"):
+    for wrong in (tmp_path, tmp_path / "file" / "j", tmp_path / ("x" * 300)):
+        with pytest.raises(CrmInputError, match=r"cannot be written to .* Check the path"):
             Journal(str(wrong)).open()
-    assert not (tmp_path / "nothing").exists()
+
+
+def test_the_folder_of_a_journal_is_made(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "2026" / "11" / "rejects.jsonl"))
+    journal.open()
+    journal.close()
+    assert (tmp_path / "2026" / "11" / "rejects.jsonl").exists()
+
+
+def test_a_store_that_is_away_may_be_back_at_the_next_try(
+    store: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("away")
+
+    monkeypatch.setattr(MemoryFileSystem, "put_file", fail)
+    with pytest.raises(ConnectionError):
+        Journal("memory://bucket/j").open()
 
 
 def test_a_store_that_cannot_be_written_to(store: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch) -> None:

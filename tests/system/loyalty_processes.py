@@ -21,7 +21,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_crm.exceptions import CrmTransientError
-from airflow_provider_crm.loyalty import ledger
+from airflow_provider_crm.loyalty import claims
 from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 
@@ -34,7 +34,7 @@ def main(request_path: str, answer_path: str) -> None:
     os.environ.update(request["environ"])
     operators.engine_for = lambda conn_id: sa.create_engine(request["ledger"])  # type: ignore[attr-defined]
     operators.CONNECT_TIMEOUT = 0.0  # type: ignore[attr-defined]
-    ledger.LEASE = LEASE
+    claims.LEASE = LEASE
     sandbox = RemoteSandbox(request["sandbox"])
     chance = random.Random(request["seed"])
     folder = Path(answer_path).parent

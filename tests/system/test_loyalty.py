@@ -26,10 +26,10 @@ try:
 except ImportError:
     from airflow import DAG
 
-from airflow_provider_crm.loyalty import ledger
+from airflow_provider_crm.loyalty import claims
 from airflow_provider_crm.operators.spread import loyalty as operators
 
-ledger.LEASE = 3.0
+claims.LEASE = 3.0
 operators.CONNECT_TIMEOUT = 0.0
 
 with DAG(dag_id="credits", start_date=datetime(2026, 1, 1), schedule=None, catchup=False):

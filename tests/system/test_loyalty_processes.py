@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.loyalty.states import metadata
+from airflow_provider_crm.loyalty.tables import metadata
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 
 ROWS = 500

@@ -86,10 +86,6 @@ class UpsertCustomers:
         batch_size: int,
         allow_resubscribe: bool,
     ) -> None:
-        if type(batch_size) is not int or batch_size < 1:
-            raise CrmInputError("`batch_size` is at least 1, a whole number")
-        if not isinstance(allow_resubscribe, bool):
-            raise CrmInputError("`allow_resubscribe` is True or False: a text such as 'False' would be true")
         self._hook = hook
         self._mapping = mapping
         self._key_column = key_column

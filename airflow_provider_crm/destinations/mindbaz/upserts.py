@@ -22,7 +22,6 @@ from airflow_provider_crm.bulk.outcomes import (
 )
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.mindbaz.opt_outs import OptOutStatus, Values
-from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import (
     KEY_FIELDS,
@@ -37,7 +36,6 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
     EMAIL,
     LIST,
-    MAX_SUBSCRIBERS,
     STATUS,
     SUBSCRIBED,
     SYSTEM_FIELDS,
@@ -69,10 +67,6 @@ class UpsertSubscribers:
         batch_size: int,
         allow_resubscribe: bool,
     ) -> None:
-        if not isinstance(batch_size, int) or not 1 <= batch_size <= MAX_SUBSCRIBERS:
-            raise CrmInputError(f"`batch_size` is a whole number between 1 and {MAX_SUBSCRIBERS}")
-        if not isinstance(allow_resubscribe, bool):
-            raise CrmInputError("`allow_resubscribe` is True or False: a text such as 'False' would be true")
         self.batch_size = batch_size
         self.opt_outs = OptOutStatus()
         self._hook = hook

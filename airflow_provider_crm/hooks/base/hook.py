@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -139,6 +139,11 @@ class CrmHook(BaseHook, Generic[E]):
             pass
         raise CrmConnectionError(f"Connection {conn_id!r}{named_by} is not defined")
 
+    @property
+    def account(self) -> tuple[str, ...]:
+        """Whose records the calls are about: the base URL and the login, and what else tells accounts apart."""
+        return (self.settings.base_url, self.settings.login)
+
     # Calls
 
     def test_connection(self) -> tuple[bool, str]:
@@ -177,9 +182,3 @@ class CrmHook(BaseHook, Generic[E]):
         with self._making:
             if self._client is not None:
                 self._client.close()
-
-
-def iterate(pages: Iterable[Sequence[T]]) -> Iterator[T]:
-    """Turn pages into rows."""
-    for page in pages:
-        yield from page

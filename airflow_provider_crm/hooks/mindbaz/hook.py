@@ -85,6 +85,10 @@ class MindbazHook(CrmHook[MindbazExtras]):
         self._site_found = False
 
     @property
+    def account(self) -> tuple[str, ...]:
+        return (*super().account, self.site_id)
+
+    @property
     def site_id(self) -> str:
         """The site's number, as it stands in paths.
 

@@ -340,9 +340,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmOutcomeUnknownError: the points may have been added; :meth:`iter_loyalty_lines` can tell.
         """
         body = encode_json(wire_credit(amount=amount, email=email, customer_id=customer_id))
-        return self.request(
-            Call("POST", "/cagnottes", body=body, repeatable=False, before=before), read_credit
-        )
+        call = Call("POST", "/cagnottes", body=body, repeatable=False, before=before)
+        return self.request(call, read_credit)
 
     # What the calls share
 
@@ -396,6 +395,5 @@ class SpreadHook(CrmHook[SpreadExtras]):
         return BasicAuth(settings.login, settings.password)
 
     def _probe(self) -> str:
-        customers = lists.customers({})
-        self.request(customers.call(0, 1), customers.answer.rows)
+        next(self.iter_customers(page_size=1), None)
         return "Connected to SPREAD"

@@ -129,16 +129,16 @@ class SpreadList:
 
     def page(self, body: bytes) -> RowPage[Row]:
         """Read a page of dicts."""
-        return RowPage(self.answer.rows(body), self._key_of)
+        rows = self.answer.rows(body)
+        keys = [row.get(self.key) for row in rows]
+        # A row without an id is told from others by all that it holds.
+        return RowPage(
+            rows, [repr(row) if key is None else str(key) for row, key in zip(rows, keys, strict=True)]
+        )
 
     def narrowed(self, name: str, value: str) -> SpreadList:
         """Return the list with another filter, by the vendor's name."""
         return replace(self, query=[*self.query, (name, value)])
-
-    def _key_of(self, row: Row) -> str:
-        key = row.get(self.key)
-        # A row without an id is told from others by all that it holds.
-        return repr(row) if key is None else str(key)
 
 
 CONSENT_DEFINITIONS = SpreadList("/consents", ListAnswer("consents"), "id")

@@ -132,7 +132,14 @@ def read_deleted(body: bytes) -> None:
 
 
 def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
-    """Choose the customer that was asked for; a server may overlook the filter, or compare loosely."""
+    """Choose the customer that was asked for.
+
+    How the filters compare is not documented; nor can their names be relied on, which the vendor's pages spell in
+    several ways (``maxResults`` and ``maxResult``, ``createdAfter`` and ``createBefore``).
+
+    :raises CrmRequestError: several customers have what was asked for.
+    :raises CrmUnreadableAnswerError: a whole page of others: what is asked for may be behind it.
+    """
 
     def matching(same: Callable[[str], bool]) -> list[Row]:
         found = [row for row in rows if same(str(row.get(field) or "").strip())]

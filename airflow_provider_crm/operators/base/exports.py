@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Required, Unpack
 from urllib.parse import urlsplit
 
-from airflow_provider_crm._compat import BaseOperator
-from airflow_provider_crm.bulk.export import Export, ExportPage, ExportRejects, Reject
-from airflow_provider_crm.bulk.report import check_max_rejects
-from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm._compat import AirflowArguments
+from airflow_provider_crm.bulk.export import Export, ExportPage, Reject
+from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
 from airflow_provider_crm.schemas.records import Records
@@ -24,54 +23,73 @@ from airflow_provider_crm.schemas.records import Records
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
-#: Pages, or look-ups, in flight when neither the task nor the connection says.
-DEFAULT_CONCURRENCY = 4
 #: Pages that may wait for their turn beside: while the file takes one, as many as may be in flight still are.
 WAITING = 2
 
 
-class CrmExportOperator(BaseOperator):
+def _of_known_format(name: str, path: str) -> str:
+    check_suffix(path)
+    return path
+
+
+ExportPath = Annotated[Path, _of_known_format]
+
+
+class ExportArguments(AirflowArguments, total=False):
+    """What every export takes, see :class:`CrmExportOperator`."""
+
+    path: Required[ExportPath]
+    rejects_path: Path | None
+    reject_data: YesOrNo
+    max_rejects: MaxRejects
+    concurrency: Concurrency | None
+
+
+class CrmExportOperator(CrmBaseOperator):
     """Writes records of a CRM into one file, which is whole or absent.
 
     :param path: path or URI of the file; its suffix is its format: ``.jsonl``, ``.csv`` (each also ``.gz``) or
         ``.parquet``. (templated)
     :param rejects_path: path or URI of a JSON-lines file that takes rows which are not what the CRM documents.
         (templated)
-    :param reject_data: whether the rows themselves are written there too.
+    :param reject_data: whether the rows themselves are written there too. (templated)
     :param max_rejects: fail, without a file, when there are more of them: a number, or a float as share of the
         rows. (templated)
-    :param concurrency: pages in flight; the connection's extra and then 4 otherwise.
+    :param concurrency: pages in flight; the connection's extra and then 4 otherwise. (templated)
     """
 
-    template_fields: Sequence[str] = ("path", "rejects_path", "max_rejects")
+    template_fields: Sequence[str] = (
+        "path",
+        "rejects_path",
+        "reject_data",
+        "max_rejects",
+        "concurrency",
+    )
     ui_color = "#e6f4ea"
+    default_concurrency = 4
 
     def __init__(
         self,
         *,
-        path: Any,
-        rejects_path: str | None = None,
-        reject_data: bool = True,
-        max_rejects: int | float | str = 0,
-        concurrency: int | None = None,
-        **kwargs: Any,
+        path: ExportPath,
+        rejects_path: Path | None = None,
+        reject_data: YesOrNo = True,
+        max_rejects: MaxRejects = 0,
+        concurrency: Concurrency | None = None,
+        **kwargs: Unpack[AirflowArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.path = path
-        self.rejects_path = rejects_path
-        self.reject_data = reject_data
-        self.max_rejects = max_rejects
+        self.path: Any = path
+        self.rejects_path: Any = rejects_path
+        self.reject_data: Any = reject_data
+        self.max_rejects: Any = max_rejects
         self.concurrency = concurrency
-        self._stop: Callable[[], None] | None = None
         self._read_from = ""
 
     # What a subclass adds
 
     #: The name of what is exported, such as ``customers``.
     resource: str
-
-    def _hook(self) -> CrmHook[Any]:
-        raise NotImplementedError
 
     def _columns(self, hook: Any) -> Sequence[Column]:
         """Give the columns of the file."""
@@ -113,7 +131,7 @@ class CrmExportOperator(BaseOperator):
     def _after(self, context: Context, exported: Any) -> None:
         """Take note of what was exported, once the file is in its place."""
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Export.
 
         :return: ``{"rows", "path", "bytes", "requests", "retries", "seconds"}``.
@@ -121,28 +139,22 @@ class CrmExportOperator(BaseOperator):
         :raises CrmRejectsError: more rows than ``max_rejects`` are not what the CRM documents.
         """
         started = time.monotonic()
-        path = str(self.path or "")
-        max_rejects = check_max_rejects(self.max_rejects)
-        check_suffix(path)
+        path = self.path
         self._plan(context)
-        rejects = ExportRejects(self.rejects_path, with_data=self.reject_data)
-        with closing(self._hook()) as hook:
-            self._stop = hook.close
-            hook.default_concurrency = DEFAULT_CONCURRENCY
-            file_format = format_for(path, self._columns(hook), metadata=self._metadata())
-            export = Export(lambda: target_at(path), file_format, rejects, max_rejects=max_rejects)
-            ahead = hook.concurrency + WAITING
-            self._read_from = hook.settings.base_url
-            self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
-            exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
-            counters = hook.counters
+        rejects = Rejects(self.rejects_path, with_data=self.reject_data)
+        file_format = format_for(path, self._columns(hook), metadata=self._metadata())
+        export = Export(lambda: target_at(path), file_format, rejects, max_rejects=self.max_rejects)
+        ahead = hook.concurrency + WAITING
+        self._read_from = hook.settings.base_url
+        self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
+        exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
         self._after(context, exported)
         summary = {
             "rows": exported.rows,
             "path": path,
             "bytes": exported.size,
-            "requests": counters.requests,
-            "retries": counters.retries,
+            "requests": hook.counters.requests,
+            "retries": hook.counters.retries,
             "seconds": round(time.monotonic() - started, 3),
             **self._counts(),
         }
@@ -150,11 +162,6 @@ class CrmExportOperator(BaseOperator):
         self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
         emit(hook.conn_type, type(self).__name__, summary)
         return summary
-
-    def on_kill(self) -> None:
-        """Let calls that wait give up."""
-        if self._stop is not None:
-            self._stop()
 
     def _announce(self, context: Context, extra: dict[str, Any]) -> None:
         events: Any = context.get("outlet_events")
@@ -188,12 +195,3 @@ class CrmExportOperator(BaseOperator):
 def rejects_of(records: Records) -> list[Reject]:
     """Turn the rows of a page that do not fit into rejects."""
     return [Reject(misfit.position, misfit.key, misfit.reason, misfit.data) for misfit in records.misfits]
-
-
-def check_choice(name: str, given: Any, allowed: Sequence[Any]) -> None:
-    """Refuse a value that is not among those allowed.
-
-    :raises CrmInputError: it is not.
-    """
-    if given not in allowed:
-        raise CrmInputError(f"`{name}` is one of {', '.join(map(repr, allowed))}, not {given!r}")

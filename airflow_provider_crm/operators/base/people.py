@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Required, Unpack
 
 from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.operators.base.exports import CrmExportOperator, check_choice
+from airflow_provider_crm.operators.base.exports import CrmExportOperator, ExportArguments
+from airflow_provider_crm.parameters import Path, Source
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.schemas.records import RecordReader, Records
@@ -25,34 +26,39 @@ if TYPE_CHECKING:
 REMEMBERED = 200_000
 
 
+class PeopleExportArguments(ExportArguments, total=False):
+    """What every export of known people takes, see :class:`CrmPeopleExportOperator`."""
+
+    source: Required[Source]
+    absent_path: Path | None
+
+
 class CrmPeopleExportOperator(CrmExportOperator):
     """Exports the people whose keys a source holds.
 
     :param source: as in the writing operators, with a column named as ``by``; other columns do not matter.
         (templated)
-    :param by: what the keys are. (templated)
     :param absent_path: path or URI of a JSON-lines file that takes the keys which the CRM does not know. (templated)
 
     The summary also has ``absent``, the number of these keys.
     See :class:`~airflow_provider_crm.operators.base.exports.CrmExportOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmExportOperator.template_fields, "source", "by", "absent_path")
-    keys: Sequence[str]
+    template_fields: Sequence[str] = (*CrmExportOperator.template_fields, "source", "absent_path")
+    #: What the keys are, and the column that holds them.
+    by: str
     #: Keys of a page.
     group_size: int
 
     def __init__(
-        self, *, source: Any, by: str = "email", absent_path: str | None = None, **kwargs: Any
+        self, *, source: Source, absent_path: Path | None = None, **kwargs: Unpack[ExportArguments]
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
-        self.by = by
-        self.absent_path = absent_path
+        self.absent_path: Any = absent_path
         self._absent = 0
 
     def _plan(self, context: Context) -> None:
-        check_choice("by", self.by, self.keys)
         open_source(self.source).require([self.by])
 
     def _counts(self) -> dict[str, int]:

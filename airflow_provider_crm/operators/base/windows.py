@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.parameters import moment
 
 #: How far an incremental export stays behind the clock, so that what the CRM is just about to show is not passed by.
 SETTLING = dt.timedelta(seconds=60)
@@ -49,7 +50,8 @@ class Window:
 
         :raises CrmInputError: a bound is no time, or the window is turned round.
         """
-        first, last = _time("created_after", after), _time("created_before", before)
+        first = None if after is None else moment("created_after", after)
+        last = None if before is None else moment("created_before", before)
         if first is not None and last is not None and _is_turned(first, last, zone):
             raise CrmInputError(f"The window is turned round: it begins at {first} and ends at {last}")
         return cls(_sent(after, first, zone), _sent(before, last, zone))
@@ -142,33 +144,16 @@ def _is_turned(first: dt.datetime, last: dt.datetime, zone: ZoneInfo) -> bool:
     return _in_zone(first, zone) >= _in_zone(last, zone)
 
 
-def _time(name: str, value: Any) -> dt.datetime | None:
-    if value is None or value == "":
-        return None
-    if isinstance(value, str):
-        try:
-            value = dt.datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise CrmInputError(
-                f"`{name}` is no time: {value!r}; write YYYY-MM-DD HH:MM:SS, or ISO 8601 with a zone"
-            ) from None
-    if isinstance(value, dt.datetime):
-        return value
-    if not isinstance(value, dt.date):
-        raise CrmInputError(f"`{name}` is no time but a {type(value).__name__}")
-    return dt.datetime.combine(value, dt.time())
-
-
 def _in_zone(value: dt.datetime, zone: ZoneInfo) -> dt.datetime:
     return value if value.tzinfo is None else local_time(value, zone)
 
 
-def _sent(given: Any, moment: dt.datetime | None, zone: ZoneInfo) -> str | None:
-    if moment is None:
+def _sent(given: Any, time: dt.datetime | None, zone: ZoneInfo) -> str | None:
+    if time is None:
         return None
-    if isinstance(given, str) and moment.tzinfo is None:
+    if isinstance(given, str) and time.tzinfo is None:
         return given.strip()
-    return dt.datetime.isoformat(_in_zone(moment, zone), " ", "seconds")
+    return dt.datetime.isoformat(_in_zone(time, zone), " ", "seconds")
 
 
 class Watermark:

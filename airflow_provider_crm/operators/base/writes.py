@@ -6,135 +6,164 @@ Knows Airflow and the engine; which CRM it is, and what a row means to it, is sa
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, Unpack
 
-from airflow_provider_crm._compat import BaseOperator, BaseOperatorLink
+from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
-from airflow_provider_crm.bulk.report import Report, check_max_rejects
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.metrics import emit
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.parameters import (
+    Concurrency,
+    FieldMap,
+    MaxRejects,
+    MinRows,
+    Nulls,
+    Path,
+    YesOrNo,
+    one_of,
+)
+from airflow_provider_crm.parameters import Source as SourceParameter
 from airflow_provider_crm.rows.sources import Source, open_source
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
+UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
-class CrmBulkOperator(BaseOperator):
+
+class WriteArguments(AirflowArguments, total=False):
+    """What every writing operator takes, see :class:`CrmBulkOperator`."""
+
+    source: Required[SourceParameter]
+    rejects_path: Path | None
+    reject_data: YesOrNo
+    results_path: Path | None
+    max_rejects: MaxRejects
+    min_rows: MinRows | None
+    nulls: Nulls
+    concurrency: Concurrency | None
+    dry_run: YesOrNo
+
+
+class MappedArguments(WriteArguments, total=False):
+    """What operators with a map of columns take, see :class:`CrmMappedOperator`."""
+
+    field_map: FieldMap | None
+
+
+class DeleteArguments(WriteArguments, total=False):
+    """What operators that erase take, see :class:`CrmDeleteOperator`."""
+
+    require_confirmation_count: MinRows | None
+
+
+class CrmBulkOperator(CrmBaseOperator):
     """Writes every row of a source into a CRM and accounts for each of them.
 
     :param source: a list of dicts, a path or URI (``.csv``, ``.jsonl``, ``.parquet``, also ``.gz``; a glob or a
         folder reads all), or a :class:`~airflow_provider_crm.rows.sources.SqlSource`. (templated)
     :param rejects_path: path or URI of a JSON-lines file that takes the rejected rows. (templated)
-    :param reject_data: whether the rows themselves are written there too.
+    :param reject_data: whether the rows themselves are written there too. (templated)
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
     :param max_rejects: fail when more rows are rejected: a number, or a float as share of the rows. (templated)
     :param min_rows: fail before anything is sent when the source has fewer rows. (templated)
-    :param nulls: ``skip`` leaves empty values out, ``send`` sends them.
+    :param nulls: ``skip`` leaves empty values out, ``send`` sends them. (templated)
     :param concurrency: calls in flight of the whole task; the connection's extra and then 8 otherwise.
-    :param dry_run: do everything but the calls that write, and report what they would have done.
+        (templated)
+    :param dry_run: do everything but the calls that write, and report what they would have done. (templated)
     """
 
     template_fields: Sequence[str] = (
         "source",
         "rejects_path",
+        "reject_data",
         "results_path",
         "max_rejects",
         "min_rows",
+        "nulls",
+        "concurrency",
+        "only_plan",
     )
     ui_color = "#e8f0fe"
     operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
+    # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
+    not_in_fingerprint = frozenset({"source", "max_rejects", "min_rows", "concurrency", "dry_run"})
 
     def __init__(
         self,
         *,
-        source: Any,
-        rejects_path: str | None = None,
-        reject_data: bool = True,
-        results_path: str | None = None,
-        max_rejects: int | float | str = 0,
-        min_rows: int | str | None = None,
-        nulls: str = "skip",
-        concurrency: int | None = None,
-        dry_run: bool = False,
-        **kwargs: Any,
+        source: SourceParameter,
+        rejects_path: Path | None = None,
+        reject_data: YesOrNo = True,
+        results_path: Path | None = None,
+        max_rejects: MaxRejects = 0,
+        min_rows: MinRows | None = None,
+        nulls: Nulls = "skip",
+        concurrency: Concurrency | None = None,
+        dry_run: YesOrNo = False,
+        **kwargs: Unpack[AirflowArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
-        self.rejects_path = rejects_path
-        self.reject_data = reject_data
-        self.results_path = results_path
-        self.max_rejects = max_rejects
-        self.min_rows = min_rows
+        self.rejects_path: Any = rejects_path
+        self.reject_data: Any = reject_data
+        self.results_path: Any = results_path
+        self.max_rejects: Any = max_rejects
+        self.min_rows: Any = min_rows
         self.nulls = nulls
         self.concurrency = concurrency
-        self.only_plan = dry_run  # `dry_run` is a method of Airflow's own operator
-        self._stop: Callable[[], None] | None = None
+        self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
 
     # What a subclass adds
-
-    def _hook(self) -> CrmHook[Any]:
-        raise NotImplementedError
 
     def _destination(self, hook: Any, source: Source) -> Destination[Any]:
         """Make the destination; checks everything that can be checked before the first row."""
         raise NotImplementedError
 
-    def _parameters(self) -> tuple[Any, ...]:
-        """Give what makes this task another one, besides its rows: a retry with another value starts afresh."""
-        raise NotImplementedError
-
     def _summary(self, report: Report) -> dict[str, Any]:
-        """Give the counts of the rows, and where the rejects are."""
+        """Return the counts of the rows, and where the rejects are."""
         return report.summary()
 
     def _checks(self) -> list[Check]:
         """Return what has to be true of the source before anything is sent."""
-        least = _whole("min_rows", self.min_rows)
-        return [AtLeast(least)] if least and least > 0 else []
+        return [AtLeast(self.min_rows)] if self.min_rows else []
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
 
         :return: counts of the rows by their end, of requests and retries, seconds, and the rejects' path.
         :raises CrmRejectsError: more rows were rejected than ``max_rejects``, after all others were processed.
         """
         started = time.monotonic()
-        max_rejects = check_max_rejects(self.max_rejects)
-        # A text such as "False" would be true, and write what it was to leave out.
-        yes_or_no("reject_data", self.reject_data)
-        yes_or_no("dry_run", self.only_plan)
-        if self.concurrency is not None and not (type(self.concurrency) is int and self.concurrency > 0):
-            raise CrmInputError(f"`concurrency` is a whole number above 0, not {self.concurrency!r}")
         source = open_source(self.source)
         report = Report(
             rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
         )
-        with closing(self._hook()) as hook:
-            self._stop = hook.close
-            destination = self._destination(hook, source)
-            source = look_through(source, self._checks())
-            engine: BulkEngine[Any] = BulkEngine(
-                DryRun(destination) if self.only_plan else destination,
-                source,
-                report,
-                self._checkpoint(context, hook),
-                concurrency=hook.concurrency,
-                max_retries=hook.settings.extras.max_retries,
-                sleep=hook.pause,
-                stop=hook.close,
-            )
-            self.log.info("Sending %s to %s", source.description, hook.hook_name)
-            try:
-                engine.run()
-            finally:
-                report.close()
+        destination = self._destination(hook, source)
+        source = look_through(source, self._checks())
+        engine: BulkEngine[Any] = BulkEngine(
+            DryRun(destination) if self.only_plan else destination,
+            source,
+            report,
+            self._checkpoint(context, hook),
+            concurrency=hook.concurrency,
+            max_retries=hook.settings.extras.max_retries,
+            sleep=hook.pause,
+            stop=hook.close,
+        )
+        self.log.info("Sending %s to %s", source.description, hook.hook_name)
+        try:
+            engine.run()
+        finally:
+            report.close()
         summary = {
             **self._summary(report),
             "requests": hook.counters.requests,
@@ -145,13 +174,8 @@ class CrmBulkOperator(BaseOperator):
         emit(hook.conn_type, type(self).__name__, summary)
         if summary["rejected"] and self.rejects_path and "ti" in context:
             context["ti"].xcom_push(REJECTS_KEY, self.rejects_path)  # for the link, also of a task that fails
-        report.check_rejects(max_rejects)
+        report.check_rejects(self.max_rejects)
         return summary
-
-    def on_kill(self) -> None:
-        """Let calls that wait give up."""
-        if self._stop is not None:
-            self._stop()
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
@@ -160,18 +184,7 @@ class CrmBulkOperator(BaseOperator):
         if store is None:
             self.log.info("This Airflow keeps no state for tasks: a retry starts from the first row")
             return None
-        parameters = fingerprint(
-            type(self).__name__,
-            # What went to another CRM or account is not done here.
-            hook.settings.base_url,
-            hook.settings.login,
-            self.rejects_path,
-            self.reject_data,
-            self.results_path,
-            self.nulls,
-            *self._parameters(),
-        )
-        return Checkpoint(store, parameters)
+        return Checkpoint(store, fingerprint(*self._identity(hook)))
 
 
 class CrmMappedOperator(CrmBulkOperator):
@@ -183,7 +196,7 @@ class CrmMappedOperator(CrmBulkOperator):
     template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "field_map")
     template_fields_renderers = {"field_map": "json"}
 
-    def __init__(self, *, field_map: Mapping[str, str | int] | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, field_map: FieldMap | None = None, **kwargs: Unpack[WriteArguments]) -> None:
         super().__init__(**kwargs)
         self.field_map = field_map
 
@@ -196,38 +209,14 @@ class CrmDeleteOperator(CrmBulkOperator):
     """
 
     template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "require_confirmation_count")
+    not_in_fingerprint = CrmBulkOperator.not_in_fingerprint | {"require_confirmation_count"}
 
-    def __init__(self, *, require_confirmation_count: int | str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, require_confirmation_count: MinRows | None = None, **kwargs: Unpack[WriteArguments]
+    ) -> None:
         super().__init__(**kwargs)
-        self.require_confirmation_count = require_confirmation_count
+        self.require_confirmation_count: Any = require_confirmation_count
 
     def _checks(self) -> list[Check]:
-        announced = _whole("require_confirmation_count", self.require_confirmation_count)
+        announced = self.require_confirmation_count
         return super()._checks() + ([] if announced is None else [Announced(announced)])
-
-
-def _whole(name: str, value: int | str | None) -> int | None:
-    if value is None or value == "":
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        raise CrmInputError(f"`{name}` is a whole number, not {value!r}") from None
-
-
-def yes_or_no(name: str, value: object) -> None:
-    """Refuse a value that is neither True nor False.
-
-    :raises CrmInputError: it is not.
-    """
-    if not isinstance(value, bool):
-        raise CrmInputError(f"`{name}` is True or False, not {value!r}")
-
-
-def one_of(name: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse a value that is not among those allowed.
-
-    :raises CrmInputError: it is not.
-    """
-    if value not in allowed:
-        raise CrmInputError(f"`{name}` is one of {', '.join(map(repr, allowed))}, not {value!r}")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Unpack, get_args
 
 from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.http.lists import in_order
-from airflow_provider_crm.operators.base.people import CrmPeopleExportOperator
-from airflow_provider_crm.operators.base.writes import yes_or_no
+from airflow_provider_crm.operators.base.people import CrmPeopleExportOperator, PeopleExportArguments
+from airflow_provider_crm.parameters import ConnId, YesOrNo, one_of
 from airflow_provider_crm.rows.writers import Column
 from airflow_provider_crm.schemas.expertsender.exports import customer_reader, customer_row, customer_type
 from airflow_provider_crm.schemas.records import Records
+
+Key = Literal["email", "phone", "crmId", "id"]
 
 
 class ExpertSenderExportCustomersOperator(CrmPeopleExportOperator):
@@ -25,34 +27,38 @@ class ExpertSenderExportCustomersOperator(CrmPeopleExportOperator):
     :param expertsender_conn_id: the connection. (templated)
     :param by: ``email``, ``phone``, ``crmId`` (yours) or ``id`` (ExpertSender's). (templated)
     :param flatten_consents: a column ``consent_<id>`` for each of the account's consents, in place of one map.
+        (templated)
 
     See :class:`~airflow_provider_crm.operators.base.people.CrmPeopleExportOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmPeopleExportOperator.template_fields, "expertsender_conn_id")
+    template_fields: Sequence[str] = (
+        *CrmPeopleExportOperator.template_fields,
+        "by",
+        "expertsender_conn_id",
+        "flatten_consents",
+    )
+    hook_class = ExpertSenderHook
     resource = "customers"
-    keys = ("email", "phone", "crmId", "id")
     group_size = 500
 
     def __init__(
         self,
         *,
-        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
-        flatten_consents: bool = False,
-        **kwargs: Any,
+        by: Annotated[Key | str, one_of(*get_args(Key))] = "email",
+        expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
+        flatten_consents: YesOrNo = False,
+        **kwargs: Unpack[PeopleExportArguments],
     ) -> None:
         super().__init__(**kwargs)
+        self.by = by
         self.expertsender_conn_id = expertsender_conn_id
-        self.flatten_consents = flatten_consents
-
-    def _hook(self) -> ExpertSenderHook:
-        return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
+        self.flatten_consents: Any = flatten_consents
 
     def _metadata(self) -> dict[str, str]:
         return {"crm.system": "expertsender", "crm.resource": "customers"}
 
     def _columns(self, hook: ExpertSenderHook) -> Sequence[Column]:
-        yes_or_no("flatten_consents", self.flatten_consents)
         consents = read_consents(hook, needed=self.flatten_consents)
         self._record_type = customer_type(self.by, consents if self.flatten_consents else None)
         return self._record_type.columns

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Annotated, Any, Unpack, cast, get_args
 
 from airflow_provider_crm.destinations.expertsender.deletes import DeleteCustomers
-from airflow_provider_crm.destinations.expertsender.upserts import MODES, UpsertCustomers
+from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustomers
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, CrmMappedOperator, one_of, yes_or_no
+from airflow_provider_crm.operators.base.writes import (
+    CrmDeleteOperator,
+    CrmMappedOperator,
+    DeleteArguments,
+    MappedArguments,
+)
+from airflow_provider_crm.parameters import ConnId, Count, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
-from airflow_provider_crm.schemas.expertsender.write import KEY_FIELDS, By, CustomerFields, names_a_consent
+from airflow_provider_crm.schemas.expertsender.write import (
+    KEY_FIELDS,
+    By,
+    CustomerFields,
+    MatchBy,
+    Mode,
+    names_a_consent,
+)
 
 
 class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
@@ -51,7 +64,8 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         (Settings > Customers > Default matching mode). (templated)
     :param mode: ``AddOrUpdate``, ``Add`` (those who exist are skipped) or ``Update`` (those who do not). (templated)
     :param batch_size: customers a call; the vendor publishes no limit, and a call that is too large is halved.
-    :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused.
+        (templated)
+    :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -61,33 +75,30 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         "expertsender_conn_id",
         "match_by",
         "mode",
+        "batch_size",
+        "allow_resubscribe",
     )
-
+    hook_class = ExpertSenderHook
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
         self,
         *,
-        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
-        match_by: str = "Email",
-        mode: str = "AddOrUpdate",
-        batch_size: int = 100,
-        allow_resubscribe: bool = False,
-        **kwargs: Any,
+        expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
+        match_by: Annotated[MatchBy | str, one_of(*get_args(MatchBy))] = "Email",
+        mode: Annotated[Mode | str, one_of(*get_args(Mode))] = "AddOrUpdate",
+        batch_size: Count = 100,
+        allow_resubscribe: YesOrNo = False,
+        **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.expertsender_conn_id = expertsender_conn_id
         self.match_by = match_by
         self.mode = mode
-        self.batch_size = batch_size
-        self.allow_resubscribe = allow_resubscribe
-
-    def _hook(self) -> ExpertSenderHook:
-        return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
+        self.batch_size: Any = batch_size
+        self.allow_resubscribe: Any = allow_resubscribe
 
     def _destination(self, hook: ExpertSenderHook, source: Source) -> UpsertCustomers:
-        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
-        one_of("mode", self.mode, tuple(MODES))
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
@@ -102,16 +113,6 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
             allow_resubscribe=self.allow_resubscribe,
         )
 
-    def _parameters(self) -> tuple[Any, ...]:
-        return (
-            self.expertsender_conn_id,
-            self.field_map,
-            self.match_by,
-            self.mode,
-            self.batch_size,
-            self.allow_resubscribe,
-        )
-
 
 class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
     """Delete ExpertSender customers, one call a row; deleted rows count as updated, absent ones as skipped.
@@ -121,37 +122,34 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
     :param expertsender_conn_id: the connection. (templated)
     :param by: the source's column, and what it holds: ``email``, ``id`` (the CRM's own number), ``phone`` or ``crmId``.
         (templated)
-    :param with_anonymization: anonymise the customer's data as well.
+    :param with_anonymization: anonymise the customer's data as well. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmDeleteOperator.template_fields, "expertsender_conn_id", "by")
-
+    template_fields: Sequence[str] = (
+        *CrmDeleteOperator.template_fields,
+        "expertsender_conn_id",
+        "by",
+        "with_anonymization",
+    )
+    hook_class = ExpertSenderHook
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
         self,
         *,
-        expertsender_conn_id: str = ExpertSenderHook.default_conn_name,
-        by: str = "email",
-        with_anonymization: bool = False,
-        **kwargs: Any,
+        expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
+        by: Annotated[By | str, one_of(*get_args(By))] = "email",
+        with_anonymization: YesOrNo = False,
+        **kwargs: Unpack[DeleteArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.expertsender_conn_id = expertsender_conn_id
         self.by = by
-        self.with_anonymization = with_anonymization
-
-    def _hook(self) -> ExpertSenderHook:
-        return ExpertSenderHook(self.expertsender_conn_id, concurrency=self.concurrency)
+        self.with_anonymization: Any = with_anonymization
 
     def _destination(self, hook: ExpertSenderHook, source: Source) -> DeleteCustomers:
-        one_of("by", self.by, ("email", "id", "phone", "crmId"))
-        yes_or_no("with_anonymization", self.with_anonymization)
         source.require([self.by])
         read_consents(hook, needed=False)
         return DeleteCustomers(hook, by=cast(By, self.by), with_anonymization=self.with_anonymization)
-
-    def _parameters(self) -> tuple[Any, ...]:
-        return (self.expertsender_conn_id, self.by, self.with_anonymization)

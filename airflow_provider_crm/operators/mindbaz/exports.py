@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Unpack
 
 from airflow_provider_crm.bulk.export import ExportPage
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 from airflow_provider_crm.hooks.mindbaz.hook import By, MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import look_up_surely
-from airflow_provider_crm.operators.base.people import CrmPeopleExportOperator, no_such_field
+from airflow_provider_crm.operators.base.people import (
+    CrmPeopleExportOperator,
+    PeopleExportArguments,
+    no_such_field,
+)
+from airflow_provider_crm.parameters import ConnId, one_of
 from airflow_provider_crm.rows.writers import Column
 from airflow_provider_crm.schemas.mindbaz.exports import subscriber_reader, subscriber_row, subscriber_type
 from airflow_provider_crm.schemas.mindbaz.write import CLIENT_ID, EMAIL, SYSTEM_FIELDS, FieldType
@@ -31,24 +36,28 @@ class MindbazExportSubscribersOperator(CrmPeopleExportOperator):
     See :class:`~airflow_provider_crm.operators.base.people.CrmPeopleExportOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmPeopleExportOperator.template_fields, "mindbaz_conn_id", "fields")
+    template_fields: Sequence[str] = (
+        *CrmPeopleExportOperator.template_fields,
+        "by",
+        "mindbaz_conn_id",
+        "fields",
+    )
+    hook_class = MindbazHook
     resource = "subscribers"
-    keys = tuple(_BY)
     group_size = 5000
 
     def __init__(
         self,
         *,
-        mindbaz_conn_id: str = MindbazHook.default_conn_name,
+        by: Annotated[Literal["email", "client_id"] | str, one_of(*_BY)] = "email",
+        mindbaz_conn_id: ConnId = MindbazHook.default_conn_name,
         fields: Sequence[int | str] | None = None,
-        **kwargs: Any,
+        **kwargs: Unpack[PeopleExportArguments],
     ) -> None:
         super().__init__(**kwargs)
+        self.by = by
         self.mindbaz_conn_id = mindbaz_conn_id
         self.fields = fields
-
-    def _hook(self) -> MindbazHook:
-        return MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)
 
     def _metadata(self) -> dict[str, str]:
         return {"crm.system": "mindbaz", "crm.resource": "subscribers"}

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Unpack
 
-from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.destinations.mindbaz.unsubscribe import UnsubscribeSubscribers
 from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
 from airflow_provider_crm.exceptions import CrmInputError
@@ -13,9 +12,19 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 from airflow_provider_crm.hooks.mindbaz.lookups import KEY_FIELDS
 from airflow_provider_crm.links import MindbazLink, RejectsFileLink
-from airflow_provider_crm.operators.base.writes import CrmBulkOperator, CrmMappedOperator, one_of
+from airflow_provider_crm.operators.base.writes import (
+    CrmBulkOperator,
+    CrmMappedOperator,
+    MappedArguments,
+    UpsertMode,
+    WriteArguments,
+)
+from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of, whole
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.schemas.mindbaz.write import MAX_SUBSCRIBERS
+
+MatchBy = Annotated[Literal["Email", "IdClient"] | str, one_of(*KEY_FIELDS)]
 
 
 class MindbazUpsertSubscribersOperator(CrmMappedOperator):
@@ -30,8 +39,8 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     :param mindbaz_conn_id: the connection. (templated)
     :param match_by: ``Email`` or ``IdClient``: by which field a row finds its subscriber. (templated)
     :param mode: ``upsert``, ``create`` (those that exist are skipped) or ``update`` (those that do not). (templated)
-    :param batch_size: subscribers a call, at most 5000.
-    :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one.
+    :param batch_size: subscribers a call, at most 5000. (templated)
+    :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one. (templated)
 
     Columns, or the values of ``field_map``, are field ids (``14``), or names as in the site's list of fields.
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
@@ -42,33 +51,30 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
         "mindbaz_conn_id",
         "match_by",
         "mode",
+        "batch_size",
+        "allow_resubscribe",
     )
-
+    hook_class = MindbazHook
     operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
         self,
         *,
-        mindbaz_conn_id: str = MindbazHook.default_conn_name,
-        match_by: str = "Email",
-        mode: str = "upsert",
-        batch_size: int = 5000,
-        allow_resubscribe: bool = False,
-        **kwargs: Any,
+        mindbaz_conn_id: ConnId = MindbazHook.default_conn_name,
+        match_by: MatchBy = "Email",
+        mode: UpsertMode = "upsert",
+        batch_size: Annotated[int | str, whole(1, MAX_SUBSCRIBERS)] = MAX_SUBSCRIBERS,
+        allow_resubscribe: YesOrNo = False,
+        **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.mindbaz_conn_id = mindbaz_conn_id
         self.match_by = match_by
         self.mode = mode
-        self.batch_size = batch_size
-        self.allow_resubscribe = allow_resubscribe
-
-    def _hook(self) -> MindbazHook:
-        return MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)
+        self.batch_size: Any = batch_size
+        self.allow_resubscribe: Any = allow_resubscribe
 
     def _destination(self, hook: MindbazHook, source: Source) -> UpsertSubscribers:
-        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
-        one_of("mode", self.mode, MODES)
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = read_fields(hook, names_needed=not all(str(name).isdecimal() for name in names))
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
@@ -81,17 +87,6 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
             mode=self.mode,
             batch_size=self.batch_size,
             allow_resubscribe=self.allow_resubscribe,
-        )
-
-    def _parameters(self) -> tuple[Any, ...]:
-        return (
-            self.mindbaz_conn_id,
-            self._hook().site_id,
-            self.field_map,
-            self.match_by,
-            self.mode,
-            self.batch_size,
-            self.allow_resubscribe,
         )
 
 
@@ -117,33 +112,26 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         "match_by",
         "key_field",
     )
-
+    hook_class = MindbazHook
     operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
         self,
         *,
-        mindbaz_conn_id: str = MindbazHook.default_conn_name,
-        match_by: str = "Email",
-        key_field: str = "email",
-        **kwargs: Any,
+        mindbaz_conn_id: ConnId = MindbazHook.default_conn_name,
+        match_by: MatchBy = "Email",
+        key_field: Column = "email",
+        **kwargs: Unpack[WriteArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.mindbaz_conn_id = mindbaz_conn_id
         self.match_by = match_by
         self.key_field = key_field
 
-    def _hook(self) -> MindbazHook:
-        return MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)
-
     def _destination(self, hook: MindbazHook, source: Source) -> UnsubscribeSubscribers:
-        one_of("match_by", self.match_by, tuple(KEY_FIELDS))
         if self.match_by == "IdClient" and self.key_field == "email":
             # Addresses looked up as client ids would find nobody, and every opt-out would be skipped.
             raise CrmInputError("`key_field` has to name the column that holds the client ids")
         source.require([self.key_field])
         read_fields(hook, names_needed=False)  # elsewhere than at the right site everybody would seem unknown
         return UnsubscribeSubscribers(hook, key_column=self.key_field, match_by=self.match_by)
-
-    def _parameters(self) -> tuple[Any, ...]:
-        return (self.mindbaz_conn_id, self._hook().site_id, self.match_by, self.key_field)

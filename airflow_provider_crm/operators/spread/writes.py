@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal, Unpack
 
-from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.destinations.spread.consents import COLUMNS, WHICH, WHO, CreateConsents
 from airflow_provider_crm.destinations.spread.deletes import DeleteCustomers
 from airflow_provider_crm.destinations.spread.emails import UpdateEmails
-from airflow_provider_crm.destinations.spread.upserts import MATCH_BY, UpsertCustomers
+from airflow_provider_crm.destinations.spread.upserts import UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
@@ -17,8 +16,12 @@ from airflow_provider_crm.operators.base.writes import (
     CrmBulkOperator,
     CrmDeleteOperator,
     CrmMappedOperator,
-    one_of,
+    DeleteArguments,
+    MappedArguments,
+    UpsertMode,
+    WriteArguments,
 )
+from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.spread.write import customer_field
@@ -53,26 +56,22 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
         "match_by",
         "mode",
     )
+    hook_class = SpreadHook
 
     def __init__(
         self,
         *,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        match_by: str = "email",
-        mode: str = "upsert",
-        **kwargs: Any,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        match_by: Annotated[Literal["email", "externalId"] | str, one_of("email", "externalId")] = "email",
+        mode: UpsertMode = "upsert",
+        **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
         self.match_by = match_by
         self.mode = mode
 
-    def _hook(self) -> SpreadHook:
-        return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
-
     def _destination(self, hook: SpreadHook, source: Source) -> UpsertCustomers:
-        one_of("match_by", self.match_by, MATCH_BY)
-        one_of("mode", self.mode, MODES)
         writable = hook.writable_fields
         mapping = FieldMapping(
             lambda name: customer_field(name, writable),
@@ -91,9 +90,6 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
             send_nulls=self.nulls == "send",
         )
 
-    def _parameters(self) -> tuple[Any, ...]:
-        return (self.spread_conn_id, self.field_map, self.match_by, self.mode)
-
 
 class SpreadCreateConsentsOperator(CrmMappedOperator):
     """Record answers to consents in SPREAD, each of them once.
@@ -108,7 +104,7 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
 
     :param spread_conn_id: the connection. (templated)
     :param only_changes: read a customer's history first; otherwise every row becomes an entry, and the history is read
-        only after a call that was not answered.
+        only after a call that was not answered. (templated)
 
     Columns, or the values of ``field_map``, are:
 
@@ -122,21 +118,19 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmMappedOperator.template_fields, "spread_conn_id")
+    template_fields: Sequence[str] = (*CrmMappedOperator.template_fields, "spread_conn_id", "only_changes")
+    hook_class = SpreadHook
 
     def __init__(
         self,
         *,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        only_changes: bool = True,
-        **kwargs: Any,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        only_changes: YesOrNo = True,
+        **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
-        self.only_changes = only_changes
-
-    def _hook(self) -> SpreadHook:
-        return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
+        self.only_changes: Any = only_changes
 
     def _destination(self, hook: SpreadHook, source: Source) -> CreateConsents:
         mapping = FieldMapping(
@@ -152,9 +146,6 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
             _require_one(names, either)
         check_base_url(hook)
         return CreateConsents(hook, mapping, only_changes=self.only_changes)
-
-    def _parameters(self) -> tuple[Any, ...]:
-        return (self.spread_conn_id, self.field_map, self.only_changes)
 
 
 class SpreadUpdateEmailsOperator(CrmBulkOperator):
@@ -175,22 +166,20 @@ class SpreadUpdateEmailsOperator(CrmBulkOperator):
         "old_field",
         "new_field",
     )
+    hook_class = SpreadHook
 
     def __init__(
         self,
         *,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        old_field: str = "old_email",
-        new_field: str = "new_email",
-        **kwargs: Any,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        old_field: Column = "old_email",
+        new_field: Column = "new_email",
+        **kwargs: Unpack[WriteArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
         self.old_field = old_field
         self.new_field = new_field
-
-    def _hook(self) -> SpreadHook:
-        return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
 
     def _destination(self, hook: SpreadHook, source: Source) -> UpdateEmails:
         if self.old_field == self.new_field:
@@ -198,9 +187,6 @@ class SpreadUpdateEmailsOperator(CrmBulkOperator):
         source.require([self.old_field, self.new_field])
         check_base_url(hook)
         return UpdateEmails(hook, old_field=self.old_field, new_field=self.new_field)
-
-    def _parameters(self) -> tuple[Any, ...]:
-        return (self.spread_conn_id, self.old_field, self.new_field)
 
 
 class SpreadDeleteCustomersOperator(CrmDeleteOperator):
@@ -222,30 +208,25 @@ class SpreadDeleteCustomersOperator(CrmDeleteOperator):
         "email_field",
         "customer_id_field",
     )
+    hook_class = SpreadHook
 
     def __init__(
         self,
         *,
-        spread_conn_id: str = SpreadHook.default_conn_name,
-        email_field: str = "email",
-        customer_id_field: str = "id",
-        **kwargs: Any,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        email_field: Column = "email",
+        customer_id_field: Column = "id",
+        **kwargs: Unpack[DeleteArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
         self.email_field = email_field
         self.customer_id_field = customer_id_field
 
-    def _hook(self) -> SpreadHook:
-        return SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
-
     def _destination(self, hook: SpreadHook, source: Source) -> DeleteCustomers:
         _require_one(source.columns(), (self.customer_id_field, self.email_field))
         check_base_url(hook)
         return DeleteCustomers(hook, email_field=self.email_field, customer_id_field=self.customer_id_field)
-
-    def _parameters(self) -> tuple[Any, ...]:
-        return (self.spread_conn_id, self.email_field, self.customer_id_field)
 
 
 def _require_one(columns: Collection[Any] | None, wanted: Sequence[str]) -> None:

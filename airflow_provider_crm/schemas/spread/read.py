@@ -23,6 +23,7 @@ Row = dict[str, Any]
 #: The vendor shows local times without a zone.
 ZONE = ZoneInfo("Europe/Paris")
 
+ShownStatus = Literal["accepted", "refused", "toBeConfirmed", "unknown"]
 ConsentStatus = Literal["accepted", "refused", "unknown"]
 """What can be written; ``toBeConfirmed`` can only be read."""
 

@@ -68,7 +68,7 @@ def test_rejects_without_data(upsert: Upsert) -> None:
 
 def test_without_files(upsert: Upsert) -> None:
     rows = [{"email": "zoe@example.fr"}, {"email": ""}]
-    summary = upsert(rows, rejects_path="", results_path=None, min_rows=-1)
+    summary = upsert(rows, rejects_path="", results_path="None", min_rows=0)
     assert summary["created"] == summary["rejected"] == 1
     assert summary["rejects_path"] is None
 

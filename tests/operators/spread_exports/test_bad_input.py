@@ -26,7 +26,7 @@ from .exporting import export, spread_calls
         ({"consent_id": 9876, "consent_tech_name": "NewsEmail"}, "not both"),
         ({"consent_id": 9876, "status": "yes"}, "`status` is one of"),
         ({"consent_id": 9876, "created_after": "2024-02-01", "created_before": "2024-01-01"}, "turned round"),
-        ({"consent_id": 9876, "created_after": "None"}, "no time"),
+        ({"consent_id": 9876, "created_after": "yesterday"}, "no time"),
         ({"consent_id": 9876, "timezone": "Europe/Nowhere"}, "no time zone"),
         ({"consent_id": 9876, "page_size": 5001}, "page_size"),
         ({"consent_id": 9876, "window": "week"}, "`window` is one of"),

@@ -14,7 +14,7 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreadableAnswerError,
 )
-from airflow_provider_crm.loyalty import baselines as spread_baseline
+from airflow_provider_crm.loyalty import baselines
 from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import SETTLE, amounts, others, posts, row
@@ -127,7 +127,7 @@ def test_a_server_that_calls_an_empty_page_not_found(
     spread, add, credit, crm_sandbox, monkeypatch, lines, most_pages, first
 ):
     zoe = add("zoe@example.fr")
-    monkeypatch.setattr(spread_baseline, "MOST_PAGES", most_pages)
+    monkeypatch.setattr(baselines, "MOST_PAGES", most_pages)
     for _ in range(lines):
         spread.loyalty.add(zoe, Decimal(5), "2030-01-01 00:00:00")
     page = operators.SpreadHook.loyalty_page
@@ -191,7 +191,7 @@ def test_a_server_that_ignores_the_filter_by_customer(spread, add, credit, crm_s
         return search(call, *rest)
 
     monkeypatch.setattr(spread._search, "lines", all_lines)
-    monkeypatch.setattr(spread_baseline, "MOST_PAGES", 0)  # so that the baseline is read by customer too
+    monkeypatch.setattr(baselines, "MOST_PAGES", 0)  # so that the baseline is read by customer too
     crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", every=2)
     crm_sandbox.fault("drop_before", method="POST", path="/cagnottes", after=1, every=2)
     assert credit([row(f"k{n}", person) for n, person in enumerate(people)])["credited"] == 30
@@ -220,7 +220,7 @@ def test_customers_lines_are_read_one_by_one_where_there_are_too_many(
     spread, add, credit, crm_sandbox, monkeypatch
 ):
     zoe = add("zoe@example.fr")
-    monkeypatch.setattr(spread_baseline, "MOST_PAGES", 1)
+    monkeypatch.setattr(baselines, "MOST_PAGES", 1)
     crm_sandbox.switch("spread", page_cap=10)
     for _ in range(25):
         spread.loyalty.add(zoe, Decimal(5), "2030-01-01 00:00:00")
@@ -233,7 +233,7 @@ def test_a_repaired_row_does_not_inherit_the_baseline_of_another_customer(
     spread, add, ends, crm_sandbox, monkeypatch
 ):
     """Else an old line of the new customer would be taken for the credit."""
-    monkeypatch.setattr(spread_baseline, "MOST_PAGES", 0)
+    monkeypatch.setattr(baselines, "MOST_PAGES", 0)
     add("zoe@example.fr")
     bob = add("bob@example.fr")
     spread.loyalty.add(bob, Decimal(5), "2030-01-01 00:00:00")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from airflow_provider_crm.loyalty.states import Credit, Standing, credits_table
+from airflow_provider_crm.loyalty.credits import Credit
+from airflow_provider_crm.loyalty.states import Standing
+from airflow_provider_crm.loyalty.tables import credits_table
 
-FREE, DOUBT, CREDITED, BUSY, OTHER, WHO = (
+FREE, DOUBT, CREDITED, BUSY, CONFLICT, INCOMPARABLE = (
     Standing.FREE,
     Standing.DOUBT,
     Standing.CREDITED,
     Standing.BUSY,
-    Standing.OTHER,
-    Standing.WHO,
+    Standing.CONFLICT,
+    Standing.INCOMPARABLE,
 )
 
 A = Credit("a", Decimal(5), customer_hash="zoe")

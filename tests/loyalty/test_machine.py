@@ -27,10 +27,9 @@ from airflow_provider_crm.bulk import settle
 from airflow_provider_crm.exceptions import CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.http import retry
-from airflow_provider_crm.loyalty import baselines as spread_baseline
-from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.loyalty import baselines, destination
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.states import credits_table
+from airflow_provider_crm.loyalty.tables import credits_table
 from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.operators.spread.loyalty import (
     SpreadAuditLoyaltyOperator,
@@ -39,6 +38,7 @@ from airflow_provider_crm.operators.spread.loyalty import (
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.customers import Changes
 
+NOW = "2026-01-05T08:30:00+0000"
 EXAMPLES = int(os.environ.get("CRM_LOYALTY_EXAMPLES", "200"))
 SEED = int(os.environ.get("CRM_LOYALTY_SEED") or random.randrange(10**9))
 SETTLE = 0.05
@@ -124,9 +124,7 @@ class Credits(RuleBasedStateMachine):
         self.folder = Path(tempfile.mkdtemp(prefix="crm-loyalty-", dir=FOLDER))
         self.sandbox.reset()
         self.spread = self.sandbox.spread
-        self.ids = [
-            self.spread.customers.add(email, Changes({}, [], {}), self.spread.now()).id for email in PEOPLE
-        ]
+        self.ids = [self.spread.customers.add(email, Changes({}, [], {}), NOW).id for email in PEOPLE]
         self.rows = []
         #: What each key is worth, and the keys whose rows a run has brought to their end.
         self.worth = {}
@@ -251,7 +249,7 @@ class Credits(RuleBasedStateMachine):
         """Let runs go side by side."""
         workers = [Worker(rows, dies) for rows, dies in runs]
         threads = [threading.Thread(target=self.one_run, args=(worker,)) for worker in workers]
-        with mock.patch.object(spread_baseline, "MOST_PAGES", self.most_pages):
+        with mock.patch.object(baselines, "MOST_PAGES", self.most_pages):
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -357,7 +355,7 @@ def worker_of_ledger(ledger):
 def machine(crm_sandbox_server, monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 0.005)
+    monkeypatch.setattr(destination, "POLL_EVERY", 0.005)
     monkeypatch.setattr(operators, "CONNECT_TIMEOUT", 0.0)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     enter = LoyaltyLedger.__enter__

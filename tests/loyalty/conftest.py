@@ -1,4 +1,4 @@
-"""The operator that credits points, over real HTTP and a real ledger, with nothing to wait for."""
+"""The operator that credits points, over real HTTP and a real ledger, with nothing to wait for; and ledgers alone."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import sqlalchemy as sa
 
 from airflow_provider_crm.bulk import settle
 from airflow_provider_crm.http import retry
-from airflow_provider_crm.loyalty import sending as spread_loyalty
-from airflow_provider_crm.loyalty.states import credits_table
+from airflow_provider_crm.loyalty import destination
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.tables import credits_table, metadata
 from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.operators.spread.loyalty import SpreadCreditLoyaltyOperator
 from airflow_provider_crm.sandbox.spread.customers import Changes
 
-from .credits import LEDGER, SETTLE
+from .credits import LEDGER, NOW, SETTLE
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(settle, "FIRST_WAIT", 0.0)
     monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
-    monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 0.02)
+    monkeypatch.setattr(destination, "POLL_EVERY", 0.02)
     monkeypatch.setattr(operators, "CONNECT_TIMEOUT", 0.0)
 
 
@@ -39,7 +40,7 @@ def add(spread):
     """Add customers; gives the id of the first."""
 
     def add(*emails):
-        ids = [spread.customers.add(email, Changes({}, [], {}), spread.now()).id for email in emails]
+        ids = [spread.customers.add(email, Changes({}, [], {}), NOW).id for email in emails]
         return ids[0]
 
     return add
@@ -81,3 +82,41 @@ def ledger(spread, tmp_path):
         return {row.credit_key: row for row in rows}
 
     return ledger
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def engine(request, tmp_path):
+    """An empty database."""
+    if request.param == "sqlite":
+        engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    else:
+        engine = sa.create_engine(request.getfixturevalue("postgres"))
+        metadata.drop_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def process(engine):
+    """Make ledgers, each as a process of its own has one."""
+    opened = []
+
+    def process(lease=60.0, **parameters):
+        own = sa.create_engine(engine.url)
+        ledger = LoyaltyLedger(own, account="account", lease=lease, **parameters).__enter__()
+        opened.append((ledger, own))
+        return ledger
+
+    yield process
+    for ledger, own in opened:
+        ledger._closing.set()
+        own.dispose()
+
+
+@pytest.fixture
+def rows(engine):
+    def rows():
+        with engine.connect() as connection:
+            return {row.credit_key: row for row in connection.execute(sa.select(credits_table))}
+
+    return rows

@@ -13,7 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from airflow_provider_crm.loyalty.states import Credit, Entry, Origin, Standing, State, credits_table
+from airflow_provider_crm.loyalty.credits import Credit
+from airflow_provider_crm.loyalty.states import Entry, Origin, Standing, State
+from airflow_provider_crm.loyalty.tables import credits_table
 
 _c = credits_table.c
 
@@ -101,12 +103,12 @@ def origin_values(origin: Origin) -> dict[str, Any]:
 def compare(credit: Credit, row: Row[Any]) -> Standing | None:
     """Tell in what a credit differs from the one its key is known for; None when it is the same."""
     if credit.amount != row.amount:
-        return Standing.OTHER
+        return Standing.CONFLICT
     if credit.customer_id and row.customer_id:
-        return None if credit.customer_id == row.customer_id else Standing.OTHER
+        return None if credit.customer_id == row.customer_id else Standing.CONFLICT
     if credit.customer_hash and row.customer_hash and credit.customer_hash == row.customer_hash:
         return None
-    return Standing.WHO
+    return Standing.INCOMPARABLE
 
 
 def seen(credit: Credit, row: Row[Any]) -> Standing:

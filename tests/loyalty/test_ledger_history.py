@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import time
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from airflow_provider_crm.loyalty import line_sets as ledger_baselines
+from airflow_provider_crm.loyalty.credits import Credit
+from airflow_provider_crm.loyalty.entries import utc_now
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.rows import utc_now
-from airflow_provider_crm.loyalty.states import Credit, Origin, State
+from airflow_provider_crm.loyalty.states import Origin, State
 
 from .ledger_credits import A, B, claim, start
 
@@ -41,7 +42,7 @@ def test_the_history(process):
     claim(one, B)
     assert [row["credit_key"] for row in one.history()] == ["a", "b"]
     assert [row["line_id"] for row in one.history(states=[State.CREDITED], run_id="run")] == ["17"]
-    later = ledger_baselines.datetime(2100, 1, 1)
+    later = datetime(2100, 1, 1)
     assert list(one.history(since=later)) == []
     assert len(list(one.history(until=later))) == 2
 

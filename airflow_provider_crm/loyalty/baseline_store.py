@@ -21,7 +21,8 @@ import msgspec
 import sqlalchemy as sa
 
 from airflow_provider_crm.loyalty.database import Database, LedgerError
-from airflow_provider_crm.loyalty.states import State, baselines_table, credits_table
+from airflow_provider_crm.loyalty.states import State
+from airflow_provider_crm.loyalty.tables import baselines_table, credits_table
 
 #: Days after which a baseline is thrown away when no credit in doubt needs it; no run lasts that long.
 KEPT_FOR = timedelta(days=30)

@@ -7,10 +7,12 @@ from decimal import Decimal
 
 import pytest
 
+from airflow_provider_crm.loyalty.credits import Credit, hash_email
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
-from airflow_provider_crm.loyalty.states import Credit, Origin, State, account_of, hash_email
+from airflow_provider_crm.loyalty.states import Origin, State
+from airflow_provider_crm.loyalty.tables import account_of
 
-from .ledger_credits import BUSY, CREDITED, DOUBT, FREE, OTHER, WHO, A, B, claim, start
+from .ledger_credits import BUSY, CONFLICT, CREDITED, DOUBT, FREE, INCOMPARABLE, A, B, claim, start
 
 
 def test_the_way_of_a_credit(process, rows):
@@ -55,10 +57,10 @@ def test_many_keys_keep_their_order(process):
     [
         (A, CREDITED),
         (Credit("a", Decimal("5.00"), customer_id="123"), CREDITED),
-        (Credit("a", Decimal(6), customer_hash="zoe"), OTHER),
-        (Credit("a", Decimal(5), customer_id="124"), OTHER),
-        (Credit("a", Decimal(5), customer_hash="bob"), WHO),
-        (Credit("a", Decimal(5), customer_id="124", customer_hash="bob"), OTHER),
+        (Credit("a", Decimal(6), customer_hash="zoe"), CONFLICT),
+        (Credit("a", Decimal(5), customer_id="124"), CONFLICT),
+        (Credit("a", Decimal(5), customer_hash="bob"), INCOMPARABLE),
+        (Credit("a", Decimal(5), customer_id="124", customer_hash="bob"), CONFLICT),
     ],
 )
 def test_a_credited_key_that_comes_again(process, again, standing):

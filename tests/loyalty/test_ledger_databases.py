@@ -7,10 +7,10 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.loyalty import rows as ledger_rows
+from airflow_provider_crm.loyalty import entries
 from airflow_provider_crm.loyalty.database import Database, LedgerError
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.states import metadata
+from airflow_provider_crm.loyalty.tables import metadata
 
 from .ledger_credits import FREE, A, claim
 
@@ -70,5 +70,5 @@ def test_the_tables_and_statements_suit_mysql():
     tables = "\n".join(said)
     assert "utf8mb4_bin" in tables
     assert "UNIQUE (account, lane)" in tables
-    update = ledger_rows._update(("state", "lane", "version"), True, True)
+    update = entries._update(("state", "lane", "version"), True, True)
     assert "UPDATE crm_loyalty_credit" in str(update.compile(dialect=mock.dialect))

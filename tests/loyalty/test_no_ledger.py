@@ -10,8 +10,9 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError, CrmRejectsError
 from airflow_provider_crm.http import retry
-from airflow_provider_crm.loyalty import ledger as ledger_module
-from airflow_provider_crm.loyalty.ledger import LedgerError, LoyaltyLedger
+from airflow_provider_crm.loyalty import claims
+from airflow_provider_crm.loyalty.database import LedgerError
+from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 
 from .credits import LEDGER, posts, row
 
@@ -36,7 +37,7 @@ def test_a_ledger_that_goes_away_in_the_middle(spread, add, credit, crm_sandbox,
         add(f"p{number}@example.fr")
     source = [row(f"k{n}", f"p{n}@example.fr") for n in range(50)]
     original, calls, gone = getattr(LoyaltyLedger, moment), [], threading.Event()
-    write = ledger_module.Database.write
+    write = claims.Database.write
 
     def fail_from_the_tenth_on(self, *arguments, **more):
         calls.append(1)
@@ -50,20 +51,20 @@ def test_a_ledger_that_goes_away_in_the_middle(spread, add, credit, crm_sandbox,
         return write(self, work)
 
     monkeypatch.setattr(LoyaltyLedger, moment, fail_from_the_tenth_on)
-    monkeypatch.setattr(ledger_module.Database, "write", write_or_fail)
+    monkeypatch.setattr(claims.Database, "write", write_or_fail)
     with pytest.raises(LedgerError):
         credit(source)
     sent = posts(crm_sandbox)
     assert sent < 10 + 2 * 8
     monkeypatch.undo()
-    monkeypatch.setattr(ledger_module, "LEASE", 0.1)
+    monkeypatch.setattr(claims, "LEASE", 0.1)
     assert sent == posts(crm_sandbox)
 
 
 def test_a_claim_is_confirmed_after_a_long_wait(spread, add, credit, crm_sandbox, monkeypatch):
     """A 429 may hold a call back for longer than the lease: the ledger decides again before it leaves."""
     add("zoe@example.fr")
-    monkeypatch.setattr(ledger_module, "LEASE", 0.3)
+    monkeypatch.setattr(claims, "LEASE", 0.3)
     monkeypatch.setattr(retry, "wait_after", lambda failures, asked: 0.2)
     confirmed = []
     still_open = LoyaltyLedger._still_open

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.loyalty import destination
 from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import amounts, posts, row
@@ -56,7 +56,7 @@ def test_a_key_that_comes_twice_in_one_source(spread, add, ends):
 
 def test_a_key_that_comes_very_often_costs_no_waits(spread, add, credit, monkeypatch):
     zoe = add("zoe@example.fr")
-    monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 1.0)
+    monkeypatch.setattr(destination, "POLL_EVERY", 1.0)
     source = [row("a") for _ in range(40)]
     for created in (1, 0):
         result = credit(source)

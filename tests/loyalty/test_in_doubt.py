@@ -12,9 +12,10 @@ import pytest
 import sqlalchemy as sa
 
 from airflow_provider_crm.exceptions import CrmFailError, CrmOutcomeUnknownError, CrmTransientError
-from airflow_provider_crm.loyalty import sending as spread_loyalty
+from airflow_provider_crm.loyalty import destination
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.states import Standing, credits_table
+from airflow_provider_crm.loyalty.states import Standing
+from airflow_provider_crm.loyalty.tables import credits_table
 from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import amounts, posts, row
@@ -137,7 +138,7 @@ def test_a_customer_who_is_not_to_be_found_any_more(spread, add, ends, credit, c
     spread.customers.by_email("zoe@example.fr").email = "new@example.fr"
     for _ in range(2):
         found = ends([row("a"), row("b"), row("c", amount=6)])
-        assert found[:2] == [f"rejected: {spread_loyalty.UNTRACEABLE}"] * 2
+        assert found[:2] == [f"rejected: {destination.UNTRACEABLE}"] * 2
         assert found[2].startswith("rejected: ")
     assert ledger()["a"].state == "unknown"
     assert len(spread.loyalty.lines) == 1
@@ -163,7 +164,7 @@ def test_a_run_that_is_stopped_while_it_waits_ends(spread, add, credit, monkeypa
     hooks = []
     monkeypatch.setattr(operators.SpreadCreditLoyaltyOperator, "_hook", keep_hook(hooks))
     monkeypatch.setattr(LoyaltyLedger, "claim", busy(LoyaltyLedger.claim))
-    monkeypatch.setattr(spread_loyalty, "POLL_EVERY", 60.0)
+    monkeypatch.setattr(destination, "POLL_EVERY", 60.0)
     stopper = threading.Timer(0.5, lambda: [hook.close() for hook in hooks])
     stopper.start()
     with pytest.raises(CrmTransientError):

@@ -8,10 +8,12 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.loyalty import ledger as ledger_module
+from airflow_provider_crm.loyalty.claims import ClaimLostError, machine_clock
+from airflow_provider_crm.loyalty.credits import Credit
 from airflow_provider_crm.loyalty.database import LedgerError
-from airflow_provider_crm.loyalty.ledger import ClaimLostError, LaneTakenError
-from airflow_provider_crm.loyalty.states import Credit, State, credits_table
+from airflow_provider_crm.loyalty.ledger import LaneTakenError
+from airflow_provider_crm.loyalty.states import State
+from airflow_provider_crm.loyalty.tables import credits_table
 
 from .ledger_credits import BUSY, DOUBT, FREE, A, B, claim, die, start
 
@@ -75,18 +77,18 @@ def test_a_process_that_slept_for_too_long_sends_nothing(process):
         start(one, entry)
 
 
-def test_a_credit_that_waited_after_its_start_is_confirmed_before_it_leaves(process, monkeypatch):
-    one, two = process(), process()
+def test_a_credit_that_waited_after_its_start_is_confirmed_before_it_leaves(process):
+    ahead = 0
+    one, two = process(clock=lambda: machine_clock() + ahead), process()
     sent = start(one, claim(one, A))
     assert one.confirm(sent) is sent
-    clock = ledger_module._machine_clock
-    monkeypatch.setattr(ledger_module, "_machine_clock", lambda: clock() + 11)
+    ahead = 11
     confirmed = one.confirm(sent)
     assert confirmed.version == sent.version + 1
     die(one)
     one._closing.clear()
     assert claim(two, A).standing is DOUBT
-    monkeypatch.setattr(ledger_module, "_machine_clock", lambda: clock() + 22)
+    ahead = 22
     with pytest.raises(ClaimLostError):
         one.confirm(confirmed)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_crm.loyalty import line_sets as ledger_baselines
+from airflow_provider_crm.loyalty.baseline_store import LineSet
 from airflow_provider_crm.loyalty.database import LedgerError
-from airflow_provider_crm.loyalty.line_sets import LineSet
-from airflow_provider_crm.loyalty.states import baselines_table
+from airflow_provider_crm.loyalty.tables import baselines_table
 
 from .ledger_credits import A, claim, start
 
@@ -42,7 +43,7 @@ def test_baselines_are_thrown_away_when_nobody_needs_them(process, engine):
     unneeded = one.baselines.save(LineSet([["3"]]))
     one.doubt(start(one, claim(one, A), child))
     with engine.begin() as connection:
-        then = ledger_baselines.datetime(2020, 1, 1)
+        then = datetime(2020, 1, 1)
         connection.execute(baselines_table.update().values(created_at=then))
     young = one.baselines.save(LineSet([["4"]]))
     one.baselines.sweep()

@@ -6,6 +6,8 @@ from collections import Counter
 from decimal import Decimal
 
 SETTLE = 0.15
+#: When customers were added.
+NOW = "2026-01-05T08:30:00+0000"
 LEDGER = "AIRFLOW_CONN_CRM_LEDGER_DEFAULT"
 
 

@@ -1,0 +1,79 @@
+"""Rows that cannot be done: their file, their reasons, and whether there are too many of them. Knows no CRM."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from airflow_provider_crm.exceptions import redact
+from airflow_provider_crm.rows.journal import Journal
+
+#: Different reasons that are counted for the closing message.
+MOST_REASONS = 50
+
+
+class Rejects:
+    """Takes rejected rows, one line of JSON each.
+
+    :param path: where they are written; None for nowhere.
+    :param with_data: whether the rows themselves are written there too.
+    """
+
+    def __init__(self, path: str | None, *, with_data: bool) -> None:
+        self.path = path
+        self.journal = Journal(path) if path else None
+        self._with_data = with_data
+        self._reasons: Counter[str] = Counter()
+
+    def restart(self) -> None:
+        """Forget all rows, and begin the file anew.
+
+        :raises CrmInputError: the file cannot be written.
+        """
+        self._reasons.clear()
+        if self.journal:
+            self.journal.open()
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self.journal:
+            self.journal.close()
+
+    def add(self, row: int, key: str | None, stage: str | None, reason: str, data: Any) -> None:
+        """Take a row.
+
+        :param row: its number in the source, or among all rows that were read.
+        :param reason: in clear, which is for the file only.
+        """
+        counted = redact(reason, limit=120)
+        if counted in self._reasons or len(self._reasons) < MOST_REASONS:
+            self._reasons[counted] += 1
+        if self.journal:
+            self.journal.append(
+                {
+                    "row": row,
+                    "key": key,
+                    "stage": stage,
+                    "reason": reason,
+                    "data": data if self._with_data else None,
+                }
+            )
+
+    @property
+    def where(self) -> str:
+        """Where the rows are to be found, for a message."""
+        return f"they are in {self.path}" if self.path else "set `rejects_path` to have them written"
+
+    @property
+    def most_frequent(self) -> str:
+        """The most frequent reasons, for a message."""
+        reasons = "; ".join(f"{count} x {reason}" for reason, count in self._reasons.most_common(5))
+        return f"Most frequent: {reasons or 'those of an earlier try'}"
+
+
+def too_many(number: int, read: int, most: int | float) -> bool:
+    """Return whether more rows were rejected than may be.
+
+    :param most: a number of rows, or, as a float, a share of the rows read.
+    """
+    return number > (most * read if isinstance(most, float) else most)

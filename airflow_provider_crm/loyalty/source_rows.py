@@ -1,0 +1,148 @@
+"""What a row says about a credit: key, customer, amount, each checked. Knows neither the ledger's state nor a call."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Context, Decimal
+from typing import Any
+
+from airflow_provider_crm.loyalty.credits import Credit, hash_email, plain
+from airflow_provider_crm.values import is_empty, normal_email
+
+#: What the vendor's amounts show at most.
+MOST_DECIMALS = 2
+MOST_DIGITS = 12
+#: What the ledger holds.
+LONGEST_KEY = 255
+LONGEST_ID = 64
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
+#: PHP takes "0123", "123.0" and "123a" for 123, whom they do not name.
+_LIKE_A_NUMBER = re.compile(r"[+\-.]?[0-9]")
+_PLAIN_NUMBER = re.compile(r"[1-9][0-9]*")
+#: More digits than any amount has, so that nothing is rounded before it is checked.
+_EXACT = Context(prec=200)
+
+
+@dataclass(frozen=True, slots=True)
+class CreditFields:
+    """Which columns hold what."""
+
+    key: str = "credit_key"
+    email: str = "email"
+    customer_id: str = "customer_id"
+    amount: str = "amount"
+
+
+@dataclass(frozen=True, slots=True)
+class CustomerRef:
+    """How a call names a customer: by e-mail or by SPREAD's id."""
+
+    email: str | None = None
+    customer_id: str | None = None
+
+
+@dataclass(slots=True)
+class CreditRecord:
+    """A row in the ledger's terms.
+
+    :param email: in clear, for calls only: the row's, or SPREAD's own when the row names an id.
+    :param ref: how the next call names the customer.
+    :param other_refs: how else to name them when SPREAD knows no such customer; None when nobody has looked yet.
+    :param email_known: whether the e-mail of a customer named by id was looked up.
+    :param refusal: why SPREAD refused the credit when the customer was named as in ``ref``; empty when it did not.
+    :param waiting_since: since when another run keeps it waiting.
+    """
+
+    credit: Credit
+    email: str | None
+    ref: CustomerRef
+    other_refs: list[CustomerRef] | None = None
+    email_known: bool = False
+    refusal: str = ""
+    waiting_since: float | None = field(default=None, compare=False)
+
+
+class CreditReader:
+    """Reads rows.
+
+    :param fields: which columns hold what.
+    :param secret: the key of the e-mails' hashes.
+    :param allow_debit: accept negative amounts.
+    """
+
+    def __init__(self, fields: CreditFields, *, secret: str, allow_debit: bool) -> None:
+        self._fields = fields
+        self._secret = secret
+        self._allow_debit = allow_debit
+
+    def key(self, data: Mapping[str, Any]) -> str:
+        """Return a credit's reference.
+
+        :raises ValueError: there is none, or it cannot be kept.
+        """
+        return _text(data, self._fields.key, LONGEST_KEY, missing="a credit needs a reference of its own")
+
+    def record(self, key: str, data: Mapping[str, Any]) -> CreditRecord:
+        """Read the rest of a row.
+
+        :param key: from :meth:`key`.
+        :raises ValueError: it cannot be sent.
+        """
+        fields = self._fields
+        amount = parse_amount(data.get(fields.amount), name=fields.amount, allow_debit=self._allow_debit)
+        if not is_empty(data.get(fields.customer_id)):
+            named = _text(data, fields.customer_id, LONGEST_ID)
+            if _LIKE_A_NUMBER.match(named) and not _PLAIN_NUMBER.fullmatch(named):
+                raise ValueError(f"{fields.customer_id}: an id such as 123456 is required")
+            # What e-mail belongs to the id is SPREAD's to say.
+            return CreditRecord(Credit(key, amount, named), None, CustomerRef(customer_id=named))
+        email = data.get(fields.email)
+        if is_empty(email):
+            raise ValueError(f"{fields.email} or {fields.customer_id} is required")
+        address = normal_email(email)
+        credit = Credit(key, amount, customer_hash=self.hash(address))
+        return CreditRecord(credit, address, CustomerRef(email=address), email_known=True)
+
+    def hash(self, email: str) -> str:
+        """Hash an e-mail as the ledger keeps it."""
+        return hash_email(email.strip().lower(), self._secret)
+
+
+def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Decimal:
+    """Read an amount of points.
+
+    :raises ValueError: no number, zero, negative without ``allow_debit``, or finer than the CRM keeps.
+    """
+    text = "" if value is None or isinstance(value, bool) else str(value).strip()
+    if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
+        raise ValueError(f"{name}: a finite number is required")
+    if len(text) > 100 or not _NUMBER.fullmatch(text):
+        raise ValueError(f"{name}: a number such as 5 or 12.50 is required")
+    amount = Decimal(text)
+    if amount == 0:
+        raise ValueError(f"{name}: zero credits nothing")
+    if amount < 0 and not allow_debit:
+        raise ValueError(f"{name}: negative; see `allow_debit`")
+    amount = amount.normalize(_EXACT)
+    if amount.adjusted() >= MOST_DIGITS:
+        raise ValueError(f"{name}: at most {MOST_DIGITS} digits")
+    if amount != amount.quantize(Decimal(1).scaleb(-MOST_DECIMALS)):
+        raise ValueError(f"{name}: at most {MOST_DECIMALS} decimals")
+    return plain(amount)
+
+
+def _text(data: Mapping[str, Any], column: str, longest: int, *, missing: str = "empty") -> str:
+    value = data.get(column)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # a data frame makes floats of whole numbers where some are missing
+    text = "" if is_empty(value) else str(value).strip()
+    if not text:
+        raise ValueError(f"{column}: {missing}")
+    if len(text) > longest:
+        raise ValueError(f"{column}: at most {longest} characters")
+    if not text.isprintable():
+        raise ValueError(f"{column}: control characters are not allowed")
+    return text

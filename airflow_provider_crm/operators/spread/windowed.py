@@ -1,0 +1,195 @@
+"""What SPREAD's exports share: the window, the watermark, and which rows of a page belong to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
+from zoneinfo import ZoneInfo
+
+from airflow_provider_crm.bulk.export import ExportPage
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
+from airflow_provider_crm.operators.base.exports import CrmExportOperator, ExportArguments, rejects_of
+from airflow_provider_crm.operators.base.windows import (
+    SETTLING,
+    Watermark,
+    Window,
+    interval_of,
+    local_time,
+    next_start,
+    zone_named,
+)
+from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, one_of, whole
+from airflow_provider_crm.rows.writers import Column, Format, check_suffix
+from airflow_provider_crm.schemas.records import Records, RecordType
+
+if TYPE_CHECKING:
+    from airflow_provider_crm._compat import Context
+
+
+def _time_zone(name: str, value: Any) -> str:
+    zone_named(value)
+    return str(value)
+
+
+WhichWindow = Annotated[Literal["data_interval", "all"] | str, one_of("data_interval", "all")]
+TimeZone = Annotated[str, _time_zone]
+PageSize = Annotated[int | str, whole(1, MAX_PAGE)]
+
+
+class SpreadExportArguments(ExportArguments, total=False):
+    """What every export of a list of SPREAD takes, see :class:`CrmSpreadExportOperator`."""
+
+    spread_conn_id: ConnId
+    created_after: Time | None
+    created_before: Time | None
+    window: WhichWindow
+    incremental: YesOrNo
+    timezone: TimeZone
+    raw: YesOrNo
+    page_size: PageSize
+
+
+class CrmSpreadExportOperator(CrmExportOperator):
+    """Exports a list of SPREAD.
+
+    Without any date filter the window is the run's data interval, its start included and its end not; a run without
+    one exports everything.
+
+    :param spread_conn_id: the connection. (templated)
+    :param created_after: bound of the window: a datetime, or text. With a zone it is converted to ``timezone``,
+        without one it is sent as it is. (templated)
+    :param created_before: the other bound. (templated)
+    :param window: ``all`` exports everything although the run has a data interval. (templated)
+    :param incremental: go on where the last export ended; needs Airflow 3.3 and exactly one outlet asset. (templated)
+    :param timezone: the zone of the CRM's local times. (templated)
+    :param raw: write the CRM's rows untouched; JSON lines only. (templated)
+    :param page_size: rows a call, at most 5000. (templated)
+
+    See :class:`~airflow_provider_crm.operators.base.exports.CrmExportOperator` for the other parameters.
+    """
+
+    template_fields: Sequence[str] = (
+        *CrmExportOperator.template_fields,
+        "spread_conn_id",
+        "created_after",
+        "created_before",
+        "window",
+        "incremental",
+        "timezone",
+        "raw",
+        "page_size",
+    )
+    hook_class = SpreadHook
+    record_type: RecordType
+    #: The column that the window is about.
+    created: str
+    #: Filters that make a window of their own.
+    other_windows: Sequence[str] = ()
+
+    def __init__(
+        self,
+        *,
+        spread_conn_id: ConnId = SpreadHook.default_conn_name,
+        created_after: Time | None = None,
+        created_before: Time | None = None,
+        window: WhichWindow = "data_interval",
+        incremental: YesOrNo = False,
+        timezone: TimeZone = "Europe/Paris",
+        raw: YesOrNo = False,
+        page_size: PageSize = MAX_PAGE,
+        **kwargs: Unpack[ExportArguments],
+    ) -> None:
+        super().__init__(**kwargs)
+        self.spread_conn_id = spread_conn_id
+        self.created_after = created_after
+        self.created_before = created_before
+        self.window = window
+        self.incremental: Any = incremental
+        self.timezone = timezone
+        self.raw: Any = raw
+        self.page_size: Any = page_size
+        self._zone = ZoneInfo("UTC")
+        self._covers = Window()
+        self._watermark: Watermark | None = None
+
+    def _columns(self, hook: SpreadHook) -> Sequence[Column]:
+        return self.record_type.columns
+
+    def _metadata(self) -> dict[str, str]:
+        return {"crm.system": "spread", "crm.resource": self.record_type.name, "crm.timezone": self.timezone}
+
+    def _filters(self) -> dict[str, Any]:
+        """Give the filters besides the window."""
+        raise NotImplementedError
+
+    def _plan(self, context: Context) -> None:
+        if self.raw and check_suffix(self.path) != ".jsonl":
+            raise CrmInputError("`raw` rows go to .jsonl or .jsonl.gz only: they have no columns")
+        self._zone = zone_named(self.timezone)
+        if self.incremental:
+            self._covers = self._since_watermark(context)
+        else:
+            self._covers = Window.given(self.created_after, self.created_before, self._zone)
+            own = any(getattr(self, name) is not None for name in self.other_windows)
+            if self._covers == Window() and not own and self.window != "all":
+                self._covers = interval_of(context, self._zone) or Window()
+                if self._covers == Window():
+                    # Also what Airflow 3 gives a plain cron schedule, whose runs are moments.
+                    self.log.info("The run has no data interval: exporting without bounds of time")
+
+    def _since_watermark(self, context: Context) -> Window:
+        if self.raw:
+            raise CrmInputError("`incremental` cannot be had with `raw`: the rows are not looked into")
+        dag_id = getattr(context.get("dag"), "dag_id", "")
+        self._watermark = Watermark.of(context, self.outlets, f"crm_export.{dag_id}.{self.task_id}")
+        given = Window.given(self.created_after, self.created_before, self._zone)
+        start = self._watermark.get()
+        if start is None and given.after:
+            start = dt.datetime.fromisoformat(given.after)
+        if given.before:
+            end = dt.datetime.fromisoformat(given.before)
+        else:
+            end = local_time(dt.datetime.now(dt.UTC) - SETTLING, self._zone)
+        return Window.from_to(start, max(end, start) if start else end)
+
+    def _after(self, context: Context, exported: Any) -> None:
+        if self._watermark is not None and exported.newest is not None:
+            self._watermark.set(next_start(exported.newest, self._zone))
+
+    def _announcement(self) -> dict[str, Any]:
+        return {"window": self._covers.described()}
+
+    def _window_filters(self) -> dict[str, Any]:
+        return self._covers.described()
+
+    def _prepare(self, file_format: Format) -> Callable[[Records], ExportPage]:
+        if self.raw or not (self._covers.end or self.incremental):
+            return super()._prepare(file_format)
+        holds = self._covers.holds
+
+        def prepare(records: Records) -> ExportPage:
+            times = [self._local_time(getattr(record, self.created)) for record in records.values]
+            kept = [place for place, time in enumerate(times) if holds(time)]
+            absent = {misfit.position for misfit in records.misfits}
+            present = [place for place in range(len(records.keys)) if place not in absent]
+            known = [times[place] for place in kept]
+            return ExportPage(
+                records.keys,
+                file_format.encode([records.values[place] for place in kept], records.unknown),
+                rejects=rejects_of(records),
+                left_out=set(present) - {present[place] for place in kept},
+                newest=max((time for time in known if time is not None), default=None),
+            )
+
+        return prepare
+
+    def _local_time(self, value: dt.datetime | str | None) -> dt.datetime | None:
+        """Give a record's local time, in seconds."""
+        if value is None:
+            return None
+        if isinstance(value, str):
+            return dt.datetime.fromisoformat(value[:19])
+        return local_time(value, self._zone).replace(microsecond=0)
