@@ -205,7 +205,8 @@ class UpsertCustomers:
             raise
 
     def _mode_of(self, steps: Sequence[Step[Customer]]) -> Mode:
-        # Customers whom an earlier call may have added would be refused, and GET may not show them yet.
+        # Customers whom an earlier call may have added would be refused, and GET may not show them yet: what was just
+        # created is often not to be found for seconds (github.com/HubSpot/hubspot-api-php issue 59).
         if all(step.item.was_absent and step.item.maybe_applied for step in steps):
             return "AddOrUpdate"
         return self._mode
