@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from airflow_provider_crm.http.clock import Clock
+from tests.helpers.tasks import TaskRunner
+from tests.helpers.waits import patience, wait_for_nothing
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -49,6 +52,12 @@ os.environ.update(
 )
 
 
+# A property hangs on no time: what is slow on a busy machine is not wrong.
+settings.register_profile("tests", deadline=None, print_blob=True)
+settings.register_profile("nightly", settings.get_profile("tests"), max_examples=5000)
+settings.load_profile("tests")
+
+
 def pytest_unconfigure() -> None:
     """Throw the session's Airflow away."""
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
@@ -75,6 +84,18 @@ def postgres() -> Iterator[str]:
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let whatever is tried again be tried again at once."""
+    wait_for_nothing(monkeypatch)
+
+
+@pytest.fixture
+def run_task(tmp_path: Path) -> TaskRunner:
+    """Run an operator on rows: ``run_task(Operator, rows, **parameters)`` gives how each of them ended."""
+    return TaskRunner(tmp_path)
 
 
 class StoppedClock(Clock):
@@ -193,7 +214,8 @@ def run_dag(airflow_db: Path, tmp_path: Path) -> RunDag:
     - ``path``: the file; ``dag_id`` where it holds several DAGs;
     - ``env``: added to the environment, such as ``{"AIRFLOW_CONN_SPREAD_DEFAULT": "..."}``;
     - ``conf``: what "trigger with config" takes; overrides the DAG's params;
-    - ``logical_date``: ISO text; a second run of the same date replaces the first.
+    - ``logical_date``: ISO text; a second run of the same date replaces the first;
+    - ``timeout``: seconds on a machine that has nothing else to do.
 
     It returns ``{"state": "success", "run_id": ..., "tasks": {task_id: {"state": "success", "tries": 1,
     "xcom": the returned value}}, "log": all that was printed}``; a mapped task's instances are named
@@ -237,10 +259,10 @@ def _run(command: list[str], *, env: Mapping[str, str] | None = None, timeout: f
             command, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
         try:
-            ended = f"with {process.wait(timeout)}"
+            ended = f"with {process.wait(patience(timeout))}"
         except subprocess.TimeoutExpired:
             process.kill()
-            ended = f"not within {timeout} seconds, killed with {process.wait()}"
+            ended = f"not within {timeout} seconds of an idle machine, killed with {process.wait()}"
         output.seek(0)
         log = output.read()
     if process.returncode:

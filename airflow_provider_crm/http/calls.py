@@ -11,6 +11,7 @@ import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.http.auth import CrmAuth
+from airflow_provider_crm.values import key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,13 @@ class Call:
 
 
 def _path_segment(name: str, value: object) -> str:
-    text = "" if value is None else str(value).strip()
+    text, problem = "", ""
+    try:
+        text = key_of(value)
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise CrmInputError(f"{name}: {problem}")
     # An empty segment or dots would lead to another resource than the one that is meant.
     if text in ("", ".", ".."):
         raise CrmInputError(f"{name} is empty or cannot stand in a path")

@@ -32,7 +32,8 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty.baselines import Baselines
 from airflow_provider_crm.loyalty.claims import ClaimLostError
 from airflow_provider_crm.loyalty.customers import Customers, each_alone
-from airflow_provider_crm.loyalty.doubts import Doubts
+from airflow_provider_crm.loyalty.decimals import Decimals, is_whole
+from airflow_provider_crm.loyalty.doubts import MAY_BE_ROUNDED, Doubts
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LoyaltyLedger
 from airflow_provider_crm.loyalty.sending import CreditItem, CreditStep, Sender
 from airflow_provider_crm.loyalty.source_rows import CreditReader, CreditRecord
@@ -71,8 +72,9 @@ class CreditDestination:
         self._reader = reader
         self._customers = Customers(hook, reader)
         self._baselines = Baselines(hook, ledger)
-        self._doubts = Doubts(hook, ledger, self._baselines, settle_seconds=settle_seconds)
-        self._sender = Sender(hook, ledger, self._doubts)
+        self._decimals = Decimals(ledger, self._baselines.lines)
+        self._doubts = Doubts(hook, ledger, self._baselines, self._decimals, settle_seconds=settle_seconds)
+        self._sender = Sender(hook, ledger, self._doubts, self._decimals)
 
     def close(self) -> None:
         """End the threads, once what they have begun has come to its end."""
@@ -145,6 +147,9 @@ class CreditDestination:
         return [(item, resolved.get(entry.id, entry)) for item, entry in claimed]
 
     def _plan_one(self, item: CreditItem, entry: Entry) -> Plan:
+        if entry.reason == MAY_BE_ROUNDED and not item.record.put_off:
+            item.record.put_off = True  # the answers of others in this batch may show it
+            return self._wait(item)
         if entry.reason:
             return self._give_up(entry)
         match entry.standing:
@@ -180,7 +185,7 @@ class CreditDestination:
             record.ref = record.other_refs.pop(0)
             record.refusal = ""  # it was about the other reference
         amount = record.credit.amount
-        if self._doubts.keeps_decimals is False and amount != amount.to_integral_value():
+        if self._decimals.rounds and not is_whole(amount):
             reason = "amount: SPREAD keeps whole points only: it has rounded another credit"
             self._ledger.refuse(entry, reason)
             return rejected("validate", reason)

@@ -6,18 +6,39 @@ Knows what makes a line a credit's own; states and transactions are :mod:`airflo
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from decimal import ROUND_CEILING, ROUND_FLOOR
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from airflow_provider_crm.exceptions import CrmTransientError, CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty.baselines import Baselines
+from airflow_provider_crm.loyalty.decimals import Decimals, roundings
 from airflow_provider_crm.loyalty.ledger import LineTakenError, LoyaltyLedger
 from airflow_provider_crm.loyalty.lines import Line, is_credit_line, line_amount, line_id
 from airflow_provider_crm.loyalty.states import Entry, Standing, State
 
 log = logging.getLogger(__name__)
+
+#: Why nobody can tell yet what became of a credit with decimals.
+MAY_BE_ROUNDED = (
+    "an earlier call may have credited it as whole points: SPREAD has a new line of such an amount, and has not shown "
+    "yet what it makes of decimals"
+)
+
+
+@dataclass(slots=True)
+class _Look:
+    """What one look at the lines of customers shows.
+
+    :param lines: by customer.
+    :param known: credits that are settled, or whose lines SPREAD does not give, by their id.
+    :param missing: those of which no line was found.
+    """
+
+    lines: Mapping[str, Sequence[Line]]
+    known: dict[int, Entry] = field(default_factory=dict)
+    missing: list[Entry] = field(default_factory=list)
 
 
 class Doubts:
@@ -26,18 +47,24 @@ class Doubts:
     :param hook: through which lines are read.
     :param ledger: where what is found is noted.
     :param baselines: what was there before.
+    :param decimals: what SPREAD makes of amounts with decimals.
     :param settle_seconds: after a request ended, how long its line may take to be seen.
     """
 
     def __init__(
-        self, hook: SpreadHook, ledger: LoyaltyLedger, baselines: Baselines, *, settle_seconds: float
+        self,
+        hook: SpreadHook,
+        ledger: LoyaltyLedger,
+        baselines: Baselines,
+        decimals: Decimals,
+        *,
+        settle_seconds: float,
     ) -> None:
         self._hook = hook
         self._ledger = ledger
         self._baselines = baselines
+        self._decimals = decimals
         self._settle = settle_seconds
-        #: Whether SPREAD is known to keep decimals (True) or to round them away (False).
-        self.keeps_decimals: bool | None = None
 
     def resolve(self, entries: Sequence[Entry]) -> dict[int, Entry]:
         """Look for the lines of credits, and note those that are found as credited.
@@ -49,19 +76,20 @@ class Doubts:
         :raises CrmTransientError: the task ends before that time is over.
         """
         began = self._ledger.now()
-        known, lines = self._look(entries)
-        missing = [entry for entry in entries if entry.id not in known]
-        settled_at = max((entry.ended_at or began for entry in missing), default=began) + self._settle
-        if missing and began < settled_at:
+        look = self._look(entries)
+        known = look.known
+        settled_at = max((entry.ended_at or began for entry in look.missing), default=began) + self._settle
+        if look.missing and began < settled_at:
             self._wait_until(settled_at)  # once for all of them
-            found, lines = self._look(missing)
-            known.update(found)
-            missing = [entry for entry in missing if entry.id not in found]
-        if missing:
-            before = self._baselines.of_lines(list(lines.values()))
-            known.update(
-                (entry.id, replace(entry, standing=Standing.FREE, baseline=before)) for entry in missing
-            )
+            look = self._look(look.missing)
+            known |= look.known
+        if look.missing:
+            before = self._baselines.of_lines(list(look.lines.values()))
+            for entry in look.missing:
+                if self._rounded_lines(entry, look.lines):
+                    known[entry.id] = replace(entry, reason=MAY_BE_ROUNDED)
+                else:
+                    known[entry.id] = replace(entry, standing=Standing.FREE, baseline=before)
         return known
 
     def _wait_until(self, moment: float) -> None:
@@ -71,24 +99,35 @@ class Doubts:
                     "The task ended before it was known what became of a credit; the next try looks again"
                 )
 
-    def _look(self, entries: Sequence[Entry]) -> tuple[dict[int, Entry], Mapping[str, Sequence[Line]]]:
+    def _look(self, entries: Sequence[Entry]) -> _Look:
         lines, errors = self._baselines.lines.of([_customer(entry) for entry in entries])
-        found = {
-            entry.id: replace(entry, reason=errors[_customer(entry)].reason)
-            for entry in entries
-            if _customer(entry) in errors
-        }
-        entries = [entry for entry in entries if entry.id not in found]
-        candidates = {entry.id: self._candidates(entry, lines[_customer(entry)]) for entry in entries}
-        taken = self._ledger.lines_taken({one for some in candidates.values() for one in some})
+        look = _Look(lines)
+        exact: dict[int, list[str]] = {}
         for entry in entries:
-            for one in candidates[entry.id]:
-                if one not in taken and self._note(entry, one):
-                    found[entry.id] = replace(
-                        entry, standing=Standing.CREDITED, state=State.CREDITED, line_id=one
-                    )
-                    break
-        return found, lines
+            customer = _customer(entry)
+            if customer in errors:
+                look.known[entry.id] = replace(entry, reason=errors[customer].reason)
+            else:
+                exact[entry.id] = self._new_lines(entry, lines[customer], entry.credit.amount)
+        taken = self._ledger.lines_taken({one for some in exact.values() for one in some})
+        left = [entry for entry in entries if entry.id in exact]
+        left = [entry for entry in left if not self._found(entry, exact[entry.id], taken, look)]
+        # Only now: a line of a credit's own amount is rather its own than another one's, rounded.
+        for entry in left:
+            rounded = self._rounded_lines(entry, lines)
+            if not (self._decimals.rounds and self._found(entry, rounded, (), look)):
+                look.missing.append(entry)
+        return look
+
+    def _found(self, entry: Entry, candidates: Sequence[str], taken: Collection[str], look: _Look) -> bool:
+        """Note a credit as credited with the first of some lines that no other credit has."""
+        for one in candidates:
+            if one not in taken and self._note(entry, one):
+                look.known[entry.id] = replace(
+                    entry, standing=Standing.CREDITED, state=State.CREDITED, line_id=one
+                )
+                return True
+        return False
 
     def _note(self, entry: Entry, one: str) -> bool:
         try:
@@ -97,7 +136,30 @@ class Doubts:
             return False  # another credit has just been found in it
         return True
 
-    def _candidates(self, entry: Entry, lines: Sequence[Line]) -> list[str]:
+    def _rounded_lines(self, entry: Entry, lines: Mapping[str, Sequence[Line]]) -> list[str]:
+        """Return the lines that may be a credit's own if SPREAD rounds, as far as it is not known to keep decimals.
+
+        Of lines of one amount, as many as there are other open credits of the customer and that very amount are left
+        to those.
+        """
+        new = {
+            amount: self._new_lines(entry, lines[_customer(entry)], amount)
+            for amount in roundings(entry.credit.amount)
+        }
+        if not any(new.values()):
+            return []
+        self._decimals.compare_earlier()
+        if self._decimals.keeps and not self._decimals.rounds:
+            return []
+        free: list[str] = []
+        for amount, some in new.items():
+            # In this order: a credit that ends meanwhile is no longer open, but its line is taken.
+            others = self._ledger.count_open(replace(entry.credit, amount=amount))
+            taken = self._ledger.lines_taken(some)
+            free += [one for one in some if one not in taken][others:]
+        return free
+
+    def _new_lines(self, entry: Entry, lines: Sequence[Line], amount: Decimal) -> list[str]:
         """Find what can be the line of a credit among its customer's: of its amount, no campaign's, no purchase's,
         and not there before it was sent.
 
@@ -115,24 +177,9 @@ class Doubts:
                 "GET /cagnottes gives a new line without customer or amount: whether it is a credit's cannot be told",
                 call="GET /cagnottes",
             )
-        amount = entry.credit.amount
-        exact = [line_id(line) for line in new if line_amount(line) == amount]
-        if exact or amount == amount.to_integral_value():
-            return exact
-        if any(_is_fraction(line) for line in lines):
-            self.keeps_decimals = True
-        if self.keeps_decimals:
-            return []
-        # A CRM that rounds notes another amount than was sent; sending it again would not change that.
-        rounded = (amount.to_integral_value(ROUND_FLOOR), amount.to_integral_value(ROUND_CEILING))
-        return [line_id(line) for line in new if line_amount(line) in rounded]
+        return [line_id(line) for line in new if line_amount(line) == amount]
 
 
 def _customer(entry: Entry) -> str:
     assert entry.credit.customer_id is not None
     return entry.credit.customer_id
-
-
-def _is_fraction(line: Line) -> bool:
-    amount = line_amount(line)
-    return amount is not None and amount != amount.to_integral_value()

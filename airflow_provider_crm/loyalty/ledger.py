@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.loyalty.claims import CHUNK, ClaimLostError, Claims
+from airflow_provider_crm.loyalty.credits import Credit
 from airflow_provider_crm.loyalty.entries import compare
 from airflow_provider_crm.loyalty.states import Entry, Standing, State
 from airflow_provider_crm.loyalty.tables import credits_table
@@ -209,6 +211,34 @@ class LoyaltyLedger(Claims):
             with self._database.reading() as connection:
                 taken.update(row.line_id for row in connection.execute(query))
         return taken
+
+    def count_open(self, credit: Credit) -> int:
+        """Return how many credits of a customer and amount are on their way or in doubt."""
+        named = [credit.lane, replace(credit, customer_hash=None).lane]
+        query = sa.select(sa.func.count()).where(_c.account == self._rows.account, _c.lane.in_(named))
+        with self._database.reading() as connection:
+            return int(connection.execute(query).scalar_one())
+
+    def answered_with_decimals(self, most: int) -> dict[str, tuple[str, Decimal]]:
+        """Return the last credits with decimals whose line SPREAD's own answer has named.
+
+        :return: by the line, the customer's id and the amount that was sent.
+        """
+        query = (
+            sa.select(_c.line_id, _c.customer_id, _c.amount)
+            .where(
+                _c.account == self._rows.account,
+                _c.state == State.CREDITED.value,
+                _c.ended_at.is_(None),
+                _c.line_id.isnot(None),
+                _c.customer_id.isnot(None),
+                _c.amount != sa.cast(_c.amount, sa.BigInteger),
+            )
+            .order_by(_c.id.desc())
+            .limit(most)
+        )
+        with self._database.reading() as connection:
+            return {row.line_id: (row.customer_id, row.amount) for row in connection.execute(query)}
 
     # For people
 

@@ -20,6 +20,7 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty.claims import ClaimLostError
+from airflow_provider_crm.loyalty.decimals import Decimals
 from airflow_provider_crm.loyalty.doubts import Doubts
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
 from airflow_provider_crm.loyalty.lines import Line, line_amount, line_id
@@ -38,12 +39,14 @@ class Sender:
     :param hook: through which calls are made.
     :param ledger: where it is noted.
     :param doubts: looks for a credit that was taken for applied by mistake.
+    :param decimals: learns what SPREAD makes of amounts with decimals.
     """
 
-    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger, doubts: Doubts) -> None:
+    def __init__(self, hook: SpreadHook, ledger: LoyaltyLedger, doubts: Doubts, decimals: Decimals) -> None:
         self._hook = hook
         self._ledger = ledger
         self._doubts = doubts
+        self._decimals = decimals
         # More threads than calls in flight: while some wait for the ledger, others have the line.
         self._threads = ThreadPoolExecutor(
             hook.concurrency + max(2, hook.concurrency // 2), thread_name_prefix="crm-credit"
@@ -135,8 +138,7 @@ class Sender:
         sent, noted = entry.credit.amount, line_amount(line)
         if noted is None:
             return sent
-        if sent != sent.to_integral_value():
-            self._doubts.keeps_decimals = noted == sent
+        self._decimals.learn(sent, noted)
         if noted == sent:
             return sent
         log.warning("SPREAD noted %s points in place of %s as line %s", noted, sent, line_id(line))

@@ -53,6 +53,7 @@ class CreditRecord:
     :param other_refs: how else to name them when SPREAD knows no such customer; None when nobody has looked yet.
     :param email_known: whether the e-mail of a customer named by id was looked up.
     :param refusal: why SPREAD refused the credit when the customer was named as in ``ref``; empty when it did not.
+    :param put_off: it could not be decided at first, for want of other credits' answers.
     :param waiting_since: since when another run keeps it waiting.
     """
 
@@ -62,6 +63,7 @@ class CreditRecord:
     other_refs: list[CustomerRef] | None = None
     email_known: bool = False
     refusal: str = ""
+    put_off: bool = False
     waiting_since: float | None = field(default=None, compare=False)
 
 

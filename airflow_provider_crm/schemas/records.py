@@ -15,37 +15,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import attrgetter
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.schemas.envelopes import Envelope
+from airflow_provider_crm.schemas.mending import Aware, Kind, mended, plain_text
 from airflow_provider_crm.schemas.slices import find_rows
-
-Kind = Literal[
-    "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values", "map"
-]
-
-
-"""What a column holds:
-
-``text``; ``boolean``; ``integer``; ``decimal``, a text of at most 29 digits before and 9 after the point;
-``moment``, a datetime with its zone; ``local_moment``, one that the CRM shows without its zone, kept as text in the
-form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, ``{id: {"name", "value"}}``; ``map``,
-``{text: text}``.
-"""
-
 
 #: Different unknown fields that are taken up; a CRM with more of them answers something else than records.
 MOST_UNKNOWN_FIELDS = 200
-
-
-_DECIMAL = re.compile(r"[+-]?\d{1,29}(\.\d{1,9})?", re.ASCII)
-
-
-#: What a server may print behind a date that it keeps as a moment.
-_MIDNIGHT = re.compile(r"[ T]00:00:00(\.0+)?(Z|\+00:?00)?$", re.ASCII)
 
 
 _WIRE_TYPES: dict[str, Any] = {
@@ -159,12 +139,6 @@ Finish = Callable[[Sequence[Any]], None]
 """Completes decoded rows in place."""
 
 
-Aware = Callable[[dt.datetime], dt.datetime]
-
-
-"""Gives a moment without a zone the vendor's."""
-
-
 class PageReader(ABC):
     """Turns answers into records, slice by slice. Safe to share between threads.
 
@@ -254,7 +228,7 @@ class RecordReader(PageReader):
         shape = self._shape_with(about)
         records = Records([], [], shape.unknown)
         for position, one in enumerate(data):
-            key = _text(one.get(self._type.key)) if isinstance(one, dict) else None
+            key = plain_text(one.get(self._type.key)) if isinstance(one, dict) else None
             try:
                 record = shape.convert(one, self._aware)
                 self._finish([record])
@@ -311,56 +285,10 @@ class _Shape:
         if not isinstance(row, dict):
             raise ValueError("something else than a record")
         mended = {
-            name: _mended(self._kinds[name], value, aware) if name in self._kinds else value
+            name: mended(self._kinds[name], value, aware) if name in self._kinds else value
             for name, value in row.items()
         }
         return msgspec.convert(mended, self._structure, strict=False)
-
-
-def check_decimal(text: str) -> None:
-    """Refuse an amount that is none, or that no column of amounts can hold.
-
-    :raises ValueError: it is.
-    """
-    # Most amounts are short whole numbers, for which a regular expression is slow.
-    if not (len(text) < 20 and text.isdecimal() and text.isascii()) and not _DECIMAL.fullmatch(text):
-        raise ValueError("Expected a number with at most 29 digits before and 9 after its point")
-
-
-def _mended(kind: Kind, value: Any, aware: Aware) -> Any:
-    """Undo what a server may do to a value without changing what it says."""
-    if kind == "text":
-        return _text(value)
-    if kind == "texts" and isinstance(value, dict):
-        return list(value.values())  # how PHP prints a list with gaps
-    if kind in ("texts", "named_values", "map"):
-        return value
-    if value == "" or (value is False and kind != "boolean"):
-        return None  # two of PHP's ways to say that there is nothing
-    if kind == "decimal" and _is_number(value):
-        return format(Decimal(str(value)), "f")
-    if isinstance(value, str) and value.startswith("0000-00-00"):
-        return None  # MySQL's way to say that there is no date
-    if kind == "date" and isinstance(value, str):
-        return _MIDNIGHT.sub("", value)
-    if kind == "moment" and isinstance(value, str):
-        return _moment(value, aware)
-    return value
-
-
-def _moment(text: str, aware: Aware) -> Any:
-    try:
-        return aware(dt.datetime.fromisoformat(text))
-    except ValueError:
-        return text  # msgspec says what is wrong with it
-
-
-def _text(value: Any) -> Any:
-    return str(value) if _is_number(value) else value
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
 class RawReader(PageReader):

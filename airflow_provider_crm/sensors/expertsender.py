@@ -9,7 +9,8 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.links import ExpertSenderLink
 from airflow_provider_crm.parameters import ConnId, Id, one_of
-from airflow_provider_crm.schemas.expertsender.write import AWAITING_CONFIRMATION, GRANTED, REFUSED, By
+from airflow_provider_crm.schemas.expertsender.cells import AWAITING_CONFIRMATION, GRANTED, REFUSED
+from airflow_provider_crm.schemas.expertsender.write import By
 from airflow_provider_crm.sensors.base import CrmSensor, SensorArguments
 from airflow_provider_crm.triggers.expertsender import CustomerQuestion
 

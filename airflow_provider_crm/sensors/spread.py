@@ -18,9 +18,10 @@ from airflow_provider_crm.parameters import (
     one_of,
     the_one_given,
 )
-from airflow_provider_crm.schemas.spread.read import ShownStatus, moment_text, number_text
+from airflow_provider_crm.schemas.spread.cells import ShownStatus, moment_text
 from airflow_provider_crm.sensors.base import CrmSensor, SensorArguments
 from airflow_provider_crm.triggers.spread import BalanceQuestion, ConsentQuestion, CustomerQuestion
+from airflow_provider_crm.values import number_of, number_text
 
 
 class SpreadConsentSensor(CrmSensor):
@@ -147,4 +148,4 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
 
     def _question(self) -> BalanceQuestion:
         who = the_one_given(email=self.person_email, customer_id=self.customer_id)
-        return BalanceQuestion(min_amount=number_text(self.min_amount), **who)
+        return BalanceQuestion(min_amount=number_text(number_of(self.min_amount)), **who)

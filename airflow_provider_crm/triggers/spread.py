@@ -11,7 +11,8 @@ from typing import Any
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.schemas.spread.read import ZONE, Row
+from airflow_provider_crm.schemas.spread.cells import ZONE
+from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.triggers.base.cursor import Change, Watched
 from airflow_provider_crm.triggers.base.questions import Question, Reply
 from airflow_provider_crm.triggers.base.watch import CrmEventTrigger

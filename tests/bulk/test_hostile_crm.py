@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk import checkpoint, engine
@@ -41,6 +41,8 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
 )
 from airflow_provider_crm.rows.sources import open_source
+from tests.helpers.properties import at_least
+from tests.helpers.state import TaskState
 
 #: Values that the CRM does not take: a batch stops at the first, the second gets an id of -1.
 POISON, INVALID = "poison", "invalid"
@@ -196,16 +198,6 @@ class People:
         ]
 
 
-class Store(dict[str, Any]):
-    """A state store as Airflow's: values go through JSON."""
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = json.loads(json.dumps(value))
-
-    def delete(self, key: str) -> None:
-        self.pop(key, None)
-
-
 @dataclass
 class Job:
     """A source and the files of a task, which is tried until it succeeds."""
@@ -216,7 +208,7 @@ class Job:
     batch_size: int = 3
     workers: int = 1
     max_retries: int = 2
-    store: Store | None = None
+    store: TaskState | None = None
     tries: int = 0
 
     @property
@@ -325,7 +317,8 @@ def fresh(folder: Path, **settings: Any) -> Job:
     return Job(folder=folder, **settings)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.slow
+@at_least(300)
 @given(
     rows=rows,
     held=st.dictionaries(keys, st.sampled_from(GOOD)),
@@ -352,7 +345,7 @@ def test_every_row_ends_once(
         rows=rows,
         batch_size=batch_size,
         workers=workers,
-        store=Store() if with_store else None,
+        store=TaskState() if with_store else None,
     )
     summary = job.run()
     results = job.results()

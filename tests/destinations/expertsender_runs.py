@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_crm.operators.expertsender import (
@@ -12,6 +10,7 @@ from airflow_provider_crm.operators.expertsender import (
     ExpertSenderUpsertCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.tasks import TaskRunner
 
 AWAITING = "AwaitingConfirmation"
 #: The faults that a call can meet once; with those of the lower row it may have been applied.
@@ -30,10 +29,9 @@ FAULTS: dict[str, dict[str, Any]] = {
 class Run:
     """Runs operators against the sandbox and looks at what became of it."""
 
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, run_task: TaskRunner) -> None:
         self.sandbox = sandbox
-        self.results_path = folder / "results.jsonl"
-        self.rejects_path = folder / "rejects.jsonl"
+        self._run_task = run_task
 
     def upsert(self, rows: list[dict[str, Any]], **options: Any) -> Counter[str]:
         return self._run(ExpertSenderUpsertCustomersOperator, rows, options)
@@ -43,29 +41,10 @@ class Run:
 
     def _run(self, operator: Any, rows: list[dict[str, Any]], options: dict[str, Any]) -> Counter[str]:
         self.sandbox.calls.clear()
-        task = operator(
-            task_id="task",
-            source=rows,
-            results_path=str(self.results_path),
-            rejects_path=str(self.rejects_path),
-            **{"max_rejects": 1.0, **options},
-        )
-        summary = task.execute({})
-        ends = self.ends()
-        assert sorted(ends) == list(range(1, len(rows) + 1)), "each row ends once"
-        counts = Counter(ends.values())
-        assert {name: summary[name] for name in counts} == counts
-        assert summary["read"] == len(rows)
-        return counts
-
-    def ends(self) -> dict[int, str]:
-        lines = [json.loads(line) for line in self.results_path.read_text().splitlines()]
-        assert len({line["row"] for line in lines}) == len(lines)
-        return {line["row"]: line["outcome"] for line in lines}
+        return self._run_task(operator, rows, **options).counts
 
     def reasons(self) -> dict[int, str]:
-        lines = [json.loads(line) for line in self.rejects_path.read_text().splitlines()]
-        return {line["row"]: f"{line['stage']}: {line['reason']}" for line in lines}
+        return {line["row"]: f"{line['stage']}: {line['reason']}" for line in self._run_task.rejects}
 
     def customer(self, email: str) -> dict[str, Any]:
         found = self.sandbox.expertsender.by_email(email)

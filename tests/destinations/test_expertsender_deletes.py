@@ -83,7 +83,7 @@ def test_a_delete_that_does_not_delete_is_no_success(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"by": "crmid"}, "`by` is one of 'email', 'id', 'phone', 'crmId'"),
+        ({"by": "crm"}, "`by` is one of 'id', 'email', 'phone', 'crmId'"),
         ({"by": "phone"}, "Missing columns in the list: phone"),
         ({"require_confirmation_count": 2}, "1 rows, 2 were announced: nothing was deleted"),
     ],
@@ -96,9 +96,11 @@ def test_a_bad_delete_fails_before_anybody_is_gone(run: Run, options: dict[str, 
     assert run.emails() == {"p0@x.fr"}
 
 
-def test_a_text_does_not_anonymise(run: Run) -> None:
-    """Such as "False" from a template: it would be true."""
+def test_a_text_that_says_no_anonymises_nobody(run: Run) -> None:
+    """Such as "False" from a template: as it stands it would be true."""
     run.sandbox.expertsender.add_customer("a@x.fr")
     with pytest.raises(CrmInputError, match="with_anonymization"):
-        run.delete([{"email": "a@x.fr"}], with_anonymization="False")
+        run.delete([{"email": "a@x.fr"}], with_anonymization="perhaps")
     assert run.emails() == {"a@x.fr"}
+    assert run.delete([{"email": "a@x.fr"}], with_anonymization="False") == {"updated": 1}
+    assert len(run.sandbox.expertsender.anonymized) == 0

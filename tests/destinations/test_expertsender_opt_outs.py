@@ -103,9 +103,12 @@ def test_without_a_look_consents_are_refused_and_given_where_the_task_says_so(ru
     assert run.upsert(rows, match_by="VisitorId", allow_resubscribe=True) == {"updated": 2}
 
 
-def test_a_text_that_is_true_is_refused(run: Run) -> None:
+def test_a_text_that_says_no_allows_nothing(run: Run) -> None:
+    hold(run, {1: "False"})
+    rows = [{"email": EMAIL, "consents.1": True}]
+    assert run.upsert(rows, allow_resubscribe="False") == {"rejected": 1}
     with pytest.raises(CrmInputError, match="allow_resubscribe"):
-        run.upsert([{"email": EMAIL}], allow_resubscribe="False")
+        run.upsert(rows, allow_resubscribe="perhaps")
 
 
 @pytest.mark.parametrize("window", [30_000, 0], ids=["near", "far"])

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections import Counter
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -14,35 +12,21 @@ import pytest
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.mindbaz import MindbazUnsubscribeOperator
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.tasks import TaskRunner
 
 STATUS, AT, CLIENT_ID = 7, 4, 43
 FIRST_DATE = "2020-01-01T10:00:00+01:00"
 
 
 class Run:
-    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+    def __init__(self, sandbox: Sandbox, run_task: TaskRunner) -> None:
         self.sandbox = sandbox
         self.mindbaz = sandbox.mindbaz
-        self.results_path = folder / "results.jsonl"
+        self._run_task = run_task
 
     def __call__(self, rows: list[dict[str, Any]], **options: Any) -> Counter[str]:
         self.sandbox.calls.clear()
-        task = MindbazUnsubscribeOperator(
-            task_id="task",
-            source=rows,
-            results_path=str(self.results_path),
-            **{"max_rejects": 1.0, **options},
-        )
-        summary = task.execute({})
-        ends = self.ends()
-        assert sorted(ends) == list(range(1, len(rows) + 1))
-        counts = Counter(ends.values())
-        assert {name: summary[name] for name in counts} == counts
-        return counts
-
-    def ends(self) -> dict[int, str]:
-        lines = [json.loads(line) for line in self.results_path.read_text().splitlines()]
-        return {line["row"]: line["outcome"] for line in lines}
+        return self._run_task(MindbazUnsubscribeOperator, rows, **options).counts
 
     def writes(self) -> list[int]:
         return [call.rows for call in self.sandbox.calls if call.method in ("PUT", "POST")]
@@ -53,8 +37,8 @@ class Run:
 
 
 @pytest.fixture
-def run(crm_sandbox: Sandbox, tmp_path: Path, no_waiting: None) -> Run:
-    return Run(crm_sandbox, tmp_path)
+def run(crm_sandbox: Sandbox, run_task: TaskRunner, no_waiting: None) -> Run:
+    return Run(crm_sandbox, run_task)
 
 
 def people(run: Run, statuses: list[int]) -> list[dict[str, Any]]:
@@ -146,7 +130,7 @@ def test_a_dry_run_only_reads(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"match_by": "email"}, "`match_by` is one of 'Email', 'IdClient'"),
+        ({"match_by": "mail"}, "`match_by` is one of 'Email', 'IdClient'"),
         ({"match_by": "IdClient"}, "`key_field` has to name the column that holds the client ids"),
         ({"key_field": "mail"}, "Missing columns in the list: mail"),
     ],

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.destinations.spread.known import CUSTOMERS_A_LOOKUP, LOOKUPS_A_PAGE, KnownCustomers
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
-from airflow_provider_crm.http import retry
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 
 
@@ -141,20 +138,10 @@ def test_rows_of_a_page_without_id_or_email_are_passed_over():
 
 
 @pytest.fixture
-def upsert(crm_sandbox, tmp_path, monkeypatch):
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.0)
-
+def upsert(crm_sandbox, run_task, no_waiting):
     def upsert(rows, **parameters):
         crm_sandbox.calls.clear()
-        operator = SpreadUpsertCustomersOperator(
-            task_id="t", source=rows, results_path=str(tmp_path / "results.jsonl"), **parameters
-        )
-        operator.execute({})
-        lines = sorted(
-            map(json.loads, (tmp_path / "results.jsonl").read_text().splitlines()),
-            key=lambda line: line["row"],
-        )
-        return [line["outcome"] for line in lines]
+        return run_task(SpreadUpsertCustomersOperator, rows, max_rejects=0, **parameters).ends
 
     return upsert
 

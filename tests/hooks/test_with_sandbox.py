@@ -210,8 +210,9 @@ def test_an_expertsender_customers_life(sandbox: Any, body: str, place: str) -> 
 @pytest.mark.parametrize("shape", ["list", "object"])
 def test_what_expertsender_says_is_wrong(sandbox: Any, shape: str) -> None:
     sandbox.switch("expertsender", errors=shape)
+    attribute = {"name": "Points de fidélité", "value": "many"}
     with pytest.raises(CrmRequestError) as caught:
-        ExpertSenderHook().upsert_customers([{"email": "a@example.fr", "gender": "Unknown"}])
+        ExpertSenderHook().upsert_customers([{"email": "a@example.fr", "customAttributes": [attribute]}])
     assert caught.value.errors
     assert caught.value.status == 400
 

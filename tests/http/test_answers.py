@@ -99,6 +99,7 @@ def test_nested_without_end() -> None:
     assert len(vendor_errors(b'{"error":' * 50_000)[0]) <= 500
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(
     st.recursive(

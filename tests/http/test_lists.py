@@ -11,7 +11,7 @@ from itertools import chain, repeat
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import (
@@ -25,6 +25,7 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.http import lists
 from airflow_provider_crm.http.lists import PagedList, RowPage, at_once, in_order
+from tests.helpers.properties import at_least
 
 
 def page_of(keys: list[str]) -> RowPage[str]:
@@ -285,7 +286,7 @@ def test_a_list_that_empties_faster_than_it_is_read_is_said_to_have_changed(
         read(server, ahead=1)
 
 
-@settings(max_examples=150, deadline=None)
+@at_least(150)
 @given(seed=st.integers(0, 10**9), size=st.integers(4, 12), ahead=st.integers(1, 5))
 def test_what_stays_is_read_once_whatever_goes_and_comes(seed: int, size: int, ahead: int) -> None:
     """Each call may find one row less, or one more, in front of where it reads, never both."""

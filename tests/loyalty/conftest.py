@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
 from airflow_provider_crm.bulk import settle
+from airflow_provider_crm.exceptions import CrmOutcomeUnknownError
+from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.http import retry
 from airflow_provider_crm.loyalty import destination
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
@@ -71,6 +74,27 @@ def ends(credit, tmp_path):
 
 
 @pytest.fixture
+def lose(monkeypatch):
+    """Lose the next answers to credits of some amounts: ``after`` they were applied, or ``before``."""
+
+    def lose(**when):
+        left = {Decimal(amount): moment for moment, some in when.items() for amount in some}
+        send = SpreadHook.credit_loyalty
+
+        def credit_loyalty(hook, *, amount, **more):
+            moment = left.pop(amount, None)
+            if moment != "before":
+                answer = send(hook, amount=amount, **more)
+            if moment:
+                raise CrmOutcomeUnknownError("POST /cagnottes was not answered", call="POST /cagnottes")
+            return answer
+
+        monkeypatch.setattr(SpreadHook, "credit_loyalty", credit_loyalty)
+
+    return lose
+
+
+@pytest.fixture
 def ledger(spread, tmp_path):
     """The ledger's rows, by key."""
 
@@ -84,7 +108,7 @@ def ledger(spread, tmp_path):
     return ledger
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def engine(request, tmp_path):
     """An empty database."""
     if request.param == "sqlite":

@@ -54,6 +54,7 @@ def test_the_audit_fails_when_a_line_is_missing(spread, add, credit, audit):
     assert [(one["problem"], one["credit_key"]) for one in report] == [("credit without line", "a")]
 
 
+@pytest.mark.slow
 def test_the_audit_waits_for_lines_that_show_late(spread, add, credit, audit, crm_sandbox):
     zoe = add("zoe@example.fr")
     spread.loyalty.add(zoe, Decimal(9), "2030-01-01 00:00:00")

@@ -68,6 +68,7 @@ def test_credentials_that_are_refused_end_it_at_once(spread, add, credit, crm_sa
 # Two runs
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_source_at_once(spread, add, credit, crm_sandbox):
     for number in range(60):
         add(f"p{number}@example.fr")
@@ -186,6 +187,7 @@ def busy(claim):
     return lambda self, credits_: [replace(entry, standing=Standing.BUSY) for entry in claim(self, credits_)]
 
 
+@pytest.mark.slow
 def test_a_look_that_is_cut_short_decides_nothing(spread, add, credit, crm_sandbox, monkeypatch, ledger):
     """When the task ends during the wait, the line may still be about to show."""
     zoe = add("zoe@example.fr")

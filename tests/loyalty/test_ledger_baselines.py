@@ -14,6 +14,7 @@ from airflow_provider_crm.loyalty.tables import baselines_table
 from .ledger_credits import A, claim, start
 
 
+@pytest.mark.slow
 def test_line_sets():
     numbers = LineSet([["3", "1"], ["2", "1", "x7", "007", "99999999999999999999"], ["1000000"]])
     for lines in (numbers, LineSet.unpack(numbers.pack())):

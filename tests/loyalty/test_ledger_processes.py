@@ -26,6 +26,7 @@ def test_a_live_claim_keeps_others_away(process):
     assert claim(two, A).standing is FREE
 
 
+@pytest.mark.slow
 def test_a_claim_is_renewed_as_long_as_its_process_lives(process):
     one, two = process(lease=0.6), process()
     claim(one, A)

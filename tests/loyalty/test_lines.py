@@ -5,11 +5,12 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.loyalty.lines import is_credit_line, line_amount, line_id, line_pages
+from tests.helpers.properties import at_least
 
 
 class Crm:
@@ -37,7 +38,7 @@ def read(crm):
     return [line_id(line) for page in line_pages(crm) for line in page]
 
 
-@settings(max_examples=300, deadline=None)
+@at_least(300)
 @given(lines=st.integers(0, 40), cap=st.integers(1, 9), grow=st.lists(st.integers(0, 12), max_size=8))
 def test_lines_added_in_front_hide_none_behind(lines, cap, grow):
     crm = Crm(lines, cap, grow)

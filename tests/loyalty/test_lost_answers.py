@@ -23,6 +23,7 @@ AFTER = ["drop_after", "error_after", "html_after", "truncate"]
 BEFORE = ["drop_before", "error_before", "html_before"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", AFTER + BEFORE)
 @pytest.mark.parametrize("delay", [0, SETTLE * 0.6])
 def test_an_answer_that_is_lost(spread, add, credit, crm_sandbox, kind, delay):
@@ -199,6 +200,7 @@ def test_a_server_that_ignores_the_filter_by_customer(spread, add, credit, crm_s
     assert others(crm_sandbox) < 40
 
 
+@pytest.mark.slow
 def test_hundreds_of_unknown_outcomes_cost_one_wait(spread, add, credit, crm_sandbox, monkeypatch):
     people = [add(f"p{number}@example.fr") for number in range(300)]
     waits = []
@@ -282,15 +284,6 @@ def test_an_answer_without_the_amount_says_nothing_about_decimals(spread, add, e
     crm_sandbox.fault("answer_after", method="POST", path="/cagnottes", times=1, body=body)
     # The second waits for the first, which is of the same amount.
     assert ends([row("a", amount="5.5"), row("b", amount="5.5")]) == ["created", "created"]
-
-
-def test_a_crm_that_rounds(spread, add, ends, crm_sandbox):
-    zoe = add("zoe@example.fr")
-    crm_sandbox.switch("spread", decimal_amount="round")
-    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes", times=1)
-    assert ends([row("a", amount="2.6")]) == ["created"]
-    assert ends([row("b", amount="3.6")]) == ["created"]
-    assert amounts(spread) == {(zoe, Decimal(3)): 1, (zoe, Decimal(4)): 1}
 
 
 def test_a_crm_that_takes_whole_points_only(spread, add, ends, crm_sandbox):

@@ -13,6 +13,7 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.operators.expertsender.exports import ExpertSenderExportCustomersOperator
 from airflow_provider_crm.operators.mindbaz.exports import MindbazExportSubscribersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
 BOTH = pytest.mark.parametrize(
     "operator",
@@ -26,15 +27,6 @@ def people(crm_sandbox: Sandbox) -> list[str]:
     """The e-mails of a hundred people whom all CRMs know."""
     crm_sandbox.seed(100)
     return [customer.email for customer in crm_sandbox.spread.customers.values()]
-
-
-def export(operator: Any, path: Path, **parameters: Any) -> dict[str, Any]:
-    summary: dict[str, Any] = operator(task_id="export", path=str(path), **parameters).execute({})
-    return summary
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
 def rows_of(emails: list[str]) -> list[dict[str, str]]:

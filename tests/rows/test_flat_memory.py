@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 #: Reads a small and then a large source of each kind, and tells by how many megabytes the peak rose.
 _PROBE = """
 import json, os, resource
@@ -81,6 +83,7 @@ print(json.dumps(growth))
 """
 
 
+@pytest.mark.slow
 def test_flat_memory(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _PROBE], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120

@@ -135,6 +135,7 @@ _JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(rows=st.lists(st.dictionaries(st.text(), _JSON, max_size=4), max_size=6), ascii_only=st.booleans())
 def test_what_a_json_writer_writes_is_read_back(
     read: Any, scratch: Path, rows: list[dict[str, Any]], ascii_only: bool

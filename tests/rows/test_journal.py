@@ -338,6 +338,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     told = synced = size = 0

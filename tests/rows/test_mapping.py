@@ -38,7 +38,7 @@ class NotATime(dt.datetime):
 
 
 NOTHING = [None, "", " \t\u00a0", float("nan"), Decimal("NaN"), Decimal("sNaN"), NotATime(2024, 1, 1)]
-SOMETHING = [0, False, 0.0, Decimal(0), "0", "-", dt.datetime(1, 1, 1), [], {}, float("inf")]
+SOMETHING = [0, False, 0.0, Decimal(0), "0", "-", dt.datetime(1, 1, 1), [0], {"": None}, float("inf")]
 
 
 @pytest.mark.parametrize("value", NOTHING, ids=repr)

@@ -105,6 +105,7 @@ def test_a_wrong_size(tmp_path: Path, rows_per_shard: Any) -> None:
         split_source([], rows_per_shard, str(tmp_path))
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(
         st.dictionaries(st.text(max_size=5), st.none() | st.text(max_size=5) | st.integers(), max_size=3),

@@ -255,6 +255,7 @@ def test_initial_switches_and_seed_come_back_with_a_reset():
 # --- pytest ---
 
 
+@pytest.mark.slow
 def test_the_fixture_gives_every_test_a_fresh_sandbox(pytester):
     pytester.makepyfile(
         """
@@ -276,6 +277,7 @@ def test_the_fixture_gives_every_test_a_fresh_sandbox(pytester):
     result.assert_outcomes(passed=2)
 
 
+@pytest.mark.slow
 def test_the_plugin_does_no_harm_without_the_extra(pytester):
     pytester.makeconftest("import sys; sys.modules['uvicorn'] = sys.modules['starlette'] = None")
     pytester.makepyfile(

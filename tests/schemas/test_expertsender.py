@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.schemas.expertsender.cells import moment_text
 from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
-from airflow_provider_crm.schemas.expertsender.write import moment_text, wire_customer
+from airflow_provider_crm.schemas.expertsender.write import wire_customer
 
 
 @pytest.mark.parametrize(
@@ -28,17 +29,17 @@ from airflow_provider_crm.schemas.expertsender.write import moment_text, wire_cu
     ],
 )
 def test_texts(value: Any, text: str | None) -> None:
-    assert wire_customer({"crmId": value}) == {"crmId": text}
+    assert wire_customer({"firstName": value}) == {"firstName": text}
     attribute = {"name": "a", "value": value}
     assert wire_customer({"customAttributes": [attribute]}) == {
         "customAttributes": [{"name": "a", "value": text}]
     }
 
 
-@pytest.mark.parametrize("value", [float("nan"), Decimal("Infinity"), [1], {"a": 1}, b"x"])
+@pytest.mark.parametrize("value", [float("nan"), Decimal("Infinity"), [1], {"a": 1}, b"\xff"])
 def test_no_text(value: Any) -> None:
-    with pytest.raises(CrmInputError):
-        wire_customer({"crmId": value})
+    with pytest.raises(CrmInputError, match=r"^firstName: "):
+        wire_customer({"firstName": value})
 
 
 @pytest.mark.parametrize(
@@ -64,7 +65,6 @@ def test_moments(value: dt.date, text: str) -> None:
         (False, "False"),
         ("True", "True"),
         ("awaitingconfirmation ", "AwaitingConfirmation"),
-        ("Other", "Other"),
         (None, None),
     ],
 )
@@ -74,6 +74,22 @@ def test_consents_are_words(value: Any, word: str | None) -> None:
     assert wire == {"consentsData": {"consents": [{"id": 1, "value": word}], "force": True}}
     assert asks_for_confirmation(wire) is (word == "AwaitingConfirmation")
     assert data["consents"] == [{"id": 1, "value": value}]
+
+
+@pytest.mark.parametrize(
+    ("customer", "reason"),
+    [
+        ({"consentsData": {"consents": [{"id": 1, "value": "Ture"}]}}, "consentsData: allowed are True"),
+        ({"dateOfBirth": "2O26-06-30"}, "dateOfBirth: a date is written"),
+        ({"gender": "F"}, "gender: allowed are"),
+        ({"email": "nobody"}, "email: this is not an e-mail address"),
+        ({"crmId": True}, "crmId: a value of type bool is no key"),
+        ({"phone": "3.36123E+10"}, "phone: a spreadsheet has cut digits off"),
+    ],
+)
+def test_the_hook_checks_what_the_operators_check(customer: Any, reason: str) -> None:
+    with pytest.raises(CrmInputError, match="^" + reason):
+        wire_customer(customer)
 
 
 @pytest.mark.parametrize(

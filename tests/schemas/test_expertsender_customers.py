@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.consents import without_standing
 from airflow_provider_crm.schemas.expertsender.write import (
     CustomerFields,
     customer_of,
-    identifier,
     names_a_consent,
 )
 
@@ -85,13 +85,13 @@ def test_values_are_written_as_the_vendor_wants_them(name: str, value: Any, sent
         ("visitorId", "v" * 39, "visitorId: the text has 39 characters, the CRM takes 38"),
         ("firstName", "n" * 257, "firstName: the text has 257 characters, the CRM takes 256"),
         ("lastName", "\ud800", "lastName: the text holds half a character"),
-        ("lastName", ["a"], "lastName: A value of type list cannot be written as text"),
+        ("lastName", ["a"], "lastName: a value of type list cannot be written as text"),
         ("gender", "F", "gender: allowed are Male, Female, NotSpecified"),
         ("dateOfBirth", "17.05.1990", "dateOfBirth: a date is written YYYY-MM-DD"),
         ("dateOfBirth", 1990, "dateOfBirth: a date is written YYYY-MM-DD"),
         (
             "dateOfBirth",
-            dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=2))),
+            dt.datetime(1, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2))),
             "dateOfBirth: a date",
         ),
         ("consents.1", "maybe", "consents.1: allowed are True, False, AwaitingConfirmation"),
@@ -106,7 +106,7 @@ def test_values_are_written_as_the_vendor_wants_them(name: str, value: Any, sent
             {"n" * 257: "x"},
             "customAttributes: an attribute's name has 1 to 256 characters",
         ),
-        ("customAttributes", {"Ville": float("nan")}, "customAttributes: A value is not a number"),
+        ("customAttributes", {"Ville": float("nan")}, "customAttributes: this is not a number"),
         ("consentsData", {"consents": [], "forced": True}, "consentsData: forced is no part of it"),
         ("consentsData", {"x": "True"}, "consentsData: a consent's id is a whole number"),
         ("consentsData", {2**31: "True"}, "consentsData: a consent's id is a whole number"),

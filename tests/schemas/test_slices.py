@@ -76,6 +76,7 @@ def cut(body: bytes, size: int) -> Iterator[list[Any]]:
         yield from found.read(msgspec.json.Decoder(list[Any]).decode)
 
 
+@pytest.mark.slow
 @given(rows, beside, beside, separators, st.sampled_from([None, 0, 2]), st.booleans(), st.integers(1, 200))
 def test_slices_hold_the_rows_of_the_list(
     some: list[Any],
@@ -91,6 +92,7 @@ def test_slices_hold_the_rows_of_the_list(
     assert [row for one in cut(body, size) for row in one] == some
 
 
+@pytest.mark.slow
 @given(rows, beside, separators, st.sampled_from([None, 2]))
 def test_raw_rows_are_those_of_the_list(
     some: list[Any], after: dict[str, Any], gaps: tuple[str, str], indent: int | None
@@ -104,6 +106,7 @@ def test_raw_rows_are_those_of_the_list(
     assert all(line == line.strip() for line in lines)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.permutations(["id", "email", "age", "tags", "note"]).flatmap(

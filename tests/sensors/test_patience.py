@@ -83,14 +83,14 @@ def test_reschedule_counts_in_the_tasks_state(crm_sandbox: Sandbox, context: Any
     for _ in range(2):
         assert not sensor(mode="reschedule", max_consecutive_failures=3).poke(context)
     assert not sensor(mode="reschedule", max_consecutive_failures=3).poke(context)
-    assert store.values == {"crm_sensor.failures": {"failures": 0, "try": 2}}
+    assert store == {"crm_sensor.failures": {"failures": 0, "try": 2}}
 
 
 def test_reschedule_writes_no_state_as_long_as_all_is_well(
     crm_sandbox: Sandbox, context: Any, store: Any
 ) -> None:
     assert not sensor(mode="reschedule").poke(context)
-    assert store.values == {}
+    assert store == {}
 
 
 def test_reschedule_without_state_bears_all(crm_sandbox: Sandbox, context: Any) -> None:

@@ -16,6 +16,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.waits import patience
+
+pytestmark = pytest.mark.system
 
 ROWS = 8_000
 BATCH_SIZE = 200
@@ -87,7 +90,7 @@ def rows_sent(sandbox: Sandbox) -> int:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + patience(60)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
@@ -107,7 +110,7 @@ def test_a_worker_killed_twice(crm_sandbox: Sandbox, tmp_path: Path) -> None:
             child = next(int(line) for line in worker.stdout if line.strip().isdecimal())
             wait_until(lambda there=there: len(crm_sandbox.mindbaz.subscribers) > there)  # type: ignore[misc]
             os.kill(child, signal.SIGKILL)
-        worker.communicate(timeout=60)
+        worker.communicate(timeout=patience(60))
     summary = json.loads((tmp_path / "summary.json").read_text())
     results = [json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines()]
     rejects = [json.loads(line) for line in (tmp_path / "rejects.jsonl").read_text().splitlines()]
@@ -145,7 +148,6 @@ with DAG("upsert", start_date=datetime(2024, 1, 1), schedule=None, params={"fold
 """
 
 
-@pytest.mark.system
 def test_a_first_try_that_fails_in_a_real_airflow(
     crm_sandbox: Sandbox, run_dag: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -19,12 +19,13 @@ import sqlalchemy as sa
 
 from airflow_provider_crm.loyalty.tables import metadata
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
+from tests.helpers.waits import patience
 
 ROWS = 500
 KILLS = int(os.environ.get("CRM_LOYALTY_KILLS", "2"))
 SEED = int(os.environ.get("CRM_LOYALTY_SEED") or random.randrange(10**9))
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.system, pytest.mark.slow]
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def work(tmp_path):
                 [sys.executable, str(driver), str(asked), str(answered)],
                 capture_output=True,
                 text=True,
-                timeout=60 + 30 * len(request["kills"]),
+                timeout=patience(60 + 30 * len(request["kills"])),
                 check=False,
             )
             assert done.returncode == 0, (

@@ -23,6 +23,7 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.waits import patience
 
 pytestmark = [
     pytest.mark.system,
@@ -117,7 +118,7 @@ class Standalone:
 
     def wait(self, what: str, look: Callable[[], Any], seconds: float = 300) -> Any:
         """Wait until something is so; on a busy machine a component needs minutes to start."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + patience(seconds)
         while time.monotonic() < deadline:
             if found := look():
                 return found

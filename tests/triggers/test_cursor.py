@@ -6,7 +6,7 @@ import datetime as dt
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.triggers.base import cursor
@@ -81,7 +81,6 @@ keys = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 300), st.frozensets(keys, min_size=1), max_size=5))
 def test_it_is_the_same_after_it_was_kept(seen: dict[int, frozenset[str]]) -> None:
     mark = Cursor(START, {START + dt.timedelta(seconds=at): keys for at, keys in seen.items()})
@@ -95,7 +94,6 @@ def test_something_else_than_a_cursor(kept: object) -> None:
         Cursor.unpacked(kept)
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 4), st.integers(0, 10_000)), max_size=8),  # how late, and what

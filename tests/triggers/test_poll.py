@@ -78,6 +78,7 @@ def test_those_of_the_worker_count(crm_sandbox: Sandbox) -> None:
     assert crm_sandbox.calls.count("mindbaz") == 3
 
 
+@pytest.mark.slow
 def test_it_asks_again_when_the_crm_said(crm_sandbox: Sandbox) -> None:
     arrive()
     crm_sandbox.fault("rate_limited", system="mindbaz", retry_after=1, times=1)
@@ -152,6 +153,7 @@ def test_an_interval_of_nothing_is_none() -> None:
     assert Beat(0).after(5.0) > 5.0
 
 
+@pytest.mark.slow
 def test_it_looks_as_often_as_wanted(crm_sandbox: Sandbox) -> None:
     async def go() -> None:
         waiting = asyncio.create_task(events_of(trigger(poll_interval=0.2)))
@@ -168,6 +170,7 @@ def test_it_looks_as_often_as_wanted(crm_sandbox: Sandbox) -> None:
 # What happens off the event loop
 
 
+@pytest.mark.slow
 def test_threads_and_hooks_are_shared_and_bounded(
     crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -190,6 +193,7 @@ def test_threads_and_hooks_are_shared_and_bounded(
     assert crm_sandbox.calls.max_in_flight["mindbaz"] <= 3
 
 
+@pytest.mark.slow
 def test_the_loop_is_never_blocked(crm_sandbox: Sandbox) -> None:
     crm_sandbox.fault("latency", system="mindbaz", ms=1000)
 

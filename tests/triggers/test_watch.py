@@ -17,6 +17,7 @@ from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.consents import API_SOURCE, DEFINITIONS
 from airflow_provider_crm.triggers.base import hook_cache, watch
 from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger, SpreadCustomerEventTrigger
+from tests.helpers.waits import patience
 
 try:
     from airflow.triggers.base import BaseEventTrigger as _Known  # noqa: F401
@@ -82,7 +83,7 @@ async def firing(stream: AsyncIterator[Any]) -> AsyncIterator[Take]:
 
     async def take() -> Any:
         try:
-            return await asyncio.wait_for(fired.get(), 0.5)
+            return await asyncio.wait_for(fired.get(), patience(0.5))
         except TimeoutError:
             assert not task.done(), task.exception()
             return None
@@ -113,6 +114,7 @@ def test_serialize_makes_the_same_trigger_again() -> None:
         assert again.shared_stream_key() == made.shared_stream_key()
 
 
+@pytest.mark.slow
 @has_events
 def test_it_fires_once_for_each_batch(crm_sandbox: Sandbox) -> None:
     answers(crm_sandbox, 5)  # were there before it began
@@ -159,6 +161,7 @@ def test_the_window_holds_the_answers(crm_sandbox: Sandbox) -> None:
     assert "@" not in str(event)
 
 
+@pytest.mark.slow
 @has_events
 @pytest.mark.parametrize("bounds", ["exclusive", "inclusive"])
 def test_answers_of_one_second_are_neither_lost_nor_repeated(crm_sandbox: Sandbox, bounds: str) -> None:
@@ -179,6 +182,7 @@ def test_answers_of_one_second_are_neither_lost_nor_repeated(crm_sandbox: Sandbo
     assert asyncio.run(go()) == [1, 2, 3]
 
 
+@pytest.mark.slow
 @has_events
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Paris"])
 def test_customers(crm_sandbox: Sandbox, zone: str) -> None:
@@ -206,6 +210,7 @@ def test_customers(crm_sandbox: Sandbox, zone: str) -> None:
     assert asyncio.run(go()) == [2, 1]
 
 
+@pytest.mark.slow
 @has_events
 def test_nothing_makes_a_watcher_give_up(crm_sandbox: Sandbox) -> None:
     async def go() -> None:
@@ -228,6 +233,7 @@ def test_nothing_makes_a_watcher_give_up(crm_sandbox: Sandbox) -> None:
 # What is remembered
 
 
+@pytest.mark.slow
 @has_events
 def test_a_restart_neither_repeats_nor_misses(crm_sandbox: Sandbox) -> None:
     state = AssetState()
@@ -253,6 +259,7 @@ def test_a_restart_neither_repeats_nor_misses(crm_sandbox: Sandbox) -> None:
     assert list(state.kept) == ["crm_watch.spread_default.consent.9876"]
 
 
+@pytest.mark.slow
 @has_events
 def test_what_it_began_with_stays_old_after_a_restart(crm_sandbox: Sandbox) -> None:
     state = AssetState()
@@ -269,6 +276,7 @@ def test_what_it_began_with_stays_old_after_a_restart(crm_sandbox: Sandbox) -> N
     assert list(state.kept) == ["crm_watch.spread_default.consent.9876.accepted"]
 
 
+@pytest.mark.slow
 @has_events
 def test_a_state_that_cannot_be_written_for_a_while(crm_sandbox: Sandbox) -> None:
     state = AssetState()
@@ -330,6 +338,7 @@ class Runner:
             await self.manager.unsubscribe(number, key)
 
 
+@pytest.mark.slow
 @has_shared_streams
 def test_siblings_share_one_look(crm_sandbox: Sandbox) -> None:
     async def go() -> None:
@@ -351,6 +360,7 @@ def test_siblings_share_one_look(crm_sandbox: Sandbox) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.slow
 @has_shared_streams
 def test_a_sibling_that_was_down_catches_up(crm_sandbox: Sandbox) -> None:
     state = AssetState()
@@ -378,6 +388,7 @@ def test_a_sibling_that_was_down_catches_up(crm_sandbox: Sandbox) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.slow
 @has_shared_streams
 def test_an_event_that_airflow_has_not_stored_comes_again(crm_sandbox: Sandbox) -> None:
     state = AssetState()

@@ -24,6 +24,7 @@ from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.consents import (
     asks_for_confirmation,
     holds,
@@ -40,7 +41,6 @@ from airflow_provider_crm.schemas.expertsender.write import (
     MatchBy,
     Mode,
     customer_of,
-    identifier,
 )
 from airflow_provider_crm.values import is_empty
 

@@ -25,7 +25,6 @@ from airflow_provider_crm.destinations.mindbaz.opt_outs import OptOutStatus, Val
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import (
     KEY_FIELDS,
-    client_id_text,
     key_text,
     look_again,
     look_up,
@@ -41,8 +40,9 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     SYSTEM_FIELDS,
     FieldType,
     Subscriber,
+    with_date,
 )
-from airflow_provider_crm.values import is_empty, normal_email
+from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
 
 Writer = Callable[[Any], Any]
 
@@ -143,7 +143,8 @@ class UpsertSubscribers:
         if email_owners:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
-        return Step(item, Outcome(Ending.CREATED), {"fields": _for_creation(item.record)})
+        fields = with_date(_for_creation(item.record), item.record)
+        return Step(item, Outcome(Ending.CREATED), {"fields": fields})
 
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
@@ -160,7 +161,7 @@ class UpsertSubscribers:
         if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
-        return Step(item, outcome, {"id": number, "fields": changes})
+        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)})
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
         """Tell what of a row the CRM does not hold yet.
@@ -221,7 +222,7 @@ def _verdict(step: Step[Values], answer: Subscriber) -> Verdict:
 
 
 def _email_of(subscriber: Subscriber) -> str:
-    return str(subscriber["fields"].get(EMAIL) or "").strip().lower()
+    return compared_email(subscriber["fields"].get(EMAIL))
 
 
 def _writer(field: FieldType) -> Writer:
@@ -242,7 +243,7 @@ def _writer(field: FieldType) -> Writer:
     return write
 
 
-_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: client_id_text}
+_NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: key_of}
 
 
 def _same(writer: Writer, wanted: Any, held: Any) -> bool:
@@ -250,9 +251,16 @@ def _same(writer: Writer, wanted: Any, held: Any) -> bool:
     if wanted is None or is_empty(held):
         return wanted is None and is_empty(held)
     try:
-        return bool(held == wanted or writer(held) == wanted)
+        return bool(held == wanted or _alike(writer(held), wanted))
     except ValueError:
         return False
+
+
+def _alike(held: Any, wanted: Any) -> bool:
+    """Tell whether two written values say the same; a field without a known type may show a number as text."""
+    if held.__class__ is wanted.__class__ and not isinstance(held, str):
+        return bool(held == wanted)
+    return comparable(str(held)) == comparable(str(wanted))
 
 
 def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import threading
-import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,16 +15,18 @@ from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, St
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
-from airflow_provider_crm.schemas.spread.read import ZONE, ConsentStatus, Row, moment_text
-from airflow_provider_crm.schemas.spread.write import (
+from airflow_provider_crm.schemas.spread.cells import (
+    ZONE,
+    ConsentStatus,
     checked,
     consent_moment,
     consent_status,
-    email_of,
     id_of,
-    is_blank,
+    moment_text,
     text_of,
 )
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.values import comparable, is_empty, normal_email
 
 WHO = ("customer_id", "email")
 WHICH = ("consent_id", "consent_tech_name")
@@ -94,7 +95,7 @@ class CreateConsents:
         self._names = ConsentNames(hook)
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, ConsentRecord]:
-        given = {name: value for name, value in self._mapping.fields(data) if not is_blank(value)}
+        given = {name: value for name, value in self._mapping.fields(data) if not is_empty(value)}
         for names in (WHO, WHICH):
             if not given.keys() & set(names):
                 raise ValueError(f"{' and '.join(names)} are both empty")
@@ -244,12 +245,12 @@ def _order(row: Row) -> tuple[str, int]:
 
 def _composed(name: Any) -> str:
     """Write a name with accents in the one of its two forms that can be compared."""
-    return unicodedata.normalize("NFC", str(name or "").strip())
+    return comparable(str(name or ""))
 
 
 _CHECKS: Mapping[str, Callable[[Any], Any]] = {
     "customer_id": id_of,
-    "email": email_of,
+    "email": normal_email,
     "consent_id": id_of,
     "status": consent_status,
     "created_at": consent_moment,

@@ -13,8 +13,9 @@ from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, Ro
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import SEARCH_PAGE
+from airflow_provider_crm.schemas.spread.cells import checked, id_of
 from airflow_provider_crm.schemas.spread.read import Row
-from airflow_provider_crm.schemas.spread.write import checked, email_of, id_of, is_blank
+from airflow_provider_crm.values import compared_email, is_empty, normal_email
 
 
 @dataclass(slots=True)
@@ -46,11 +47,11 @@ class DeleteCustomers:
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, DeleteRecord]:
         number, email = data.get(self._customer_id_field), data.get(self._email_field)
-        if is_blank(number) and is_blank(email):
+        if is_empty(number) and is_empty(email):
             raise ValueError(f"{self._customer_id_field} and {self._email_field} are both empty")
         record = DeleteRecord(
-            None if is_blank(number) else checked(self._customer_id_field, id_of, number),
-            None if is_blank(email) else checked(self._email_field, email_of, email),
+            None if is_empty(number) else checked(self._customer_id_field, id_of, number),
+            None if is_empty(email) else checked(self._email_field, normal_email, email),
         )
         return RowKey(record.customer_id or record.email or ""), record
 
@@ -66,7 +67,8 @@ class DeleteCustomers:
             if problem := self._disagreement(record, customer):
                 return problem
         if customer is None:
-            if item.maybe_applied:
+            # Found at first and gone now, after a call of ours: that call did it, whatever it was answered.
+            if item.maybe_applied or record.found is not None:
                 return Outcome(Ending.UPDATED, crm_id=record.found)
             return Outcome(Ending.SKIPPED, "not in SPREAD")
         record.found = customer["id"]
@@ -85,7 +87,7 @@ class DeleteCustomers:
         if record.email is None:
             return None
         if customer is not None:
-            if str(customer.get("email") or "").strip().lower() == record.email:
+            if compared_email(customer.get("email")) == record.email:
                 return None
             return rejected("crm", "the customer of this id has another e-mail", customer["id"])
         owner = self._hook.find_customer(email=record.email)

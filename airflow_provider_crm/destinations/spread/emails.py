@@ -12,7 +12,8 @@ from typing import Any
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.schemas.spread.write import checked, email_of
+from airflow_provider_crm.schemas.spread.cells import checked
+from airflow_provider_crm.values import normal_email
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,9 @@ class UpdateEmails:
         self._new_field = new_field
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, EmailRecord]:
-        old, new = (checked(field, email_of, data.get(field)) for field in (self._old_field, self._new_field))
+        old, new = (
+            checked(field, normal_email, data.get(field)) for field in (self._old_field, self._new_field)
+        )
         # A chain, a to b and b to c, has to be walked in order.
         return RowKey(old, locks=(old, new)), EmailRecord(old, new)
 

@@ -19,6 +19,7 @@ from typing import Any
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
 from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.schemas.spread.write import Fact, facts_held, facts_wanted
+from airflow_provider_crm.values import compared_email
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class KnownCustomers:
             return
         known = [
             (
-                self._person(str(row["email"]).strip().lower()),
+                self._person(compared_email(row["email"])),
                 row["id"],
                 b"".join(self._digests(facts_held(row))),
             )

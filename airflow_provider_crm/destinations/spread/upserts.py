@@ -29,11 +29,9 @@ from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.schemas.spread.write import (
     customer_values,
     differing,
-    email_of,
-    is_blank,
     overlaid,
-    text_of,
 )
+from airflow_provider_crm.values import key_of, normal_email
 
 MATCH_BY = ("email", "externalId")
 
@@ -137,10 +135,11 @@ class UpsertCustomers:
 
     def _key(self, value: Any) -> str:
         if self._match_by == "email":
-            return email_of(value)
-        if is_blank(value):
+            return normal_email(value)
+        key = key_of(value)
+        if not key:
             raise ValueError("the external id is empty")
-        return text_of(value)
+        return key
 
     def plan(self, items: Sequence[Item[Row]]) -> list[Outcome | Step[Row]]:
         return [self._plan_one(item) for item in items]

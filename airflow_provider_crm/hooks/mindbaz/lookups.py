@@ -6,8 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any, cast
 
 from airflow_provider_crm.hooks.mindbaz.hook import By, MindbazHook
-from airflow_provider_crm.schemas.mindbaz.write import CLIENT_ID, EMAIL, ID, Subscriber, whole_number
-from airflow_provider_crm.values import is_empty, normal_email
+from airflow_provider_crm.schemas.mindbaz.write import CLIENT_ID, EMAIL, ID, Subscriber
+from airflow_provider_crm.values import compared_email, key_of, normal_email
 
 #: The field that each way of matching looks at.
 KEY_FIELDS: Mapping[str, int] = {"Email": EMAIL, "IdClient": CLIENT_ID}
@@ -19,18 +19,13 @@ def key_text(value: Any, match_by: str) -> str:
     :raises ValueError: it is empty, no address, or something that the look-up cannot express.
     """
     if match_by == "Email":
-        return normal_email(None if is_empty(value) else value)
-    text = client_id_text(value)
+        return normal_email(value)
+    text = key_of(value)
     if not text:
         raise ValueError("the client id is empty")
     if "," in text:
         raise ValueError("the client id holds a comma, which Mindbaz' look-up cannot express")
     return text
-
-
-def client_id_text(value: Any) -> str:
-    """Write a client id as it is looked up and kept."""
-    return "" if is_empty(value) else str(whole_number(value)).strip()
 
 
 def look_up(
@@ -43,13 +38,14 @@ def look_up(
     key_field = KEY_FIELDS[match_by]
     found: dict[str, list[Subscriber]] = {}
     seen: set[int] = set()
-    by_case = {key.casefold(): key for key in keys}
+    written = compared_email if match_by == "Email" else _client_id
+    by_case = {written(key).casefold(): key for key in keys}
     asked = set(keys)
     for subscriber in hook.get_subscribers(
         keys, by=cast(By, match_by), field_ids=sorted({ID, key_field, *field_ids})
     ):
         held = subscriber["fields"].get(key_field)
-        key = keys[0] if held is None and len(keys) == 1 else str(held).strip()
+        key = keys[0] if held is None and len(keys) == 1 else written(held)
         if key not in asked:  # the CRM may compare without case
             key = by_case.get(key.casefold(), "")
         if not key or subscriber["id"] in seen or subscriber["id"] < 0:
@@ -57,6 +53,13 @@ def look_up(
         seen.add(subscriber["id"])
         found.setdefault(key, []).append(subscriber)
     return found
+
+
+def _client_id(held: Any) -> str:
+    try:
+        return key_of(held)
+    except ValueError:
+        return str(held)
 
 
 def look_up_surely(

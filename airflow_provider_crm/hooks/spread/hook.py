@@ -23,6 +23,7 @@ from airflow_provider_crm.hooks.spread.wire import (
     MAX_PAGE,
     SEARCH_PAGE,
     customer_of,
+    email_change,
     listed_ids,
     or_nothing,
     page_sizes,
@@ -38,7 +39,9 @@ from airflow_provider_crm.http.auth import BasicAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json
 from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
-from airflow_provider_crm.schemas.spread.read import ConsentStatus, Row, record_of, wire_consent, wire_credit
+from airflow_provider_crm.schemas.spread.cells import ConsentStatus
+from airflow_provider_crm.schemas.spread.read import Row, record_of
+from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
 
 
 class SpreadExtras(Extras, kw_only=True, frozen=True):
@@ -134,7 +137,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 
         :param customer: the vendor's fields, ``email`` among them; see
-            :func:`~airflow_provider_crm.schemas.spread.read.wire_customer`.
+            :func:`~airflow_provider_crm.schemas.spread.write.wire_customer`.
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been created.
         """
@@ -155,10 +158,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been changed; the old one may be unknown to the CRM by now.
         """
-        emails = {"old_email": str(old_email or "").strip(), "new_email": str(new_email or "").strip()}
-        if not all(emails.values()):
-            raise CrmInputError("Both the old and the new e-mail are required")
-        body = encode_json({"customer": emails})
+        body = encode_json({"customer": email_change(old_email, new_email)})
         call = Call("PUT", "/customers/email/update", body=body, repeatable=False)
         return self.request(call, read_customer)
 

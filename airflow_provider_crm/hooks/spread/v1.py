@@ -16,8 +16,8 @@ from airflow_provider_crm.exceptions import CrmConnectionError, CrmNotFoundError
 from airflow_provider_crm.hooks.spread.writes import Request
 from airflow_provider_crm.http.answers import UnreadableError, said_in
 from airflow_provider_crm.http.calls import Call
-from airflow_provider_crm.schemas.spread.read import Row, wire_customer
-from airflow_provider_crm.schemas.spread.write import differing
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.write import differing, wire_customer
 
 #: Version 2's name of a field -> version 1's. The four flags such as isBuyer have none.
 NAMES = {

@@ -24,6 +24,7 @@ from airflow_provider_crm.schemas.spread.read import (
     plain_row,
     record_of,
 )
+from airflow_provider_crm.values import compared_email, normal_email
 
 T = TypeVar("T")
 
@@ -48,6 +49,21 @@ def listed_ids(ids: str | Iterable[str | int]) -> list[str]:
     parts = [ids] if isinstance(ids, (str, int)) else ids
     texts = (text.strip() for part in parts for text in str(part).split(","))
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def email_change(old_email: str, new_email: str) -> dict[str, str]:
+    """Write a change of a customer's e-mail.
+
+    :raises CrmInputError: one of the two is missing, or the new one is no e-mail.
+    """
+    old = str(old_email or "").strip()  # as the CRM writes it, in its own case
+    try:
+        new = normal_email(new_email)
+    except ValueError as error:
+        raise CrmInputError(f"The new e-mail: {error}") from None
+    if not old:
+        raise CrmInputError("Both the old and the new e-mail are required")
+    return {"old_email": old, "new_email": new}
 
 
 # Answers
@@ -147,7 +163,7 @@ def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row |
 
     found = matching(lambda text: text == asked)
     if not found and any_case:
-        found = matching(lambda text: text.lower() == asked.lower())
+        found = matching(lambda text: compared_email(text) == compared_email(asked))
     if len(found) > 1:
         said = f"{len(found)} customers have this {field}; which one is meant is unknown"
         raise CrmRequestError(f"GET /customers: {said}", reason=said, call="GET /customers")

@@ -7,8 +7,8 @@ from typing import Any, Protocol, TypeVar
 
 from airflow_provider_crm.hooks.spread.wire import read_customer
 from airflow_provider_crm.http.calls import Call, encode_json
-from airflow_provider_crm.schemas.spread.read import Row, wire_customer
-from airflow_provider_crm.schemas.spread.write import CUSTOMER_FIELDS
+from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.write import CUSTOMER_FIELDS, wire_customer
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from airflow_provider_crm.parameters import Path, Source
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.schemas.records import RecordReader, Records
-from airflow_provider_crm.values import is_empty
+from airflow_provider_crm.values import compared_email, is_empty, key_of, normal_email, phone_of
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -69,7 +69,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
 
     def _normal(self, key: str) -> str:
         """Write a key as it is compared."""
-        return key.lower() if self.by == "email" else key
+        return compared_email(key) if self.by == "email" else key
 
     def _problem(self, key: str) -> str:
         """Tell why a key cannot be asked for; empty when it can."""
@@ -91,7 +91,12 @@ class CrmPeopleExportOperator(CrmExportOperator):
         known: OrderedDict[str, None] = OrderedDict()
         for row in open_source(self.source):
             data, reason = row.data, "" if isinstance(row, Row) else row.reason
-            key = _text(data.get(self.by))
+            given = data.get(self.by)
+            try:
+                key = _key(self.by, given)
+            except ValueError as error:
+                key = given.strip() if isinstance(given, str) else ""
+                reason = reason or f"the column {self.by!r}: {error}"
             reason = reason or self._problem(key)
             if reason:
                 yield "", Reject(0, key or None, reason, data)
@@ -143,12 +148,11 @@ class CrmPeopleExportOperator(CrmExportOperator):
                 journal.close()
 
 
-def _text(value: Any) -> str:
-    if is_empty(value):
-        return ""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # how a data frame holds whole numbers beside empty cells
-    return str(value).strip()
+def _key(by: str, value: Any) -> str:
+    """Write a key as it is asked for; "" for an empty one."""
+    if by == "email":
+        return "" if is_empty(value) else normal_email(value)
+    return phone_of(value) if by == "phone" else key_of(value)
 
 
 def no_such_field(name: Any, known: Sequence[str]) -> CrmInputError:

@@ -28,6 +28,7 @@ from airflow_provider_crm.parameters import (
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.schemas.envelopes import List
 from airflow_provider_crm.schemas.records import PageReader, RawReader, Records
+from airflow_provider_crm.schemas.spread.cells import ShownStatus
 from airflow_provider_crm.schemas.spread.exports import (
     CONSENTS,
     CUSTOMERS,
@@ -38,7 +39,6 @@ from airflow_provider_crm.schemas.spread.exports import (
     customer_reader,
     loyalty_reader,
 )
-from airflow_provider_crm.schemas.spread.read import ShownStatus
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context

@@ -174,7 +174,8 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
 
 
 class SpreadAuditLoyaltyOperator(CrmBaseOperator):
-    """Compare the ledger with SPREAD's loyalty lines, and fail when a credit of the ledger has no line.
+    """Compare the ledger with SPREAD's loyalty lines, and fail when a credit of the ledger has no line of its
+    amount.
 
     :param created_after: begin of the window, in the CRM's time; UTC in the ledger. (templated)
     :param created_before: end of the window, not in it. (templated)
@@ -225,7 +226,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
 
         :return: ``credits``, ``lines``, ``credits_without_line``, ``credits_with_another_amount``,
             ``credits_in_doubt``, ``lines_without_credit``.
-        :raises CrmFailError: a credit of the ledger has no line in the CRM.
+        :raises CrmFailError: a credit of the ledger has no line in the CRM, or one of another amount.
         """
         window = AuditWindow.given(self.created_after, self.created_before)
         with open_ledger(hook, self.ledger_conn_id, origin_of(context)) as ledger:
@@ -239,12 +240,13 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
             self._write(self.report_path, findings.records())
         result = findings.counts()
         self.log.info("Audit: %s", result)
-        if findings.without_line:
+        if findings.without_line or findings.another_amount:
             where = (
                 f", listed in {self.report_path}" if self.report_path else "; set `report_path` to list them"
             )
             raise CrmFailError(
-                f"{len(findings.without_line)} credits of the ledger have no line in SPREAD{where}"
+                f"{len(findings.without_line)} credits of the ledger have no line in SPREAD, and "
+                f"{len(findings.another_amount)} one of another amount{where}"
             )
         return result
 

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from airflow_provider_crm.schemas.expertsender.write import AWAITING_CONFIRMATION, GRANTED, REFUSED
+from airflow_provider_crm.schemas.expertsender.cells import AWAITING_CONFIRMATION, GRANTED, REFUSED
+from airflow_provider_crm.values import comparable
 
 
 def consents_of(customer: Mapping[str, Any] | None) -> dict[Any, Any]:
@@ -95,7 +96,7 @@ def _attributes(customer: Mapping[str, Any]) -> dict[Any, Any]:
 
 def _same(wanted: Any, held: Any) -> bool:
     """Compare two texts; of a moment, the seconds count."""
-    one, other = ("" if value is None else str(value).strip().casefold() for value in (wanted, held))
+    one, other = ("" if value is None else comparable(str(value)).casefold() for value in (wanted, held))
     return one == other or bool(_MOMENT.match(one) and one[:19] == other[:19])
 
 

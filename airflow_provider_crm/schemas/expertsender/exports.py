@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.schemas.envelopes import List
-from airflow_provider_crm.schemas.records import Column, RecordReader, RecordType, check_decimal
+from airflow_provider_crm.schemas.mending import check_decimal
+from airflow_provider_crm.schemas.records import Column, RecordReader, RecordType
 
 _COLUMNS = (
     Column("email", "text", "e-mail"),
@@ -19,7 +20,7 @@ _COLUMNS = (
     Column("firstName", "text", "first name"),
     Column("lastName", "text", "last name"),
     Column("dateOfBirth", "moment", "date of birth, with the time of day that the CRM gives it"),
-    Column("gender", "text", "Male, Female or NotSet"),
+    Column("gender", "text", "Male, Female or NotSpecified"),
     Column("rfmSegment", "text", "segment by recency, frequency and value of the orders"),
     Column("totalSpent", "decimal", "value of all orders"),
     Column("totalOrders", "integer", "number of orders"),

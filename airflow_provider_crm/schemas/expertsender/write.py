@@ -5,25 +5,31 @@ Knows no HTTP. Facts: the vendor's page on customers (help.expertsender.com, "Kl
 
 from __future__ import annotations
 
-import datetime as dt
-import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from functools import partial
 from typing import Any, Literal
 
-import msgspec
-
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.values import normal_email
+from airflow_provider_crm.schemas.expertsender.cells import (
+    LONGEST_ATTRIBUTE_NAME,
+    MAX_INT32,
+    attribute_name,
+    birth,
+    cell_text,
+    consent_value,
+    forced,
+    gender,
+    identifier,
+    int32,
+    named_text,
+)
+from airflow_provider_crm.values import pairs_of, parsed
 
 Mode = Literal["Add", "Update", "AddOrUpdate"]
 MatchBy = Literal["Email", "PhoneNumber", "CrmId", "GUID", "VisitorId"]
 By = Literal["id", "email", "phone", "crmId"]
-
-#: The one consent value that makes the CRM write to the person, at every call that carries it.
-AWAITING_CONFIRMATION = "AwaitingConfirmation"
-GRANTED, REFUSED = "True", "False"
 
 #: The field of a customer that each way of matching looks at. The vendor names none for a GUID: the visitor id is the
 #: one that can hold it.
@@ -34,89 +40,46 @@ KEY_FIELDS: Mapping[str, str] = {
     "GUID": "visitorId",
     "VisitorId": "visitorId",
 }
-GENDERS = ("Male", "Female", "NotSpecified")
-#: The longest texts; those of visitor id and names are on the English page (help.expertsender.com,
-#: "Customers - API methods").
-LONGEST: Mapping[str, int] = {
-    "email": 320,
-    "phone": 20,
-    "crmId": 128,
-    "visitorId": 38,
-    "firstName": 256,
-    "lastName": 256,
-}
-LONGEST_ATTRIBUTE_NAME = 256
-MAX_INT32 = 2**31 - 1
-
-#: Fields that are text on the wire although sources often hold numbers.
-_TEXTS = ("email", "phone", "crmId", "visitorId", "firstName", "lastName")
+#: What our exports call a consent that has a column of its own.
+_CONSENT_COLUMN = re.compile(r"consent_(\d+)", re.ASCII | re.IGNORECASE)
 
 
-def wire_customer(customer: Mapping[str, Any]) -> dict[str, Any]:
+class WireCustomer(dict[str, Any]):
+    """A customer in the vendor's form, every value checked."""
+
+
+def wire_customer(customer: Mapping[str, Any]) -> Mapping[str, Any]:
     """Write a customer as the vendor wants it: texts as texts, dates with their time, consent values as words.
 
     :param customer: the vendor's field names; ``customAttributes`` as ``[{"name", "value"}]``, ``consentsData`` as
         ``{"consents": [{"id", "value"}], ...}``. Fields that are None are sent as ``null``.
-    :raises CrmInputError: a value that JSON cannot express.
+    :raises CrmInputError: a value that the CRM does not take; names the field.
     """
-    wire = dict(customer)
-    for name in _TEXTS:
-        if name in wire:
-            wire[name] = _text(wire[name])
-    if isinstance(birth := wire.get("dateOfBirth"), dt.date):
-        wire["dateOfBirth"] = moment_text(birth)
+    if type(customer) is WireCustomer:
+        return customer
+    wire = WireCustomer(customer)
+    name = ""
     try:
-        if attributes := wire.get("customAttributes"):
-            wire["customAttributes"] = [_attribute(attribute) for attribute in attributes]
-        if (data := wire.get("consentsData")) and data.get("consents"):
-            wire["consentsData"] = {**data, "consents": [_consent(consent) for consent in data["consents"]]}
-    except (AttributeError, TypeError):
-        pass
-    else:
+        for name, write in _WRITERS.items():
+            if wire.get(name) is not None:
+                wire[name] = write(wire[name])
+        name = "customAttributes"
+        if attributes := wire.get(name):
+            wire[name] = [{**one, "value": cell_text(one.get("value"))} for one in attributes]
+        name = "consentsData"
+        if (data := wire.get(name)) and data.get("consents"):
+            wire[name] = {**data, "consents": [_consent(consent) for consent in data["consents"]]}
         return wire
-    raise CrmInputError("`customAttributes` or `consentsData` has another shape than ExpertSender documents")
-
-
-def moment_text(value: dt.date) -> str:
-    """Write a date or a moment as ``2023-07-25T12:35:54.712Z``; one without a zone is taken as UTC."""
-    if not isinstance(value, dt.datetime):
-        return f"{value.isoformat()}T00:00:00.000Z"
-    if value.tzinfo is not None:
-        value = value.astimezone(dt.UTC).replace(tzinfo=None)
-    return f"{dt.datetime.isoformat(value, timespec='milliseconds')}Z"
-
-
-def _attribute(attribute: Mapping[str, Any]) -> dict[str, Any]:
-    return {**attribute, "value": _text(attribute.get("value"))}
+    except ValueError as error:
+        problem = f"{name}: {error}"
+    except (AttributeError, TypeError):
+        problem = f"`{name}` has another shape than ExpertSender documents"
+    raise CrmInputError(problem)
 
 
 def _consent(consent: Mapping[str, Any]) -> dict[str, Any]:
     value = consent.get("value")
-    if isinstance(value, bool):
-        value = str(value)  # the words "True" and "False": the vendor takes no JSON booleans
-    elif isinstance(value, str) and value.strip().casefold() == AWAITING_CONFIRMATION.casefold():
-        value = AWAITING_CONFIRMATION
-    return {**consent, "value": value}
-
-
-def _text(value: Any) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dt.datetime):
-        return moment_text(value)
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    if isinstance(value, (float, Decimal)) and not math.isfinite(value):
-        raise CrmInputError("A value is not a number (NaN or infinite)")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))  # how many sources hand out whole numbers
-    if isinstance(value, (float, Decimal)):
-        return format(Decimal(str(value)), "f")
-    if isinstance(value, int):
-        return str(value)
-    raise CrmInputError(f"A value of type {type(value).__name__} cannot be written as text")
+    return {**consent, "value": None if value is None else consent_value(value)}
 
 
 # From a row to a customer
@@ -131,33 +94,31 @@ class Draft:
         self.consents: dict[int, str] = {}
         self.options: dict[str, Any] = {}
 
-    def add_attribute(self, name: str, value: Any) -> None:
+    def add_attribute(self, name: Any, value: Any) -> None:
         """Take note of a custom attribute.
 
         :raises ValueError: it is there already, its name has no proper length, or its value cannot be text.
         """
-        if not 1 <= len(_sendable(name)) <= LONGEST_ATTRIBUTE_NAME:
-            raise ValueError(f"an attribute's name has 1 to {LONGEST_ATTRIBUTE_NAME} characters")
+        name = attribute_name(name)
         if name in self.attributes:
             raise ValueError(f"attribute {name!r} is given twice")
-        text = _text(value)
-        self.attributes[name] = None if text is None else _sendable(text)
+        self.attributes[name] = cell_text(value)
 
     def add_consent(self, number: Any, value: Any) -> None:
         """Take note of a consent; one without a value says nothing.
 
         :raises ValueError: it is there already, or id or value are none.
         """
-        consent_id = _int32(number, "a consent's id")
+        consent_id = int32(number, "a consent's id")
         if value is None:
             return
         if consent_id in self.consents:
             raise ValueError(f"consent {consent_id} is given twice")
-        self.consents[consent_id] = _consent_value(value)
+        self.consents[consent_id] = consent_value(value)
 
-    def customer(self) -> dict[str, Any]:
+    def customer(self) -> WireCustomer:
         """Give the customer as the vendor wants it, without what the row does not mention."""
-        customer = dict(self.values)
+        customer = WireCustomer(self.values)
         if self.attributes:
             customer["customAttributes"] = [
                 {"name": name, "value": value} for name, value in self.attributes.items()
@@ -207,7 +168,8 @@ class CustomerFields:
         prefix, dot, rest = text.partition(".")
         rest = rest.strip()
         if not dot:
-            return _FIELDS.get(text.casefold())
+            column = _CONSENT_COLUMN.fullmatch(text)
+            return self._find_consent(column[1]) if column else _FIELDS.get(text.casefold())
         if prefix.casefold() == "consents" and rest:
             return self._find_consent(rest)
         if prefix.casefold() == "customattributes" and 1 <= len(rest) <= LONGEST_ATTRIBUTE_NAME:
@@ -242,7 +204,7 @@ def names_a_consent(name: str | int) -> bool:
     return bool(dot) and prefix.casefold() == "consents" and not rest.strip().isdecimal()
 
 
-def customer_of(values: Iterable[tuple[CustomerField, Any]]) -> dict[str, Any]:
+def customer_of(values: Iterable[tuple[CustomerField, Any]]) -> WireCustomer:
     """Write a row's values into a customer.
 
     :param values: each field with its value; None is sent as ``null``, where the vendor's page has a value at all.
@@ -258,62 +220,20 @@ def customer_of(values: Iterable[tuple[CustomerField, Any]]) -> dict[str, Any]:
     return draft.customer()
 
 
-def identifier(name: str, value: Any) -> str:
-    """Normalise a value by which a customer is known: e-mails in lower case, phones without blanks, ids trimmed.
+def _value_field(name: str) -> CustomerField:
+    writer = _WRITERS[name]
 
-    :param name: ``email``, ``phone``, ``crmId`` or ``visitorId``; ``id`` for the CRM's own.
-    :raises ValueError: it is empty, too long, or no such value; says what is allowed.
-    """
-    if name == "id":
-        return str(_int32(value, "the id"))
-    text = _text(value) or ""
-    if name == "email":
-        text = normal_email(text)
-    elif name == "phone":
-        text = "".join(text.split())  # people write it in groups, the vendor wants it without blanks
-    text = text.strip()
-    if text in ("", ".", ".."):  # dots mean other things in a path
-        raise ValueError("it cannot stand in a path" if text else "it is empty")
-    return _bounded(name, text)
-
-
-def _text_field(name: str) -> CustomerField:
     def write(draft: Draft, value: Any) -> None:
-        text = _text(value)
-        draft.values[name] = None if text is None else _bounded(name, text)
+        draft.values[name] = None if value is None else writer(value)
 
     return CustomerField(name, write)
-
-
-def _identifier_field(name: str) -> CustomerField:
-    def write(draft: Draft, value: Any) -> None:
-        draft.values[name] = None if value is None else identifier(name, value)
-
-    return CustomerField(name, write)
-
-
-def _write_birth(draft: Draft, value: Any) -> None:
-    draft.values["dateOfBirth"] = None if value is None else _moment(value)
-
-
-def _write_gender(draft: Draft, value: Any) -> None:
-    if value is None:
-        draft.values["gender"] = None
-        return
-    for gender in GENDERS:
-        if str(value).strip().casefold() == gender.casefold():
-            draft.values["gender"] = gender
-            return
-    raise ValueError(f"allowed are {', '.join(GENDERS)}")
 
 
 def _write_attributes(draft: Draft, value: Any) -> None:
     if value is None:
         draft.values["customAttributes"] = None
         return
-    for name, one in _pairs(_parsed(value), "name"):
-        if not isinstance(name, str):
-            raise ValueError("an attribute's name is a text")
+    for name, one in _pairs(parsed(value), "name"):
         draft.add_attribute(name, one)
 
 
@@ -321,25 +241,25 @@ def _write_consents(draft: Draft, value: Any) -> None:
     if value is None:
         draft.values["consentsData"] = None
         return
-    parsed = _parsed(value)
-    if isinstance(parsed, Mapping) and not parsed.keys().isdisjoint(("consents", *_OPTIONS)):
-        if unknown := sorted(map(str, parsed.keys() - {"consents", *_OPTIONS})):
+    data = parsed(value)
+    if isinstance(data, Mapping) and not data.keys().isdisjoint(("consents", *_OPTIONS)):
+        if unknown := sorted(map(str, data.keys() - {"consents", *_OPTIONS})):
             raise ValueError(f"{', '.join(unknown)} is no part of it")
         for name, write in _OPTIONS.items():
-            write(draft, parsed.get(name))
-        parsed = parsed.get("consents") or ()
-    for number, one in _pairs(parsed, "id"):
+            write(draft, data.get(name))
+        data = data.get("consents") or []
+    for number, one in _pairs(data, "id"):
         draft.add_consent(number, one)
 
 
 def _write_force(draft: Draft, value: Any) -> None:
     if value is not None:
-        draft.options["force"] = _consent_value(value, (GRANTED, REFUSED)) == GRANTED
+        draft.options["force"] = forced(value)
 
 
 def _write_message(draft: Draft, value: Any) -> None:
     if value is not None:
-        draft.options["confirmationMessageId"] = _int32(value, "it")
+        draft.options["confirmationMessageId"] = int32(value, "it")
 
 
 _OPTIONS: Mapping[str, Callable[[Draft, Any], None]] = {
@@ -347,13 +267,17 @@ _OPTIONS: Mapping[str, Callable[[Draft, Any], None]] = {
     "confirmationMessageId": _write_message,
 }
 
+_WRITERS: Mapping[str, Callable[[Any], Any]] = {
+    **{name: partial(identifier, name) for name in ("email", "phone", "crmId", "visitorId")},
+    **{name: partial(named_text, name) for name in ("firstName", "lastName")},
+    "dateOfBirth": birth,
+    "gender": gender,
+}
+
 _FIELDS: Mapping[str, CustomerField] = {
     one.name.casefold(): one
     for one in (
-        *(_identifier_field(name) for name in ("email", "phone", "crmId", "visitorId")),
-        *(_text_field(name) for name in ("firstName", "lastName")),
-        CustomerField("dateOfBirth", _write_birth),
-        CustomerField("gender", _write_gender),
+        *map(_value_field, _WRITERS),
         CustomerField("customAttributes", _write_attributes),
         CustomerField("consentsData", _write_consents),
         CustomerField("consents", _write_consents),
@@ -361,24 +285,12 @@ _FIELDS: Mapping[str, CustomerField] = {
     )
 }
 
-_CONSENT_WORDS = {
-    **dict.fromkeys(("true", "1", "1.0", "yes"), GRANTED),
-    **dict.fromkeys(("false", "0", "0.0", "no"), REFUSED),
-    AWAITING_CONFIRMATION.casefold(): AWAITING_CONFIRMATION,
-}
-
-
-def _consent_value(value: Any, allowed: tuple[str, ...] = (GRANTED, REFUSED, AWAITING_CONFIRMATION)) -> str:
-    found = _CONSENT_WORDS.get(str(value).strip().casefold())
-    if found not in allowed:
-        raise ValueError(f"allowed are {', '.join(allowed)}")
-    return found
-
 
 def _pairs(value: Any, key: str) -> Iterable[tuple[Any, Any]]:
     """Read ``{key: value}`` or the vendor's list of ``{"<key>": ..., "value": ...}``."""
-    if isinstance(value, Mapping):
-        return value.items()
+    pairs = pairs_of(value)
+    if pairs is not None:
+        return pairs
     if isinstance(value, list | tuple) and all(
         isinstance(one, Mapping) and one.keys() == {key, "value"} for one in value
     ):
@@ -386,45 +298,3 @@ def _pairs(value: Any, key: str) -> Iterable[tuple[Any, Any]]:
     raise ValueError(
         f"a list of {{{key}, value}} or a mapping of {key} to value is expected, or its JSON text"
     )
-
-
-def _parsed(value: Any) -> Any:
-    """Read the JSON text of a cell; leave alone what is no text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return msgspec.json.decode(value)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        raise ValueError("this is no JSON") from None
-
-
-def _moment(value: Any) -> str:
-    try:
-        if isinstance(value, str):
-            value = dt.datetime.fromisoformat(value.strip().replace("/", "-"))
-        if isinstance(value, dt.date):
-            return moment_text(value)
-    except (ValueError, OverflowError):
-        pass
-    raise ValueError("a date is written YYYY-MM-DD, YYYY-MM-DD HH:MM:SS or YYYY-MM-DDTHH:MM:SSZ")
-
-
-def _int32(value: Any, what: str) -> int:
-    text = _text(value) or ""
-    if not text.strip().isdecimal() or int(text) > MAX_INT32 or isinstance(value, bool):
-        raise ValueError(f"{what} is a whole number")
-    return int(text)
-
-
-def _bounded(name: str, text: str) -> str:
-    if len(text) > LONGEST[name]:
-        raise ValueError(f"the text has {len(text)} characters, the CRM takes {LONGEST[name]}")
-    return _sendable(text)
-
-
-def _sendable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text holds half a character") from None
-    return text

@@ -10,8 +10,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.schemas.envelopes import List
-from airflow_provider_crm.schemas.mindbaz.write import BOOLEAN, DATE, INTEGER, LIST, ZONE, FieldType
-from airflow_provider_crm.schemas.records import Column, Kind, RecordReader, RecordType
+from airflow_provider_crm.schemas.mending import Kind
+from airflow_provider_crm.schemas.mindbaz.write import (
+    BOOLEAN,
+    DATE,
+    DAY_FIELDS,
+    INTEGER,
+    LIST,
+    ZONE,
+    FieldType,
+)
+from airflow_provider_crm.schemas.records import Column, RecordReader, RecordType
 
 _KINDS: dict[int, Kind] = {
     INTEGER: "integer",
@@ -32,7 +41,7 @@ def subscriber_type(fields: Sequence[FieldType]) -> tuple[RecordType, dict[int, 
     for field in fields:
         taken = {"id", "extra", *names.values()}
         name = names[field.id] = field.name if field.name not in taken else f"{field.name} ({field.id})"
-        kind = _KINDS.get(field.type, "text")
+        kind: Kind = "date" if field.id in DAY_FIELDS else _KINDS.get(field.type, "text")
         columns.append(Column(name, kind, f"field {field.id} of the site"))
     return RecordType("subscribers", columns, key="id"), names
 
@@ -43,8 +52,12 @@ def subscriber_reader(record_type: RecordType) -> RecordReader:
 
 
 def subscriber_row(subscriber: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:
-    """Name a subscriber's fields."""
-    row = {names[field]: value for field, value in subscriber["fields"].items() if field in names}
+    """Name a subscriber's fields; a field that holds a day is without the time that the CRM shows with it."""
+    row = {
+        names[field]: value[:10] if field in DAY_FIELDS and isinstance(value, str) else value
+        for field, value in subscriber["fields"].items()
+        if field in names
+    }
     return {"id": subscriber["id"], **row}
 
 

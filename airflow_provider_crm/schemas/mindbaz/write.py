@@ -6,8 +6,8 @@ Knows no HTTP. Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gest
 from __future__ import annotations
 
 import datetime as dt
-import math
 from collections.abc import Callable, Iterable, Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,9 +15,22 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.values import (
+    comparable,
+    day_of,
+    key_of,
+    moment_of,
+    plain,
+    text_of,
+    whole_number,
+    yes_or_no,
+)
 
 #: Field ids that the vendor's page names.
 ID, EMAIL, STATUS, CLIENT_ID, UNSUBSCRIBED_AT = 0, 1, 7, 43, 4
+#: Date fields that hold a day, the date of birth; of the others nobody says whether a time of day matters.
+BIRTH_DATE = 20
+DAY_FIELDS = frozenset({BIRTH_DATE})
 #: The code of field 7 that means subscribed; every other one is some way of not being subscribed.
 SUBSCRIBED = 0
 UNSUBSCRIBED = 1
@@ -113,7 +126,7 @@ SYSTEM_FIELDS = {
         FieldType(3, "Last subscription date", DATE),
         FieldType(UNSUBSCRIBED_AT, "Unsubscription date", DATE),
         FieldType(STATUS, "Status", LIST),
-        FieldType(20, "Birth date", DATE),
+        FieldType(BIRTH_DATE, "Birth date", DATE),
         FieldType(CLIENT_ID, "IdClient", TEXT),
     )
 }
@@ -178,87 +191,71 @@ def date_text(value: Any) -> str:
     :param value: a datetime or date, or text such as ``2023-01-04 17:39:00``; one with a zone is converted.
     :raises ValueError: no date.
     """
-    moment = _moment(value)
+    moment = moment_of(value)
     try:
         if moment.tzinfo is not None:
             moment = moment.astimezone(ZONE).replace(tzinfo=None)
     except OverflowError:
         raise ValueError("this is no date of the calendar") from None
-    return dt.datetime.isoformat(moment, " ", "minutes").replace("-", "/")
+    return moment.isoformat(" ", "minutes").replace("-", "/")
 
 
-def _moment(value: Any) -> dt.datetime:
-    if isinstance(value, dt.datetime):
-        return value
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day)
-    try:
-        return dt.datetime.fromisoformat(str(value).strip().replace("/", "-"))
-    except ValueError:
-        raise ValueError("a date is written YYYY-MM-DD or YYYY-MM-DD HH:MM:SS") from None
+def with_date(sent: dict[int, Any], row: Mapping[int, Any]) -> dict[int, Any]:
+    """Add the date of unsubscription where somebody is unsubscribed, as the vendor asks, unless the row has one.
 
-
-def whole_number(value: Any) -> Any:
-    """Undo what a data frame does to a whole number when other cells of its column are empty: ``123.0``."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+    :param sent: what is about to be sent of the row's fields.
+    """
+    if sent.get(STATUS) != UNSUBSCRIBED or row.get(UNSUBSCRIBED_AT) is not None:
+        return sent
+    return {**sent, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))}
 
 
 def _int(value: Any) -> int:
     try:
-        return int(value or 0)
-    except (TypeError, ValueError):
+        return whole_number(value or 0)
+    except ValueError:
         return 0
 
 
 def _text(field: FieldType, value: Any) -> str:
-    if isinstance(value, str):
-        text = value
-    elif isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError("a text is expected")
-    else:
-        text = str(whole_number(value))
+    text = text_of(value)
     if field.length and len(text) > field.length:
         raise ValueError(f"the text has {len(text)} characters, the field takes {field.length}")
     return text
 
 
 def _integer(field: FieldType, value: Any) -> int:
-    try:
-        whole = int(value)
-    except (TypeError, ValueError, OverflowError):
-        raise ValueError("a whole number is expected") from None
-    if not isinstance(value, str) and value != whole:
-        raise ValueError("a whole number is expected")
-    return whole
+    return whole_number(value)
 
 
 def _choice(field: FieldType, value: Any) -> int:
-    text = str(whole_number(value)).strip()
+    text = key_of(text_of(value))
     keys = {str(key) for key, _ in field.choices}
     if text.removeprefix("-").isdecimal() and (not keys or text in keys):
         return int(text)
     for key, label in field.choices:
-        if text and label.casefold() == text.casefold():
+        if text and comparable(label).casefold() == comparable(text).casefold():
             return key
     allowed = ", ".join(f"{key} ({label})" for key, label in field.choices) or "a number"
     raise ValueError(f"allowed are {allowed}")
 
 
 def _boolean(field: FieldType, value: Any) -> int:
-    text = str(value).strip().lower()
-    if text in ("1", "true", "yes", "oui", "1.0"):
-        return 1
-    if text in ("0", "false", "no", "non", "0.0"):
-        return 0
-    raise ValueError("allowed are 0 and 1, true and false")
+    return int(yes_or_no(value))
 
 
 def _date(field: FieldType, value: Any) -> str:
-    return date_text(value)
+    return date_text(day_of(value) if field.id in DAY_FIELDS else value)
 
 
 def _as_is(field: FieldType, value: Any) -> Any:
-    return date_text(value) if isinstance(value, dt.date) else whole_number(value)
+    """Write a value into a field of which nothing is known but its number."""
+    own = plain(value)
+    if isinstance(own, dt.date):
+        return date_text(own)
+    if isinstance(own, float | Decimal):
+        return int(text) if (text := text_of(own)).lstrip("-").isdecimal() else own
+    return text_of(own) if isinstance(own, str) else own
 
 
 _CONVERTERS: Mapping[int, Callable[[FieldType, Any], Any]] = {

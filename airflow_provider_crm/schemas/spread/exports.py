@@ -14,13 +14,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.mending import Aware, check_decimal
 from airflow_provider_crm.schemas.records import (
-    Aware,
     Column,
     RecordReader,
     Records,
     RecordType,
-    check_decimal,
 )
 from airflow_provider_crm.schemas.spread.read import split_custom_field
 

@@ -8,21 +8,36 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar, get_args
+from collections.abc import Collection, Iterable, Mapping
+from decimal import Decimal
+from typing import Any, get_args
 
 import msgspec
 
-from airflow_provider_crm.schemas.spread.read import (
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.schemas.spread.cells import (
+    FLAGS,
     ConsentStatus,
-    Row,
-    moment_text,
-    split_custom_field,
-    value_text,
+    check_of,
+    checked,
+    consent_moment,
+    custom_fields_of,
+    custom_value,
+    is_id,
+    tags_of,
+    text_of,
 )
-from airflow_provider_crm.values import normal_email
+from airflow_provider_crm.schemas.spread.read import Row, split_custom_field
+from airflow_provider_crm.values import (
+    comparable,
+    compared_email,
+    is_empty,
+    key_of,
+    normal_email,
+    number_of,
+    number_text,
+)
 
-T = TypeVar("T")
 Fact = tuple[str, str]
 """A field and what it holds, in the form that is compared."""
 
@@ -45,156 +60,11 @@ TEXTS = (
     "company",
     "fonction",
 )
-FLAGS = ("isFan", "isFollow", "isFanLinkedin", "isBuyer")
 #: Every customer field that can be written.
 CUSTOMER_FIELDS = ("email", *TEXTS, *FLAGS, "tags", "custom_fields")
 _NESTED = ("tags", "custom_fields")
 #: What a single custom field is called, followed by its id.
 CUSTOM_FIELD = "custom_fields."
-
-#: ISO 3166-1 alpha-2.
-_COUNTRIES = (
-    "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY "
-    "BZ CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK "
-    "FM FO FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR "
-    "IS IT JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK "
-    "ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM "
-    "PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF "
-    "TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW"
-)
-COUNTRIES = frozenset(_COUNTRIES.split())
-
-_DATE = re.compile(r"\d{4}-\d\d-\d\d(?!\d)")
-_ID = re.compile(r"\d{1,20}", re.ASCII)
-
-
-# Single values
-
-
-def checked(field: str, check: Callable[[Any], T], value: Any) -> T:
-    """Check the value of a field.
-
-    :param check: gives the value in the vendor's form, or raises ValueError.
-    :raises ValueError: names the field as well.
-    """
-    try:
-        return check(value)
-    except ValueError as error:
-        raise ValueError(f"{field}: {error}") from None
-
-
-def is_blank(value: Any) -> bool:
-    """Tell whether a value says nothing: the empty cell of a table, whatever the table makes of it."""
-    return value is None or (isinstance(value, str) and not value.strip()) or value in ([], {})
-
-
-def text_of(value: Any) -> str:
-    """Write one value as trimmed text.
-
-    :raises ValueError: a value that is no text, number, flag or date, or that cannot be encoded.
-    """
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # what a table with gaps makes of whole numbers
-    text = value_text(value).strip()
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text holds characters that cannot be sent") from None
-    return text
-
-
-def email_of(value: Any) -> str:
-    """Write an e-mail trimmed and in lower case.
-
-    :raises ValueError: empty, or no address.
-    """
-    return normal_email("" if is_blank(value) else text_of(value))
-
-
-def id_of(value: Any) -> str:
-    """Write one of the vendor's ids, which are numbers.
-
-    :raises ValueError: no number.
-    """
-    text = "" if isinstance(value, bool) else text_of(value)
-    if not _ID.fullmatch(text):
-        raise ValueError("an id of SPREAD is a number such as 123456")
-    return text
-
-
-def _country(value: Any) -> str:
-    text = text_of(value).upper()
-    if text not in COUNTRIES:
-        raise ValueError("allowed are the two letters of ISO 3166, such as FR or BE")
-    return text
-
-
-def _birthday(value: Any) -> str:
-    """Write a birthday as the page says, ``YYYY-mm-dd``; tables often add a midnight."""
-    if isinstance(value, dt.datetime):
-        return value.date().isoformat()
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    try:
-        return _moment(value).date().isoformat()
-    except ValueError:
-        raise ValueError("allowed is a date such as 1970-12-31") from None
-
-
-def _gender(value: Any) -> str:
-    text = text_of(value).lower()
-    if text not in ("male", "female"):
-        raise ValueError("allowed are male and female")
-    return text
-
-
-def _flag(value: Any) -> str:
-    text = text_of(value).lower()
-    flag = {"0": "0", "1": "1", "false": "0", "true": "1"}.get(text)
-    if flag is None:
-        raise ValueError("allowed are 0 and 1")
-    return flag
-
-
-def _tags(value: Any) -> list[str]:
-    parts = value.split("|") if isinstance(value, str) else value
-    if not isinstance(parts, (list, tuple, set, frozenset)):
-        raise ValueError("allowed is a list of texts, or a text such as a|b")
-    tags = [text_of(part) for part in parts]
-    if any("|" in tag for tag in tags):
-        raise ValueError("a tag cannot hold |")
-    return [tag for tag in dict.fromkeys(tags) if tag]
-
-
-def _custom_value(value: Any) -> str:
-    """Write a custom field's value; several choices become ``a|b``."""
-    if not isinstance(value, (list, tuple, set, frozenset)):
-        return text_of(value)
-    choices = [text_of(part) for part in value]
-    if any("|" in choice for choice in choices):
-        raise ValueError("a choice cannot hold |")
-    return "|".join(choices)
-
-
-def _custom_fields(value: Any) -> dict[str, Any]:
-    """Read a mapping of custom fields, which may be JSON text."""
-    try:
-        fields = msgspec.json.decode(value) if isinstance(value, str) else value
-    except msgspec.DecodeError:
-        fields = None
-    if not isinstance(fields, Mapping):
-        raise ValueError('allowed is a mapping of field id to value, also as JSON text such as {"1234": "1"}')
-    return {id_of(number): part for number, part in fields.items()}
-
-
-_CHECKS: Mapping[str, Callable[[Any], Any]] = {
-    "email": email_of,
-    "country": _country,
-    "birthday": _birthday,
-    "gender": _gender,
-    "tags": _tags,
-    **dict.fromkeys(FLAGS, _flag),
-}
 
 
 # Customers
@@ -209,7 +79,7 @@ def customer_field(name: str | int, writable: Collection[str] = CUSTOMER_FIELDS)
     if text in writable:
         return text
     number = text.removeprefix(CUSTOM_FIELD)
-    return text if number != text and "custom_fields" in writable and _ID.fullmatch(number) else None
+    return text if number != text and "custom_fields" in writable and is_id(number) else None
 
 
 def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> Row:
@@ -226,17 +96,17 @@ def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> 
     for field, value in fields:
         if field == "custom_fields":
             # A field that has a column of its own is taken from there.
-            custom = ({} if is_blank(value) else checked(field, _custom_fields, value)) | custom
+            custom = ({} if is_empty(value) else checked(field, custom_fields_of, value)) | custom
         elif field.startswith(CUSTOM_FIELD):
             custom[field.removeprefix(CUSTOM_FIELD)] = value
-        elif not is_blank(value):
-            values[field] = checked(field, _CHECKS.get(field, text_of), value)
+        elif not is_empty(value):
+            values[field] = checked(field, check_of(field), value)
         elif send_blanks and field not in ("email", "tags"):
             values[field] = None
     written = {
-        number: None if is_blank(value) else checked(CUSTOM_FIELD + number, _custom_value, value)
+        number: None if is_empty(value) else checked(CUSTOM_FIELD + number, custom_value, value)
         for number, value in custom.items()
-        if send_blanks or not is_blank(value)
+        if send_blanks or not is_empty(value)
     }
     return values | ({"custom_fields": written} if written else {})
 
@@ -261,7 +131,7 @@ def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
 def facts_wanted(wanted: Mapping[str, Any]) -> set[Fact]:
     """Take values apart into what can be compared piece by piece: each field, tag and custom field with its text."""
     facts = {(name, _comparable(name, value)) for name, value in wanted.items() if name not in _NESTED}
-    facts.update(("tags", tag) for tag in wanted.get("tags") or ())
+    facts.update(("tags", comparable(tag)) for tag in wanted.get("tags") or ())
     custom = wanted.get("custom_fields") or {}
     facts.update((CUSTOM_FIELD + number, _choices(text)) for number, text in custom.items())
     return facts
@@ -275,7 +145,7 @@ def facts_held(held: Mapping[str, Any]) -> set[Fact]:
 
 
 def _choices(value: str | None) -> str:
-    return "|".join(sorted(part.strip() for part in (value or "").split("|")))
+    return "|".join(sorted(comparable(part) for part in (value or "").split("|")))
 
 
 def _comparable(name: str, value: Any) -> str:
@@ -286,7 +156,19 @@ def _comparable(name: str, value: Any) -> str:
         return text[:10]
     if name == "lang":
         return re.split("[_-]", text.lower())[0]  # version 1 wants fr_FR, and version 2 shows fr
-    return text.casefold() if name in ("email", "country", "gender") else text
+    if name == "email":
+        return compared_email(text)
+    if name in ("country", "gender"):
+        return text.casefold()
+    return comparable(_as_written(name, text))
+
+
+def _as_written(name: str, text: str) -> str:
+    """Write a text that the CRM holds as one from a row, where it can be."""
+    try:
+        return str(check_of(name)(text))
+    except ValueError:
+        return text
 
 
 def overlaid(held: Mapping[str, Any], wanted: Mapping[str, Any], writable: Collection[str]) -> Row:
@@ -329,36 +211,102 @@ def _carried_custom_fields(held: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# Consents
+# What the hook sends
 
 
-def consent_status(value: Any) -> ConsentStatus:
-    """Check the answer to a consent.
+def wire_customer(customer: Mapping[str, Any]) -> Row:
+    """Write a customer's fields as the vendor documents them.
 
-    :raises ValueError: one that cannot be written.
+    :param customer: the vendor's field names. ``tags`` is a list, or a text ``a|b``; ``custom_fields`` maps field ids
+        to bare values, several choices being a list. None is sent as ``null``.
+    :raises CrmInputError: no e-mail, or a value that cannot be written; the message names the field.
     """
-    text = "" if is_blank(value) else text_of(value).lower()
-    for status in get_args(ConsentStatus):
-        if text == status:
-            return status  # type: ignore[no-any-return]
-    raise ValueError(f"allowed are {', '.join(get_args(ConsentStatus))}")
+    if is_empty(customer.get("email")):
+        raise CrmInputError("SPREAD wants the e-mail of a customer in every create and update")
+    return {name: _wire_value(name, value) for name, value in customer.items()}
 
 
-def consent_moment(value: Any) -> str:
-    """Write the moment of an answer as ``2018-06-30 09:10:34``, in the vendor's local time.
+def _wire_value(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    try:
+        if name == "tags":
+            return tags_of(value if isinstance(value, str) else list(value))
+        if name == "custom_fields":
+            return {str(field): _wire_custom(part) for field, part in value.items()}
+        if name in FLAGS and isinstance(value, int):
+            return int(value)
+        if name == "birthday" and not isinstance(value, str):
+            return check_of(name)(value)
+        # Not checked any further: an update repeats what the CRM holds, in its own spelling.
+        return text_of(value)
+    except ValueError as error:
+        problem = str(error)
+    except (AttributeError, TypeError):
+        problem = "another shape than documented"
+    raise CrmInputError(f"The field {name}: {problem}")
 
-    :param value: a datetime, a date, or text in a form of ISO 8601; with a zone it is converted, a date alone is its
-        midnight.
-    :raises ValueError: none of these.
+
+def _wire_custom(value: Any) -> str | None:
+    return None if value is None else custom_value(value)
+
+
+def wire_consent(
+    *,
+    status: str,
+    created_at: dt.date | str,
+    consent_id: str | int | None,
+    consent_tech_name: str | None,
+    ip: str | None,
+    channel_id: str | int | None,
+) -> Row:
+    """Write an answer to a consent, which is evidence: what cannot be one is not sent.
+
+    The vendor's list of parameters names the consent ``consentId`` or ``consentTechName``, its sample ``id`` and
+    ``techName``: both are sent, since either may be the one that is read.
+
+    :raises CrmInputError: a status that cannot be written, no date, or no consent.
+    """
+    if status not in get_args(ConsentStatus):
+        raise CrmInputError(f"`status` has to be one of {', '.join(get_args(ConsentStatus))}")
+    try:
+        date = checked("created_at", consent_moment, created_at)
+        number = checked("consent_id", key_of, consent_id)
+        channel = checked("channel_id", key_of, channel_id)
+    except ValueError as error:
+        raise CrmInputError(f"An answer to a consent cannot be sent: {error}") from None
+    wire: Row = {}
+    if number:
+        wire["id"] = wire["consentId"] = int(number) if number.isdecimal() else number
+    if name := str(consent_tech_name or "").strip():
+        wire["techName"] = wire["consentTechName"] = name
+    if not wire:
+        raise CrmInputError("`consent_id` or `consent_tech_name` is required")
+    wire |= {"createdAt": date, "customerConsentStatus": status}
+    if ip:
+        wire["ip"] = str(ip).strip()
+    if channel:
+        wire["channelId"] = channel_id if isinstance(channel_id, int) else channel
+    return wire
+
+
+def wire_credit(
+    *, amount: str | int | float | Decimal, email: str | None, customer_id: str | int | None
+) -> Row:
+    """Write a credit, its amount as an exact JSON number.
+
+    :raises CrmInputError: no number, or not exactly one of e-mail and id.
     """
     try:
-        return moment_text(value if isinstance(value, dt.date) else _moment("" if value is None else value))
-    except (ValueError, OverflowError):
-        raise ValueError("required is a moment such as 2018-06-30 09:10:34") from None
-
-
-def _moment(value: Any) -> dt.datetime:
-    text = text_of(value)
-    if not _DATE.match(text):
-        raise ValueError("no date")
-    return dt.datetime.fromisoformat(text)
+        number = checked("amount", number_of, amount)
+        who = {
+            name: checked(name, write, value)
+            for name, write, value in (("email", normal_email, email), ("customerId", key_of, customer_id))
+            if not is_empty(value)
+        }
+    except ValueError as error:
+        raise CrmInputError(f"A credit cannot be sent: {error}") from None
+    if len(who) != 1 or not all(who.values()):
+        raise CrmInputError("Exactly one of `email` and `customer_id` is required")
+    # As a number in the vendor's sample; msgspec would write a Decimal as text.
+    return {"customer": who, "cagnotte": {"amount": msgspec.Raw(number_text(number).encode())}}

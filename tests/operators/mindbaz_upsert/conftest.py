@@ -9,18 +9,15 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.bulk import checkpoint, settle
+from airflow_provider_crm.bulk import checkpoint
 from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
-from airflow_provider_crm.http import retry
 from airflow_provider_crm.sandbox.server import Sandbox
 
 from .upserting import Upsert
 
 
 @pytest.fixture
-def upsert(crm_sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Upsert:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(settle, "FIRST_WAIT", 0.001)
+def upsert(crm_sandbox: Sandbox, tmp_path: Path, no_waiting: None) -> Upsert:
     return Upsert(crm_sandbox, tmp_path)
 
 

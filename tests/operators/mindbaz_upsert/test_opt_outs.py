@@ -8,8 +8,9 @@ import pytest
 
 from airflow_provider_crm.bulk import batches
 from airflow_provider_crm.exceptions import CrmTransientError
+from tests.helpers.state import TaskState
 
-from .upserting import Row, Store, Upsert
+from .upserting import Row, Upsert
 
 EMAIL = "ana@example.fr"
 FIELDS = {"email": 1, "status": 7, "name": 14, "left": 4}
@@ -90,7 +91,7 @@ def test_an_opt_out_before_a_row_that_cannot_be_sent_is_carried_out(upsert: Upse
 
 @pytest.mark.usefixtures("impatient")
 def test_a_retry_remembers_the_opt_outs_of_the_try_before(upsert: Upsert, distance: int) -> None:
-    store = Store()
+    store = TaskState()
     others = [{**person(status=0), "email": f"other{number}@example.fr"} for number in range(20)]
     rows = [person(status=1), *others, person(status=0)]
     upsert.sandbox.fault("error_before", system="mindbaz", method="POST", after=10, status=500)

@@ -11,8 +11,9 @@ import pytest
 from airflow_provider_crm.bulk import engine, report
 from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.exceptions import CrmFailError, CrmRejectsError
+from tests.helpers.state import TaskState
 
-from .upserting import Store, Upsert
+from .upserting import Upsert
 
 
 def test_a_dry_run_calls_nothing_that_writes(upsert: Upsert) -> None:
@@ -25,7 +26,7 @@ def test_a_dry_run_calls_nothing_that_writes(upsert: Upsert) -> None:
         {"email": "out@example.fr", "statut": 0},
         {"email": "nobody"},
     ]
-    store = Store()
+    store = TaskState()
     summary = upsert(rows, dry_run=True, store=store)
     assert summary.items() >= {"created": 1, "updated": 1, "skipped": 1, "rejected": 2, "read": 5}.items()
     assert upsert.endings == ["updated", "skipped", "created", "rejected", "rejected"]

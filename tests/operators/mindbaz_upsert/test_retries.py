@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk import checkpoint
+from tests.helpers.state import TaskState
 
-from .upserting import Row, Store, Upsert
+from .upserting import Row, Upsert
 
 ROWS = [{"email": f"a{number}@example.fr" if number % 10 else "nobody"} for number in range(100)]
 
 
-def fail_in_the_middle(upsert: Upsert, store: Store | None) -> None:
+def fail_in_the_middle(upsert: Upsert, store: TaskState | None) -> None:
     """Run a first try of which no writing call passes after four."""
     upsert.sandbox.fault("error_before", system="mindbaz", method="POST", after=4, status=500)
     with pytest.raises(Exception, match="500"):
@@ -27,7 +28,7 @@ def fail_in_the_middle(upsert: Upsert, store: Store | None) -> None:
 def test_a_retry_goes_on_where_the_first_try_stopped(
     upsert: Upsert, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store()
+    store = TaskState()
     fail_in_the_middle(upsert, store)
     assert "nobody" not in json.dumps(store)
     sent = sum(rows for _, rows in upsert.writes())
@@ -59,7 +60,7 @@ def test_a_retry_goes_on_where_the_first_try_stopped(
 def test_a_retry_of_something_else_starts_afresh(
     upsert: Upsert, rows: list[Row], parameters: dict[str, Any], caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store()
+    store = TaskState()
     fail_in_the_middle(upsert, store)
     with caplog.at_level(logging.INFO):
         summary = upsert(rows, store=store, **{"batch_size": 10, **parameters})
@@ -73,7 +74,7 @@ def test_a_retry_of_something_else_starts_afresh(
 def test_a_retry_towards_another_account_starts_afresh(
     upsert: Upsert, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = Store()
+    store = TaskState()
     fail_in_the_middle(upsert, store)
     upsert.sandbox.mindbaz.reset()
     if change == "site":
@@ -91,7 +92,7 @@ def test_a_retry_towards_another_account_starts_afresh(
 def test_a_retry_without_what_the_first_try_left_starts_afresh(
     upsert: Upsert, harm: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    store = Store()
+    store = TaskState()
     fail_in_the_middle(upsert, store)
     if harm == "gone":
         upsert.results_path.unlink()
@@ -121,7 +122,7 @@ def test_a_retry_without_a_state_store_says_so_and_sends_what_is_missing(
 def test_a_store_that_fails_costs_nothing_but_a_warning(
     upsert: Upsert, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken(Store):
+    class Broken(TaskState):
         def _fail(self, *args: Any) -> Any:
             raise RuntimeError("no supervisor")
 

@@ -29,6 +29,7 @@ def events(spread):
     return [(event.consent.id, event.status, event.created_at) for event in spread.consents.events]
 
 
+@pytest.mark.slow
 def test_one_persons_answers_keep_their_order(crm_sandbox, spread, consent):
     spread.add_customer("a@example.fr")
     spread.add_customer("b@example.fr")

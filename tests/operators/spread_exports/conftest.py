@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from airflow_provider_crm.http import retry
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.connections import set_connection
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retry, "FIRST_WAIT", 0.001)
+def _at_once(no_waiting: None) -> None:
+    pass
 
 
 @pytest.fixture
@@ -29,7 +28,5 @@ def spread(crm_sandbox: Sandbox) -> Iterator[Sandbox]:
 
 @pytest.fixture
 def few_retries(spread: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    connection = json.loads(spread.connections()["spread_default"])
-    connection["extra"] = {**(connection.get("extra") or {}), "max_retries": 1}
-    monkeypatch.setenv("AIRFLOW_CONN_SPREAD_DEFAULT", json.dumps(connection))
+    set_connection(monkeypatch, spread, "spread", max_retries=1)
     return spread

@@ -13,8 +13,9 @@ from airflow_provider_crm.operators.spread.exports import (
     SpreadExportCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
-from .exporting import answer, export, lines, spread_calls
+from .exporting import answer, spread_calls
 
 
 class AssetStates:
@@ -122,6 +123,7 @@ def test_the_event_of_the_outlet_asset_says_what_was_written(spread: Sandbox, tm
     }
 
 
+@pytest.mark.slow
 def test_openlineage_names_inputs_and_outputs(spread: Sandbox, tmp_path: Path) -> None:
     extractors = pytest.importorskip(
         "airflow.providers.openlineage.extractors.base", reason="the OpenLineage provider is not installed"

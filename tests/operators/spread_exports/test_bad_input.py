@@ -13,8 +13,9 @@ from airflow_provider_crm.operators.spread.exports import (
     SpreadExportCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export
 
-from .exporting import export, spread_calls
+from .exporting import spread_calls
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,9 @@ from airflow_provider_crm.exceptions import (
 )
 from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
-from .exporting import export, lines, spread_calls
+from .exporting import spread_calls
 
 FAULTS: dict[str, list[dict[str, Any]]] = {
     "none": [],
@@ -176,6 +177,7 @@ print(SpreadExportCustomersOperator(task_id="export", path=sys.argv[1], page_siz
 """
 
 
+@pytest.mark.slow
 def test_kill_9_in_the_middle_and_a_retry(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(3000, ["spread"])
     fault = spread.fault("latency", system="spread", ms=150)

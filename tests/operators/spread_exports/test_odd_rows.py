@@ -13,8 +13,7 @@ import pytest
 from airflow_provider_crm.exceptions import CrmRejectsError
 from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
-
-from .exporting import export, lines
+from tests.helpers.exports import export, lines
 
 
 def customer_page(*rows: dict[str, Any]) -> str:

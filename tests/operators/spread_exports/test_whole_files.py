@@ -20,8 +20,9 @@ from airflow_provider_crm.operators.spread.exports import (
     SpreadExportLoyaltyOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
-from .exporting import export, lines, spread_calls
+from .exporting import spread_calls
 
 
 def test_customers(spread: Sandbox, tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from airflow_provider_crm.operators.spread.exports import (
     SpreadExportCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.exports import export, lines
 
-from .exporting import answer, export, lines
+from .exporting import answer
 
 UTC = dt.UTC
 

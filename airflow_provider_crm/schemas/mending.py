@@ -1,0 +1,73 @@
+"""What a server may do to a value of a record without changing what it says, and how it is undone. Knows no CRM."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, Literal
+
+Kind = Literal[
+    "text", "boolean", "integer", "decimal", "moment", "local_moment", "date", "texts", "named_values", "map"
+]
+"""What a column holds:
+
+``text``; ``boolean``; ``integer``; ``decimal``, a text of at most 29 digits before and 9 after the point;
+``moment``, a datetime with its zone; ``local_moment``, one that the CRM shows without its zone, kept as text in the
+form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, ``{id: {"name", "value"}}``; ``map``,
+``{text: text}``.
+"""
+
+Aware = Callable[[dt.datetime], dt.datetime]
+"""Gives a moment without a zone the vendor's."""
+
+_DECIMAL = re.compile(r"[+-]?\d{1,29}(\.\d{1,9})?", re.ASCII)
+#: What a server may print behind a date that it keeps as a moment, of whatever zone: the day is that of the zone.
+_MIDNIGHT = re.compile(r"[ T]00:00:00(\.0+)?(Z|[+-]\d\d:?\d\d)?$", re.ASCII)
+
+
+def check_decimal(text: str) -> None:
+    """Refuse an amount that is none, or that no column of amounts can hold.
+
+    :raises ValueError: it is.
+    """
+    # Most amounts are short whole numbers, for which a regular expression is slow.
+    if not (len(text) < 20 and text.isdecimal() and text.isascii()) and not _DECIMAL.fullmatch(text):
+        raise ValueError("Expected a number with at most 29 digits before and 9 after its point")
+
+
+def mended(kind: Kind, value: Any, aware: Aware) -> Any:
+    """Undo what a server may do to a value without changing what it says."""
+    if kind == "text":
+        return plain_text(value)
+    if kind == "texts" and isinstance(value, dict):
+        return list(value.values())  # how PHP prints a list with gaps
+    if kind in ("texts", "named_values", "map"):
+        return value
+    if value == "" or (value is False and kind != "boolean"):
+        return None  # two of PHP's ways to say that there is nothing
+    if kind == "decimal" and _is_number(value):
+        return format(Decimal(str(value)), "f")
+    if isinstance(value, str) and value.startswith("0000-00-00"):
+        return None  # MySQL's way to say that there is no date
+    if kind == "date" and isinstance(value, str):
+        return _MIDNIGHT.sub("", value)
+    if kind == "moment" and isinstance(value, str):
+        return _moment(value, aware)
+    return value
+
+
+def _moment(text: str, aware: Aware) -> Any:
+    try:
+        return aware(dt.datetime.fromisoformat(text))
+    except ValueError:
+        return text  # msgspec says what is wrong with it
+
+
+def plain_text(value: Any) -> Any:
+    return str(value) if _is_number(value) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

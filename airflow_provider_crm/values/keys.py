@@ -1,0 +1,135 @@
+"""What names a person or a thing: an e-mail, an id, a phone number, a reference, each in one spelling."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_crm.values.cells import is_empty, plain
+from airflow_provider_crm.values.texts import comparable, text_of
+
+#: From here on a float no longer tells neighbouring whole numbers apart.
+_EXACT_FLOATS = 2**53
+
+_PLAIN_ADDRESS = re.compile(r"[a-z0-9._+%-]+@[a-z0-9.-]+")
+# The specials of RFC 5322 (section 3.2.3) stand in an address only between quotes, which no CRM here documents.
+_ADDRESS = re.compile(r'[^\s,;:@()<>\[\]\\"]+@[^\s,;:@()<>\[\]\\"]+')
+_FORMULA = re.compile(r'="(.*)"', re.DOTALL)
+#: What a data frame or a decimal column makes of a whole number: "123.0", "123.000000000".
+_PADDED = re.compile(r"(-?(?:0|[1-9]\d*))\.0+", re.ASCII)
+#: What a spreadsheet shows of a long number: "3.36123E+10".
+_SHORTENED = re.compile(r"(\d)\.(\d+)e\+?(\d{1,2})", re.ASCII | re.IGNORECASE)
+
+
+def normal_email(value: Any) -> str:
+    """Return an e-mail address in lower case, without blanks, invisible signs, quotes and ``mailto:`` around it.
+
+    :raises ValueError: empty, or something that no server takes for an address.
+    """
+    if type(value) is str and _PLAIN_ADDRESS.fullmatch(value):
+        return value
+    text = "" if is_empty(value) else _visible(text_of(value))
+    if not text:
+        raise ValueError("the e-mail is empty")
+    text = _without_formula(text)
+    for left, right in ('""', "''", "<>"):
+        if text[:1] == left and text[-1:] == right:
+            text = text[1:-1].strip()
+    text = _lower(_without_scheme(text, "mailto:"))
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError("this is not an e-mail address")
+    return text
+
+
+def compared_email(value: Any) -> str:
+    """Return an address that a CRM holds as addresses are compared, one that is none included."""
+    try:
+        return normal_email(value)
+    except ValueError:
+        return _lower(str(value or "").strip())
+
+
+def key_of(value: Any) -> str:
+    """Return an id or another key without blanks and invisible signs; a whole number is written as one.
+
+    :return: "" where the cell is empty.
+    :raises ValueError: a flag, a list, or a number that has lost digits.
+    """
+    return _digits_back(reference_of(value))
+
+
+def reference_of(value: Any) -> str:
+    """Return a key as :func:`key_of` does, but leave a text alone that may be a number with a point.
+
+    :raises ValueError: as there.
+    """
+    if type(value) is str and value.isascii() and value.isprintable() and "=" not in value:
+        return value.strip()
+    if is_empty(value):
+        return ""
+    if isinstance(value, float) and abs(value) >= _EXACT_FLOATS:
+        raise ValueError("a number this large has lost digits: hand it over as text")
+    own = plain(value)
+    if isinstance(own, bool | dt.date | dt.time):
+        raise ValueError(f"a value of type {type(own).__name__} is no key")
+    text = text_of(own)
+    if isinstance(own, Decimal) and "." in text:
+        return text.rstrip("0")
+    return comparable(_without_formula(_visible(text)))
+
+
+def phone_of(value: Any) -> str:
+    """Return a phone number as it is written, without what spreadsheets and links make of it.
+
+    :return: "" where the cell is empty.
+    :raises ValueError: no number, or one that has lost digits.
+    """
+    return _digits_back(_without_scheme(reference_of(value), "tel:"))
+
+
+def _visible(text: str) -> str:
+    """Take out control and format signs, such as U+200B and NUL, which no key has; blanks stay inside."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        sign for sign in text if sign.isspace() or unicodedata.category(sign) not in ("Cc", "Cf")
+    ).strip()
+
+
+def _without_formula(text: str) -> str:
+    """Take off ``="..."``, by which people keep a spreadsheet from reading a text as a number."""
+    found = _FORMULA.fullmatch(text)
+    return found[1].strip() if found else text
+
+
+def _without_scheme(text: str, scheme: str) -> str:
+    return text[len(scheme) :].strip() if text[: len(scheme)].lower() == scheme else text
+
+
+def _lower(text: str) -> str:
+    if text.isascii():
+        return text.lower()
+    # Python lower-cases the Turkish dotted I into two signs, of which the second is a dot over nothing.
+    composed = unicodedata.normalize("NFC", text).replace("\u0130", "i")
+    return unicodedata.normalize("NFC", composed.lower())
+
+
+def _digits_back(text: str) -> str:
+    """Undo what data frames and spreadsheets do to whole numbers.
+
+    :raises ValueError: the number cannot be told any more.
+    """
+    if "." not in text:
+        return text
+    if found := _PADDED.fullmatch(text):
+        return found[1]
+    if found := _SHORTENED.fullmatch(text):
+        whole, fraction, exponent = found[1], found[2], int(found[3])
+        if len(fraction) < exponent:
+            raise ValueError("a spreadsheet has cut digits off this number: hand it over as text")
+        if not fraction[exponent:].strip("0"):
+            return whole + fraction[:exponent]
+    return text

@@ -1,0 +1,53 @@
+"""A trial of every destination in every mode."""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.connections import set_connection
+from tests.helpers.tasks import TaskRunner
+
+from .entry import Destination
+from .registry import DESTINATIONS
+from .trial import Connect, Trial
+
+
+@pytest.fixture(
+    params=[(destination, mode) for destination in DESTINATIONS for mode in destination.modes],
+    ids=lambda param: param[0].name if len(param[0].modes) == 1 else f"{param[0].name}-{param[1]}",
+)
+def each(request: pytest.FixtureRequest) -> tuple[Destination, str]:
+    return request.param  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def connect(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Connect:
+    """Set a system's connection: ``connect("mindbaz", max_retries=1)``."""
+    return partial(set_connection, monkeypatch, crm_sandbox)
+
+
+@pytest.fixture
+def real_time() -> None:
+    """Ask for it to have waits that last."""
+
+
+@pytest.fixture
+def trial(
+    request: pytest.FixtureRequest,
+    each: tuple[Destination, str],
+    crm_sandbox: Sandbox,
+    run_task: TaskRunner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Trial:
+    if "real_time" not in request.fixturenames:
+        request.getfixturevalue("no_waiting")
+    destination, mode = each
+    ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
+    monkeypatch.setenv("AIRFLOW_CONN_CRM_LEDGER_DEFAULT", json.dumps(ledger))
+    return Trial(destination, mode, crm_sandbox, run_task)

@@ -1,0 +1,118 @@
+"""Run an operator on rows, hold its account against its files, and read how each row ended."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ENDINGS = ("created", "updated", "unchanged", "skipped", "rejected")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended.
+
+    :ivar summary: what the task returned.
+    :ivar results: the lines of its results file, in the order of the source; none where it was told to write none.
+    :ivar rejects: the lines of its rejects file, likewise.
+    """
+
+    summary: dict[str, Any]
+    results: list[dict[str, Any]]
+    rejects: list[dict[str, Any]]
+
+    @property
+    def ends(self) -> list[str]:
+        """How each row ended, in one word."""
+        return [line["outcome"] for line in self.results]
+
+    @property
+    def said(self) -> list[str]:
+        """How each row ended, with the reason where one is given."""
+        return [
+            f"{line['outcome']}: {line['reason']}" if line["reason"] else line["outcome"]
+            for line in self.results
+        ]
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many rows ended in which way."""
+        return Counter(self.ends)
+
+    @property
+    def reasons(self) -> dict[int, str]:
+        """Why rows were rejected, with the stage, by the number of the row."""
+        return {line["row"]: f"{line['stage']}: {line['reason']}" for line in self.rejects}
+
+
+class TaskRunner:
+    """Runs operators, each as a task with a results and a rejects file.
+
+    :param folder: takes the files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.results_path = folder / "results.jsonl"
+        self.rejects_path = folder / "rejects.jsonl"
+
+    def __call__(
+        self,
+        operator_class: type[Any],
+        source: Any,
+        *,
+        store: Any = None,
+        context: dict[str, Any] | None = None,
+        **parameters: Any,
+    ) -> Ended:
+        """Run an operator to its end; whatever it raises is raised.
+
+        :param store: the task's state store, as Airflow 3.3 hands one to a task.
+        :param parameters: any number of rejects is borne unless they say otherwise.
+        """
+        given = {
+            "task_id": "task",
+            "source": source,
+            "max_rejects": 1.0,
+            "results_path": str(self.results_path),
+            "rejects_path": str(self.rejects_path),
+            **parameters,
+        }
+        # Airflow 2 wraps the method in a way that works in the main thread only.
+        execute = inspect.unwrap(operator_class.execute)
+        state = {} if store is None else {"task_state_store": store}
+        summary = execute(operator_class(**given), {**(context or {}), **state})
+        if not (given["results_path"] and given["rejects_path"]):
+            return Ended(summary, [], [])
+        ended = Ended(summary, self.results, self.rejects)
+        check_account(ended, len(source) if isinstance(source, list) else summary["read"])
+        return ended
+
+    @property
+    def results(self) -> list[dict[str, Any]]:
+        """The lines of the results file, also of a task that failed."""
+        return read_lines(self.results_path)
+
+    @property
+    def rejects(self) -> list[dict[str, Any]]:
+        """The lines of the rejects file, also of a task that failed."""
+        return read_lines(self.rejects_path)
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a results or rejects file, in the order of the source."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return sorted(lines, key=lambda line: line["row"])
+
+
+def check_account(ended: Ended, rows: int) -> None:
+    """Check that each row ended once, and that summary, results and rejects tell the same."""
+    assert [line["row"] for line in ended.results] == list(range(1, rows + 1)), "each row ends once"
+    assert ended.summary["read"] == rows
+    assert {name: ended.summary[name] for name in ENDINGS} == {name: ended.counts[name] for name in ENDINGS}
+    rejected = [(line["row"], line["reason"]) for line in ended.results if line["outcome"] == "rejected"]
+    assert [(line["row"], line["reason"]) for line in ended.rejects] == rejected
+    assert all(reason for _, reason in rejected), "a rejected row has a reason"

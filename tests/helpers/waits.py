@@ -1,0 +1,36 @@
+"""How tests wait: not at all for a server that asks for it, and longer where the machine has much to do."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+
+import pytest
+
+from airflow_provider_crm.http.clock import Clock
+
+
+def wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a thread that waits find the time passed, at once."""
+    passed = threading.local()
+
+    def skipped() -> float:
+        return getattr(passed, "seconds", 0.0)
+
+    def wait(clock: Clock, seconds: float) -> bool:
+        passed.seconds = skipped() + max(seconds, 0.0)
+        return clock.ended
+
+    monkeypatch.setattr(Clock, "wait", wait)
+    monkeypatch.setattr(Clock, "now", lambda clock: time.monotonic() + skipped())
+    monkeypatch.setattr(Clock, "unix_time", lambda clock: time.time() + skipped())
+
+
+def patience(seconds: float) -> float:
+    """Give the time after which something hangs: more on a machine that is busy.
+
+    ``CRM_TEST_PATIENCE`` in the environment multiplies it.
+    """
+    busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return seconds * busy * float(os.environ.get("CRM_TEST_PATIENCE", "1"))
