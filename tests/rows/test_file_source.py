@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.sources import FileSource, open_source
@@ -152,3 +153,13 @@ def test_a_folder_of_other_folders_says_how_to_read_them(write: Any) -> None:
 def test_a_data_frame_is_told_what_to_do() -> None:
     with pytest.raises(CrmInputError, match=r"cannot be a Table: .* pandas \.to_dict\('records'\)"):
         open_source(pyarrow.table({"a": [1]}))
+
+
+def test_a_folder_as_a_warehouse_writes_it_in_an_object_store(read: Any, store: MemoryFileSystem) -> None:
+    store.pipe_file("/bucket/in/dt=2026-01-01/a.csv", b"a\n1\n")
+    store.pipe_file("/bucket/in/dt=2026-01-02/country=fr/b.jsonl", b'{"a": 2}')
+    for folder in ("memory://bucket/in", "memory://bucket/in/"):
+        assert read(folder).good == [
+            {"a": "1", "dt": "2026-01-01"},
+            {"a": 2, "dt": "2026-01-02", "country": "fr"},
+        ]
