@@ -16,8 +16,9 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.csv_lines import FORMULA, CsvLines
 from airflow_provider_crm.rows.encodings import Utf8Bytes
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
-from airflow_provider_crm.rows.files import ByteStream, Location, PlainBytes
+from airflow_provider_crm.rows.files import Location
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
+from airflow_provider_crm.rows.streams import ByteStream, PlainBytes
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 

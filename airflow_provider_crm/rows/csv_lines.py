@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from airflow_provider_crm.rows.files import ByteStream, whole_lines
 from airflow_provider_crm.rows.row import MAX_UNPARSED
+from airflow_provider_crm.rows.streams import ByteStream, whole_lines
 
 #: Within how many lines the header must end for its delimiter to be told; names may hold line ends.
 _HEADER_LINES = 50

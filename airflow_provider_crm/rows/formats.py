@@ -21,15 +21,15 @@ from airflow_provider_crm.rows.arrow_values import PythonColumn, for_python
 from airflow_provider_crm.rows.csv_files import CsvFile
 from airflow_provider_crm.rows.encodings import Utf8Bytes
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
-from airflow_provider_crm.rows.files import (
+from airflow_provider_crm.rows.files import Location
+from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
+from airflow_provider_crm.rows.streams import (
     ByteStream,
     GzipBytes,
-    Location,
     PlainBytes,
     open_file,
     whole_lines,
 )
-from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
 
 if TYPE_CHECKING:
     import pyarrow

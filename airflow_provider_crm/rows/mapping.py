@@ -31,8 +31,6 @@ class FieldMapping(Generic[F]):
         nulls: str = "skip",
         known: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        if nulls not in ("skip", "send"):
-            raise CrmInputError(f"`nulls` is 'skip' or 'send', not {nulls!r}")
         if field_map is not None and not isinstance(field_map, Mapping):
             raise CrmInputError("`field_map` is a mapping of column to field")
         self._find = find

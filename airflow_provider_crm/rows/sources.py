@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.parameters import name_in_folder, whole
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, FileSource, TextFormat
 from airflow_provider_crm.rows.files import Location, locate
 from airflow_provider_crm.rows.formats import FORMATS, NO_PARTITION, Partition, RowFile, format_of, is_reject
@@ -286,8 +287,8 @@ def split_source(source: Any, rows_per_shard: int, folder: str, prefix: str = "s
     :return: the paths of the shards, in order, for ``expand(source=...)``.
     :raises CrmInputError: the source or a parameter cannot be used.
     """
-    if isinstance(rows_per_shard, bool) or not isinstance(rows_per_shard, int) or rows_per_shard < 1:
-        raise CrmInputError(f"rows_per_shard must be a whole number from 1, not {rows_per_shard!r}.")
+    rows_per_shard = whole(1)("rows_per_shard", rows_per_shard)
+    prefix = name_in_folder("prefix", prefix)
     target = locate(folder)
     opened = open_source(source)
     shard_name = re.compile(re.escape(prefix) + r"-\d{6,}\.jsonl")

@@ -24,7 +24,7 @@ def test_a_file_source_is_its_path(read: Any, write: Any) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz"])
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
 def test_encodings(read: Any, write: Any, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str) -> None:
-    monkeypatch.setattr("airflow_provider_crm.rows.files.BLOCK_BYTES", 3)
+    monkeypatch.setattr("airflow_provider_crm.rows.streams.BLOCK_BYTES", 3)
     text = 'prénom,ville\nZoé,"Orléans"\n' if ".csv" in name else '{"prénom": "Zoé", "ville": "Orléans"}\n'
     content = text.encode(encoding)
     path = write(name, gzip.compress(content) if name.endswith("gz") else content)

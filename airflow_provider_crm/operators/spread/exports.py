@@ -11,7 +11,7 @@ from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.pages import SpreadPages
 from airflow_provider_crm.operators.base.windows import Window
-from airflow_provider_crm.operators.spread.windowed import CrmSpreadExportOperator, SpreadExportArguments
+from airflow_provider_crm.operators.spread.base import CrmSpreadExportOperator, SpreadExportArguments
 from airflow_provider_crm.parameters import (
     Amount,
     Email,
