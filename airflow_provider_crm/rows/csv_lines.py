@@ -23,7 +23,9 @@ _QUOTED = re.compile(r'"[^"]*"')
 #: A line of Excel's own before the header.
 _TOLD_DELIMITER = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 _EMAIL = re.compile(r"\s*[^\s@]+@[^\s@]+\.[^\s@]+\s*")
-_ESCAPED = re.compile(r"'[=+\-@\t\r]")
+#: A text that a spreadsheet would compute, or that seems to be escaped against that: one apostrophe more escapes it.
+FORMULA = re.compile(r"'*[=+\-@]")
+_ESCAPED = re.compile(r"'[=+\-@]")
 
 
 class CsvLines:

@@ -74,13 +74,19 @@ class GzipBytes:
     def __init__(self, location: Location) -> None:
         self._name = location.name
         self._file = PlainBytes(location)
-        self._unzipped = gzip.GzipFile(fileobj=io.BufferedReader(self._file, BLOCK_BYTES))
+        self._stored = io.BufferedReader(self._file, BLOCK_BYTES)
+        self._unzipped = gzip.GzipFile(fileobj=self._stored)
 
     @property
     def position(self) -> int:
         return self._file.position
 
     def read(self, size: int) -> bytes:
+        if not self.position and not b"\x1f\x8b".startswith(self._stored.peek(2)[:2]):
+            raise CrmInputError(
+                f"{self._name} is no gzip file, as its name says: let it not end in .gz if it is plain. Some stores "
+                f"unpack a file when they hand it out."
+            )
         try:
             data = self._unzipped.read(size)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
