@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, cast
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.csv_lines import FORMULA
 
 if TYPE_CHECKING:
     import pyarrow
@@ -104,17 +105,22 @@ def check_suffix(path: str) -> str:
     )
 
 
-def format_for(path: str, columns: Sequence[Column], *, metadata: Mapping[str, str]) -> Format:
+def format_for(
+    path: str, columns: Sequence[Column], *, metadata: Mapping[str, str], csv_escape_formulas: bool = False
+) -> Format:
     """Choose the format by the suffix of a file's name.
 
     :param metadata: what a file says about itself, where its format has a place for that.
+    :param csv_escape_formulas: put an apostrophe before texts of CSV that a spreadsheet would compute.
     :raises CrmInputError: the suffix is not known, or the format needs something that is not installed.
     """
     suffix = check_suffix(path)
     if suffix == ".parquet":
         return Parquet(columns, metadata)
     compressed = path.lower().endswith(".gz")
-    return JsonLines(compressed=compressed) if suffix == ".jsonl" else Csv(columns, compressed=compressed)
+    if suffix == ".jsonl":
+        return JsonLines(compressed=compressed)
+    return Csv(columns, compressed=compressed, escape_formulas=csv_escape_formulas)
 
 
 class Bytes:
@@ -212,14 +218,22 @@ class JsonLines:
 
 
 class Csv:
-    """Comma-separated values in UTF-8 with a header, quoted as in RFC 4180; nothing and an empty text look alike."""
+    """Comma-separated values in UTF-8 with a header, quoted as in RFC 4180; nothing and an empty text look alike.
 
-    def __init__(self, columns: Sequence[Column], *, compressed: bool) -> None:
+    :param escape_formulas: put an apostrophe before texts that a spreadsheet would compute.
+    """
+
+    def __init__(self, columns: Sequence[Column], *, compressed: bool, escape_formulas: bool = False) -> None:
         self._columns = columns
         self._compressed = compressed
+        self._escape = escape_formulas
 
     def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Lines:
         cells = [_cells(column, records) for column in self._columns]
+        if self._escape:
+            for column, values in zip(self._columns, cells, strict=True):
+                if column.kind == "text":
+                    values[:] = map(_escaped, values)
         cells.append(_extras(records, unknown))
         return Lines(_csv_lines(zip(*cells, strict=True)))
 
@@ -229,9 +243,15 @@ class Csv:
 
 
 def _csv_lines(rows: Iterable[Sequence[Any]]) -> list[str]:
+    # Before 3.11.9 and 3.12.3 Python quotes only what is in the line's end: https://github.com/python/cpython/issues/67230
     lines: list[str] = []
-    csv.writer(_Collector(lines), lineterminator="\n").writerows(rows)
-    return lines
+    csv.writer(_Collector(lines), lineterminator="\r\n").writerows(rows)
+    return [f"{line[:-2]}\n" for line in lines]
+
+
+def _escaped(value: Any) -> Any:
+    """Put an apostrophe before a text that a spreadsheet would compute, and before one that seems to have one."""
+    return f"'{value}" if isinstance(value, str) and FORMULA.match(value) else value
 
 
 class _Collector:

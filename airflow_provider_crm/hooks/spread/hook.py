@@ -23,6 +23,7 @@ from airflow_provider_crm.hooks.spread.wire import (
     MAX_PAGE,
     SEARCH_PAGE,
     customer_of,
+    email_change,
     listed_ids,
     or_nothing,
     page_sizes,
@@ -41,7 +42,6 @@ from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.cells import ConsentStatus
 from airflow_provider_crm.schemas.spread.read import Row, record_of
 from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
-from airflow_provider_crm.values import normal_email
 
 
 class SpreadExtras(Extras, kw_only=True, frozen=True):
@@ -158,14 +158,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been changed; the old one may be unknown to the CRM by now.
         """
-        emails = {"old_email": str(old_email or "").strip()}  # as the CRM writes it, in its own case
-        try:
-            emails["new_email"] = normal_email(new_email)
-        except ValueError as error:
-            raise CrmInputError(f"The new e-mail: {error}") from None
-        if not emails["old_email"]:
-            raise CrmInputError("Both the old and the new e-mail are required")
-        body = encode_json({"customer": emails})
+        body = encode_json({"customer": email_change(old_email, new_email)})
         call = Call("PUT", "/customers/email/update", body=body, repeatable=False)
         return self.request(call, read_customer)
 

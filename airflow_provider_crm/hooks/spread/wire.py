@@ -17,6 +17,7 @@ from airflow_provider_crm.exceptions import (
     redact,
 )
 from airflow_provider_crm.http.answers import UnreadableError, read_json, said_in
+from airflow_provider_crm.parameters import whole
 from airflow_provider_crm.schemas.spread.read import (
     Row,
     decode,
@@ -24,7 +25,7 @@ from airflow_provider_crm.schemas.spread.read import (
     plain_row,
     record_of,
 )
-from airflow_provider_crm.values import compared_email
+from airflow_provider_crm.values import compared_email, normal_email
 
 T = TypeVar("T")
 
@@ -39,8 +40,7 @@ SEARCH_PAGE = 25
 
 def page_sizes(page_size: int, *, documented: str = "maxResults") -> list[tuple[str, str]]:
     """Write the page size in both of the vendor's spellings, the one documented for the list first."""
-    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE:
-        raise CrmInputError(f"`page_size` has to be a number from 1 to {MAX_PAGE}")
+    page_size = whole(1, MAX_PAGE)("page_size", page_size)
     other = "maxResult" if documented == "maxResults" else "maxResults"
     return [(documented, str(page_size)), (other, str(page_size))]
 
@@ -49,6 +49,21 @@ def listed_ids(ids: str | Iterable[str | int]) -> list[str]:
     parts = [ids] if isinstance(ids, (str, int)) else ids
     texts = (text.strip() for part in parts for text in str(part).split(","))
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def email_change(old_email: str, new_email: str) -> dict[str, str]:
+    """Write a change of a customer's e-mail.
+
+    :raises CrmInputError: one of the two is missing, or the new one is no e-mail.
+    """
+    old = str(old_email or "").strip()  # as the CRM writes it, in its own case
+    try:
+        new = normal_email(new_email)
+    except ValueError as error:
+        raise CrmInputError(f"The new e-mail: {error}") from None
+    if not old:
+        raise CrmInputError("Both the old and the new e-mail are required")
+    return {"old_email": old, "new_email": new}
 
 
 # Answers

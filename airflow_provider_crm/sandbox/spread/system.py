@@ -323,6 +323,8 @@ class Spread(System):
             lambda: self._search.lines(call, self.loyalty, self.customers),
         )
         page, beside = cut_page(call, rows, self.switches, size_name="maxResult")
+        if not page and self.switches.empty_lines == "404":
+            return self._reader.error(404, "No cagnotte")
         return json_answer({"cagnottes": page, **beside})
 
     def _credit(self, call: Call) -> Answer:
