@@ -207,6 +207,7 @@ def test_every_switch_is_among_them() -> None:
         "allow_debit",
         "allow_resubscribe",
         "case_insensitive",
+        "csv_escape_formulas",
         "deferrable",
         "dry_run",
         "flatten_consents",

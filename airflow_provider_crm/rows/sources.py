@@ -225,16 +225,22 @@ def find_files(
 
 def _partitions(folder: Location, text_format: TextFormat) -> list[RowFile]:
     """Find the files in folders such as ``dt=2026-01-01``, as Hive and Spark write them."""
-    depth = str(folder).rstrip("/").count("/") + 1
+    depth = len(_segments(folder))
     files: list[RowFile] = []
     for file in sorted(folder.child("*=*").child("**").matches(), key=str):
-        keys = [part.partition("=") for part in str(file).split("/")[depth:-1]]
+        keys = [part.partition("=") for part in _segments(file)[depth:-1]]
         if all(equals and not name.startswith(("_", ".")) for name, equals, _ in keys) and format_of(
             file.name
         ):
             values = {name: None if text == NO_PARTITION else unquote(text) for name, _, text in keys}
             files.append(Partition(_reader(file, text_format), values))
     return files
+
+
+def _segments(location: Location) -> list[str]:
+    """Return the parts of a path, which stores write with more or fewer slashes in front."""
+    text = str(location)
+    return (text.partition("://")[2] or text).strip("/").split("/")
 
 
 def _reader(location: Location, text_format: TextFormat) -> RowFile:

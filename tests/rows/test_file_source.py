@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.sources import FileSource, open_source
@@ -23,7 +24,7 @@ def test_a_file_source_is_its_path(read: Any, write: Any) -> None:
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz"])
 @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le", "utf-32", "utf-8-sig"])
 def test_encodings(read: Any, write: Any, monkeypatch: pytest.MonkeyPatch, name: str, encoding: str) -> None:
-    monkeypatch.setattr("airflow_provider_crm.rows.files.BLOCK_BYTES", 3)
+    monkeypatch.setattr("airflow_provider_crm.rows.streams.BLOCK_BYTES", 3)
     text = 'prénom,ville\nZoé,"Orléans"\n' if ".csv" in name else '{"prénom": "Zoé", "ville": "Orléans"}\n'
     content = text.encode(encoding)
     path = write(name, gzip.compress(content) if name.endswith("gz") else content)
@@ -152,3 +153,13 @@ def test_a_folder_of_other_folders_says_how_to_read_them(write: Any) -> None:
 def test_a_data_frame_is_told_what_to_do() -> None:
     with pytest.raises(CrmInputError, match=r"cannot be a Table: .* pandas \.to_dict\('records'\)"):
         open_source(pyarrow.table({"a": [1]}))
+
+
+def test_a_folder_as_a_warehouse_writes_it_in_an_object_store(read: Any, store: MemoryFileSystem) -> None:
+    store.pipe_file("/bucket/in/dt=2026-01-01/a.csv", b"a\n1\n")
+    store.pipe_file("/bucket/in/dt=2026-01-02/country=fr/b.jsonl", b'{"a": 2}')
+    for folder in ("memory://bucket/in", "memory://bucket/in/"):
+        assert read(folder).good == [
+            {"a": "1", "dt": "2026-01-01"},
+            {"a": 2, "dt": "2026-01-02", "country": "fr"},
+        ]

@@ -19,7 +19,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows import writers
+from airflow_provider_crm.rows import parquet_writer
 from airflow_provider_crm.rows.sources import open_source
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import check_suffix, format_for
@@ -202,7 +202,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_row_groups_are_of_a_size_that_readers_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writers, "ROW_GROUP", 100)
+    monkeypatch.setattr(parquet_writer, "ROW_GROUP", 100)
     pages = [[record(n) for n in range(40)]] * 10
     path = write(tmp_path / "x.parquet", *pages)
     groups = pyarrow.parquet.ParquetFile(path).metadata

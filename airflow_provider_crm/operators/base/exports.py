@@ -16,8 +16,9 @@ from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator
 from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
+from airflow_provider_crm.rows.blocks import Column, Format
 from airflow_provider_crm.rows.targets import target_at
-from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
+from airflow_provider_crm.rows.writers import check_suffix, format_for
 from airflow_provider_crm.schemas.records import Records
 
 if TYPE_CHECKING:

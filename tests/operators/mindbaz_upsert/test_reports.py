@@ -76,8 +76,8 @@ def test_without_files(upsert: Upsert) -> None:
     assert summary["rejects_path"] is None
 
 
-def test_paths_may_be_objects_and_their_folders_are_made(upsert: Upsert) -> None:
-    rejects, results = upsert.folder / "2026" / "rejects.jsonl", upsert.folder / "11" / "results.jsonl"
+def test_paths_may_be_objects_and_their_folders_are_made(upsert: Upsert, tmp_path: Path) -> None:
+    rejects, results = tmp_path / "2026" / "rejects.jsonl", tmp_path / "11" / "results.jsonl"
     summary = upsert(
         [{"email": "zoe"}], rejects_path=rejects, results_path=ObjectStoragePath(results.as_uri())
     )

@@ -217,7 +217,6 @@ class TestMatchByExternalId:
         {"field_map": {"email": "email", "name": "surname"}},
         {"field_map": {"email": "email", "name": "custom_fields.x"}},
         {"field_map": {"name": "lastName"}},
-        {"field_map": {"email": "email", "city": "city"}},
         {"source": [{"email": "a@example.fr", "createdAt": "2024-01-01"}]},
         {"source": [{"name": "x"}], "field_map": {"name": "lastName"}},
         {"min_rows": 2},
