@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import ast
-import importlib
-import inspect
 import json
 import re
 import subprocess
 import sys
 import tomllib
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import airflow_provider_crm
+from airflow_provider_crm.get_provider_info import get_provider_info
+from airflow_provider_crm.links import RejectsFileLink
+from airflow_provider_crm.operators.base.writes import CrmBulkOperator
+from airflow_provider_crm.sandbox.systems import Systems
+from tests.contract.registry import DESTINATIONS
+from tests.helpers.public import crms, tasks
 
 PACKAGE = Path(airflow_provider_crm.__file__).parent
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "example_dags"
 FILES = sorted(PACKAGE.rglob("*.py"))
+
+#: What is wanted before a template is rendered.
+AT_PARSING = ("max_consecutive_failures",)
 
 each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
@@ -59,6 +67,7 @@ warned = [
 print("PROBE" + json.dumps({
     "touched": touched, "imported": imported, "warned": warned, "import_errors": bag.import_errors,
     "dags": {dag_id: dag.fileloc for dag_id, dag in bag.dags.items()},
+    "used": sorted({task.task_type for dag in bag.dags.values() for task in dag.tasks}),
 }))
 """
 
@@ -124,24 +133,110 @@ def test_extras_of_a_connection_are_never_passed_on_as_they_are(path: Path) -> N
     assert not re.search(r"\*\*\w*(?:extra_dejson|conn\w*\.extra|get_extra_dejson)", path.read_text())
 
 
-def operators() -> list[Any]:
-    found = []
-    for folder in ("operators", "sensors"):
-        for path in (PACKAGE / folder).glob("*.py"):
-            module = importlib.import_module(f"airflow_provider_crm.{folder}.{path.stem}")
-            found += [
-                value
-                for value in vars(module).values()
-                if inspect.isclass(value) and value.__module__ == module.__name__
-                if hasattr(value, "template_fields") and not value.__name__.startswith(("Crm", "_"))
-            ]
-    return found
+def _imports_of(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, those for types alone included."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            modules = {f"{node.module}.{one.name}" for one in node.names} & MODULES.keys()
+            names |= modules if len(modules) == len(node.names) else modules | {node.module}
+    return names & MODULES.keys()
 
 
-@pytest.mark.parametrize("operator", operators(), ids=lambda operator: operator.__name__)
-def test_every_connection_id_is_templated(operator: Any) -> None:
-    parameters = inspect.signature(operator.__init__).parameters
-    assert {name for name in parameters if name.endswith("_conn_id")} <= set(operator.template_fields)
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in FILES
+}
+
+
+IMPORTS = {name: _imports_of(path) - {name} for name, path in MODULES.items()}
+
+
+def _all_below(module: str) -> set[str]:
+    """Return the modules that a module imports, and those that these import, and so on."""
+    below: set[str] = set()
+    rest = [module]
+    while rest:
+        new = IMPORTS[rest.pop()] - below
+        below |= new
+        rest += new
+    return below
+
+
+def test_there_is_no_circle() -> None:
+    """Also none of types: what stands in a circle can only be understood all at once."""
+    try:
+        list(TopologicalSorter(IMPORTS).static_order())
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@each_file
+def test_a_file_is_short_enough_to_find_ones_way_in_it(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 400
+
+
+# What belongs to an operator, and to a CRM: docs/contributing.md
+
+
+OPERATORS, SENSORS = tasks("operators"), tasks("sensors")
+each_task = pytest.mark.parametrize("task", [*OPERATORS, *SENSORS], ids=lambda task: task.__name__)
+each_crm = pytest.mark.parametrize("crm", crms())
+
+
+@each_task
+def test_every_parameter_is_a_template(task: Any) -> None:
+    attributes = {name for name, one in task.parameters().items() if one.name not in ("deferrable", *AT_PARSING)}
+    assert attributes <= set(task.template_fields)
+
+
+@each_task
+def test_an_example_uses_it(task: Any, probe: dict[str, Any]) -> None:
+    assert task.__name__ in probe["used"]
+
+
+@each_task
+def test_the_readme_names_it(task: Any) -> None:
+    assert re.search(rf"`(?:[\w.]+\.)?{task.__name__}`", (ROOT / "README.md").read_text())
+
+
+@pytest.mark.parametrize(
+    "operator", [one for one in OPERATORS if issubclass(one, CrmBulkOperator)], ids=lambda one: one.__name__
+)
+def test_whoever_writes_links_to_the_rejects(operator: Any) -> None:
+    assert RejectsFileLink in map(type, operator.operator_extra_links)
+
+
+@each_crm
+def test_a_crm_has_a_stand_in_with_its_connection(crm: str) -> None:
+    types = {
+        one["hook-class-name"].split(".")[2]: one["connection-type"]
+        for one in get_provider_info()["connection-types"]
+    }
+    (system,) = (one for one in Systems().systems() if one.name == crm)
+    conn_id, connection = system.connection("http://127.0.0.1:1")
+    assert connection["conn_type"] == types[crm]
+    assert conn_id == f"{types[crm]}_default"
+
+
+@each_crm
+def test_a_crm_is_tried_by_the_contract_suite(crm: str) -> None:
+    assert crm in {one.system for one in DESTINATIONS}
+
+
+def test_the_crms_do_not_know_each_other() -> None:
+    """Not through others either. A CRM's modules have its name in their path; credits are SPREAD's."""
+    owners = {crm: crm for crm in crms()} | {"loyalty": "spread"}
+
+    def owner(module: str) -> str | None:
+        return next((owners[part] for part in module.split(".")[1:] if part in owners), None)
+
+    for name in MODULES:
+        if (crm := owner(name)) is not None:
+            known = {owner(other) for other in _all_below(name)} - {None}
+            assert known <= {crm}, f"{name} knows {known}"
 
 
 def test_every_dependency_is_defended() -> None:

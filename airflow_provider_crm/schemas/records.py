@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
+from airflow_provider_crm.http.answers import UnreadableError
 from airflow_provider_crm.schemas.envelopes import Envelope
 from airflow_provider_crm.schemas.mending import Aware, Kind, mended, plain_text
 from airflow_provider_crm.schemas.slices import find_rows
@@ -161,6 +162,16 @@ class PageReader(ABC):
         except (msgspec.MsgspecError, ValueError):
             return None
         return rows.read(lambda some: self._read_list(some, about))
+
+    def slices(self, body: bytes) -> Iterator[Records]:
+        """Read an answer as :meth:`read` does.
+
+        :raises UnreadableError: it is of another shape altogether.
+        """
+        slices = self.read(body)
+        if slices is None:
+            raise UnreadableError("a list of another shape than documented")
+        return slices
 
     @abstractmethod
     def _read_list(self, rows: bytes, about: Mapping[str, Any]) -> Records:
