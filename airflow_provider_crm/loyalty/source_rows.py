@@ -18,7 +18,6 @@ from airflow_provider_crm.values import (
     number_of,
     reference_of,
 )
-from airflow_provider_crm.values import plain as plain_value
 
 #: What the vendor's amounts show at most.
 MOST_DECIMALS = 2
@@ -140,14 +139,16 @@ def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Deci
 
     :raises ValueError: no number, zero, negative without ``allow_debit``, or finer than the CRM keeps.
     """
-    own = plain_value(value)
-    text = "" if own is None or isinstance(own, bool) else str(own).strip()
-    if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
-        raise ValueError(f"{name}: a finite number is required")
     try:
-        amount = number_of(own)
-    except ValueError:
-        raise ValueError(f"{name}: a number such as 5 or 12.50 is required") from None
+        amount = number_of(value)
+    except ValueError as error:
+        # That it is not finite, NaN in a row's only amount among it, is worth saying.
+        what = (
+            "a finite number is required"
+            if "finite" in str(error)
+            else "a number such as 5 or 12.50 is required"
+        )
+        raise ValueError(f"{name}: {what}") from None
     if amount == 0:
         raise ValueError(f"{name}: zero credits nothing")
     if amount < 0 and not allow_debit:

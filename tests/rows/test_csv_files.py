@@ -254,4 +254,4 @@ def test_without_quotes_every_line_that_is_not_blank_is_one_row(
     path = scratch / "lines.csv"
     path.write_bytes(b"a,b\n" + body)
     lines = [line.decode(errors="surrogateescape") for line in body.split(b"\n")]
-    assert len(read(path).all) == sum(1 for line in lines if line.strip())
+    assert len(read(path).all) == sum(1 for line in lines if line.replace(",", "").strip())

@@ -255,7 +255,7 @@ def _as_is(field: FieldType, value: Any) -> Any:
         return date_text(own)
     if isinstance(own, float | Decimal):
         return int(text) if (text := text_of(own)).lstrip("-").isdecimal() else own
-    return text_of(own) if isinstance(own, str) else own
+    return own if isinstance(own, int | list | dict) else text_of(own)
 
 
 _CONVERTERS: Mapping[int, Callable[[FieldType, Any], Any]] = {

@@ -77,13 +77,14 @@ def test_without_files(upsert: Upsert) -> None:
 
 
 def test_paths_may_be_objects_and_their_folders_are_made(upsert: Upsert, tmp_path: Path) -> None:
-    rejects, results = tmp_path / "2026" / "rejects.jsonl", tmp_path / "11" / "results.jsonl"
-    summary = upsert(
-        [{"email": "zoe"}], rejects_path=rejects, results_path=ObjectStoragePath(results.as_uri())
+    upsert.rejects_path, upsert.results_path = (
+        tmp_path / "2026" / "rejects.jsonl",
+        tmp_path / "11" / "results.jsonl",
     )
-    assert json.loads(json.dumps(summary))["rejects_path"] == str(rejects)
-    assert rejects.exists()
-    assert results.exists()
+    results = ObjectStoragePath(upsert.results_path.as_uri())
+    summary = upsert([{"email": "zoe"}], rejects_path=upsert.rejects_path, results_path=results)
+    assert json.loads(json.dumps(summary))["rejects_path"] == str(upsert.rejects_path)
+    assert len(upsert.rejects) == 1
 
 
 def test_progress_is_said(

@@ -1,0 +1,148 @@
+"""Keys, days and opt-outs as sources really write them, through the operators."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.operators.expertsender import (
+    ExpertSenderDeleteCustomersOperator,
+    ExpertSenderUpsertCustomersOperator,
+)
+from airflow_provider_crm.operators.mindbaz import (
+    MindbazExportSubscribersOperator,
+    MindbazUnsubscribeOperator,
+    MindbazUpsertSubscribersOperator,
+)
+from airflow_provider_crm.operators.spread import (
+    SpreadDeleteCustomersOperator,
+    SpreadUpsertCustomersOperator,
+)
+from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.tasks import TaskRunner
+
+CLIENT_IDS = [Decimal("123.000000000"), "123.0", 123.0, "\u200b123", b"123", memoryview(b"123\0\0")]
+ADDRESSES = [
+    "\u200ba@x.fr",
+    "a@x.fr\ufeff",
+    "a\u202c@x.fr",
+    "a\u00ad@x.fr",
+    "a@x.fr\0",
+    b"a@x.fr\0",
+    "mailto:A@x.fr",
+    "<a@x.fr>",
+]
+TOKYO = dt.timezone(dt.timedelta(hours=9))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> TaskRunner:
+    return TaskRunner(tmp_path)
+
+
+@pytest.mark.parametrize("key", CLIENT_IDS, ids=repr)
+def test_an_opt_out_finds_a_client_however_the_id_is_written(
+    crm_sandbox: Sandbox, run: TaskRunner, key: Any
+) -> None:
+    crm_sandbox.mindbaz.insert({1: "a@x.fr", 7: 0, 43: "123"})
+    ended = run(MindbazUnsubscribeOperator, [{"id": key}], match_by="IdClient", key_field="id")
+    assert ended.said == ["updated"]
+    assert crm_sandbox.mindbaz.by_email("a@x.fr")[7] == 1
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=repr)
+def test_an_address_with_signs_that_nobody_sees_is_the_same_person(
+    crm_sandbox: Sandbox, run: TaskRunner, address: Any
+) -> None:
+    crm_sandbox.mindbaz.insert({1: "a@x.fr", 7: 0})
+    crm_sandbox.spread.add_customer("a@x.fr")
+    crm_sandbox.expertsender.add_customer("a@x.fr")
+    for operator, column in (
+        (MindbazUpsertSubscribersOperator, "nom"),
+        (SpreadUpsertCustomersOperator, "lastName"),
+        (ExpertSenderUpsertCustomersOperator, "lastName"),
+    ):
+        assert run(operator, [{"email": address, column: "Noël"}]).ends == ["updated"]
+    for operator in (
+        MindbazUnsubscribeOperator,
+        SpreadDeleteCustomersOperator,
+        ExpertSenderDeleteCustomersOperator,
+    ):
+        assert run(operator, [{"email": address}]).ends == ["updated"]
+    assert crm_sandbox.mindbaz.by_email("a@x.fr")[7] == 1
+    assert crm_sandbox.spread.by_email("a@x.fr") is None
+    assert crm_sandbox.expertsender.by_email("a@x.fr") is None
+
+
+@pytest.mark.parametrize("number", [float("nan"), None, "", Decimal("NaN")], ids=repr)
+def test_a_missing_id_beside_an_address_is_none(crm_sandbox: Sandbox, run: TaskRunner, number: Any) -> None:
+    crm_sandbox.spread.add_customer("a@x.fr")
+    assert run(SpreadDeleteCustomersOperator, [{"id": number, "email": "a@x.fr"}]).said == ["updated"]
+
+
+@pytest.mark.parametrize("number", [float("nan"), True, "."])
+def test_what_is_no_id_becomes_no_part_of_a_url(crm_sandbox: Sandbox, number: Any) -> None:
+    with pytest.raises(CrmInputError, match=r"^id"):
+        SpreadHook().get_customer(number)
+    assert not crm_sandbox.calls
+
+
+@pytest.mark.parametrize("date", ["2O26-06-30 09:10:34", "30/06/2026", 1710121501000, "1710121501000", True])
+def test_a_consent_is_evidence_and_needs_its_date(crm_sandbox: Sandbox, date: Any) -> None:
+    with pytest.raises(CrmInputError, match="created_at"):
+        SpreadHook().create_consent("1", status="accepted", created_at=date, consent_id=1)
+    assert not crm_sandbox.calls
+
+
+@pytest.mark.parametrize(
+    "birth", [dt.datetime(1990, 5, 17, tzinfo=TOKYO), "1990-05-17T00:00:00+09:00", dt.date(1990, 5, 17)]
+)
+def test_a_birthday_is_the_day_that_it_is_where_it_was_written(
+    crm_sandbox: Sandbox, run: TaskRunner, tmp_path: Path, birth: Any
+) -> None:
+    run(MindbazUpsertSubscribersOperator, [{"email": "a@x.fr", "date_naissance": birth}])
+    run(SpreadUpsertCustomersOperator, [{"email": "a@x.fr", "birthday": birth}])
+    run(ExpertSenderUpsertCustomersOperator, [{"email": "a@x.fr", "dateOfBirth": birth}])
+    assert crm_sandbox.mindbaz.by_email("a@x.fr")[20].startswith("1990-05-17T00:00")
+    assert crm_sandbox.spread.by_email("a@x.fr").birthday == "1990-05-17"
+    assert crm_sandbox.expertsender.by_email("a@x.fr").date_of_birth.startswith("1990-05-17T00:00")
+    path = tmp_path / "x.jsonl"
+    MindbazExportSubscribersOperator(
+        task_id="x", source=[{"email": "a@x.fr"}], path=str(path), fields=["date_naissance"]
+    ).execute({})
+    assert json.loads(path.read_text())["date_naissance"] == "1990-05-17"
+
+
+def test_an_unsubscription_by_an_upsert_has_its_date(crm_sandbox: Sandbox, run: TaskRunner) -> None:
+    crm_sandbox.mindbaz.insert({1: "a@x.fr", 7: 0})
+    row = {"email": "a@x.fr", "statut": 1, "desabonnement": None}
+    rows = [
+        row,
+        {**row, "email": "new@x.fr"},
+        {**row, "email": "dated@x.fr", "desabonnement": "2023-01-04 17:39"},
+    ]
+    assert run(MindbazUpsertSubscribersOperator, rows).ends == ["updated", "created", "created"]
+    today = dt.datetime.now(dt.UTC).date()
+    for email in ("a@x.fr", "new@x.fr"):
+        date = dt.datetime.fromisoformat(crm_sandbox.mindbaz.by_email(email)[4]).date()
+        assert abs(date - today) <= dt.timedelta(days=1)
+    assert crm_sandbox.mindbaz.by_email("dated@x.fr")[4] == "2023-01-04T17:39:00+01:00"
+    assert run(MindbazUpsertSubscribersOperator, rows).ends == ["unchanged"] * 3
+
+
+def test_blanks_and_the_encoding_of_accents_are_no_change(crm_sandbox: Sandbox, run: TaskRunner) -> None:
+    crm_sandbox.mindbaz.insert({1: "a@x.fr", 14: "No\u00ebl"})
+    crm_sandbox.spread.add_customer("a@x.fr", last_name="No\u00ebl")
+    assert run(MindbazUpsertSubscribersOperator, [{"email": "a@x.fr", "nom": "Noe\u0308l    "}]).ends == [
+        "unchanged"
+    ]
+    assert run(SpreadUpsertCustomersOperator, [{"email": "a@x.fr", "lastName": "Noe\u0308l   "}]).ends == [
+        "unchanged"
+    ]
