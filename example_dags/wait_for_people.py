@@ -1,4 +1,4 @@
-"""Wait until SPREAD has a person, a first answer to a consent, and enough points of theirs, and Mindbaz subscribes them.
+"""Wait until SPREAD has a person with enough points, and an answer to a consent, and Mindbaz has subscribed them.
 
 Only the first look of each sensor takes a worker.
 

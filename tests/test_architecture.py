@@ -188,7 +188,9 @@ each_crm = pytest.mark.parametrize("crm", crms())
 
 @each_task
 def test_every_parameter_is_a_template(task: Any) -> None:
-    attributes = {name for name, one in task.parameters().items() if one.name not in ("deferrable", *AT_PARSING)}
+    attributes = {
+        name for name, one in task.parameters().items() if one.name not in ("deferrable", *AT_PARSING)
+    }
     assert attributes <= set(task.template_fields)
 
 

@@ -24,9 +24,9 @@ from airflow_provider_crm._compat import (
 )
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.operators.base.writes import CrmBulkOperator, CrmDeleteOperator
 from airflow_provider_crm.operators.expertsender import (
     ExpertSenderDeleteCustomersOperator,
-    ExpertSenderExportCustomersOperator,
     ExpertSenderUpsertCustomersOperator,
 )
 from airflow_provider_crm.operators.mindbaz import (
@@ -36,9 +36,7 @@ from airflow_provider_crm.operators.mindbaz import (
 )
 from airflow_provider_crm.operators.spread import (
     SpreadAuditLoyaltyOperator,
-    SpreadCreateConsentsOperator,
     SpreadCreditLoyaltyOperator,
-    SpreadDeleteCustomersOperator,
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
     SpreadExportLoyaltyOperator,
@@ -49,39 +47,32 @@ from airflow_provider_crm.sensors.expertsender import ExpertSenderCustomerSensor
 from airflow_provider_crm.sensors.mindbaz import MindbazSubscriberSensor
 from airflow_provider_crm.sensors.spread import (
     SpreadConsentSensor,
-    SpreadCustomerSensor,
-    SpreadLoyaltyBalanceSensor,
 )
 from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger
+from tests.helpers.public import tasks
 
-WRITES: dict[Any, dict[str, Any]] = {
-    operator: {"source": []}
-    for operator in (
-        MindbazUpsertSubscribersOperator,
-        MindbazUnsubscribeOperator,
-        ExpertSenderUpsertCustomersOperator,
-        ExpertSenderDeleteCustomersOperator,
-        SpreadUpsertCustomersOperator,
-        SpreadCreateConsentsOperator,
-        SpreadUpdateEmailsOperator,
-        SpreadDeleteCustomersOperator,
-        SpreadCreditLoyaltyOperator,
-    )
+#: What parameters get that a task cannot do without.
+SAMPLES = {
+    "source": [],
+    "path": "x.csv",
+    "value": "zoe@example.fr",
+    "created_after": "2026-01-01",
+    "min_amount": 5,
 }
-TASKS: dict[Any, dict[str, Any]] = {
-    **WRITES,
-    MindbazExportSubscribersOperator: {"path": "x.csv", "source": []},
-    ExpertSenderExportCustomersOperator: {"path": "x.csv", "source": []},
-    SpreadExportConsentsOperator: {"path": "x.csv"},
-    SpreadExportCustomersOperator: {"path": "x.csv"},
-    SpreadExportLoyaltyOperator: {"path": "x.csv"},
-    SpreadAuditLoyaltyOperator: {},
-    MindbazSubscriberSensor: {"email": "zoe@example.fr"},
-    ExpertSenderCustomerSensor: {"value": "zoe@example.fr"},
-    SpreadConsentSensor: {"created_after": "2026-01-01"},
-    SpreadCustomerSensor: {"email": "zoe@example.fr"},
-    SpreadLoyaltyBalanceSensor: {"min_amount": 5},
-}
+
+
+def needed(kind: Any) -> dict[str, Any]:
+    """Return the parameters that a task cannot do without."""
+    return {
+        name: SAMPLES[name]
+        for cls in kind.__mro__
+        for name, one in inspect.signature(inspect.unwrap(cls.__init__)).parameters.items()
+        if one.kind is one.KEYWORD_ONLY and one.default is one.empty and name in SAMPLES
+    }
+
+
+TASKS: dict[Any, dict[str, Any]] = {kind: needed(kind) for kind in tasks("operators", "sensors")}
+WRITES = [kind for kind in TASKS if issubclass(kind, CrmBulkOperator)]
 
 
 def task(kind: Any, **given: Any) -> Any:
@@ -165,8 +156,7 @@ def test_what_does_not_make_another_job() -> None:
     common = {"source", "max_rejects", "min_rows", "concurrency", "dry_run"}
     own = {kind: set(kind.not_in_fingerprint) - common for kind in WRITES}
     assert {kind: names for kind, names in own.items() if names} == {
-        ExpertSenderDeleteCustomersOperator: {"require_confirmation_count"},
-        SpreadDeleteCustomersOperator: {"require_confirmation_count"},
+        **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},
         SpreadCreditLoyaltyOperator: {"settle_seconds"},
     }
     assert all(common <= kind.not_in_fingerprint for kind in WRITES)

@@ -20,9 +20,9 @@ def tasks(*folders: str) -> list[type[Any]]:
         package = importlib.import_module(f"{PACKAGE}.{folder}")
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for name, value in vars(importlib.import_module(module.name)).items():
-                if inspect.isclass(value) and hasattr(value, "template_fields") and value.__module__ == module.name:
-                    if not name.startswith(("Crm", "_")):
-                        found[name] = value
+                is_its_own = inspect.isclass(value) and value.__module__ == module.name
+                if is_its_own and hasattr(value, "template_fields") and not name.startswith(("Crm", "_")):
+                    found[name] = value
     return list(found.values())
 
 
