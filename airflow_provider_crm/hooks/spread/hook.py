@@ -22,11 +22,11 @@ from airflow_provider_crm.hooks.spread.v1 import CustomerWritesV1, base_url_of_v
 from airflow_provider_crm.hooks.spread.wire import (
     MAX_PAGE,
     SEARCH_PAGE,
+    checked_page_size,
     customer_of,
     email_change,
     listed_ids,
     or_nothing,
-    page_sizes,
     read_credit,
     read_customer,
     read_deleted,
@@ -368,7 +368,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
         :param exists: tells whether what the list belongs to is there.
         """
-        page_sizes(page_size)
+        page_size = checked_page_size(page_size)
 
         def fetch(start: int, size: int) -> RowPage[Row]:
             return self.request(what.call(start, size), what.page)
@@ -376,7 +376,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         return (page.rows for page in PagedList(fetch, size=page_size, call=what.name, exists=exists))
 
     def _look_up(self, customers: SpreadList, ids: Sequence[str], page_size: int) -> Iterator[Sequence[Row]]:
-        page_sizes(page_size)
+        page_size = checked_page_size(page_size)
 
         def fetch(some: Sequence[str]) -> RowPage[Row]:
             call = customers.narrowed("ids", ",".join(some)).call(0, page_size)

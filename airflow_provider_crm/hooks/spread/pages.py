@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from airflow_provider_crm.hooks.spread import lists
 from airflow_provider_crm.hooks.spread.hook import SpreadHook
 from airflow_provider_crm.hooks.spread.lists import ListAnswer, SpreadList
-from airflow_provider_crm.hooks.spread.wire import MAX_PAGE, listed_ids, page_sizes
+from airflow_provider_crm.hooks.spread.wire import MAX_PAGE, checked_page_size, listed_ids
 from airflow_provider_crm.http.known_ids import KnownIds
 from airflow_provider_crm.http.lists import PagedList, in_order
 from airflow_provider_crm.http.prepared import JoinablePage, PreparedPages
@@ -35,7 +35,7 @@ class SpreadPages:
     def __init__(self, hook: SpreadHook, *, ahead: int, page_size: int = MAX_PAGE) -> None:
         self._hook = hook
         self._ahead = ahead
-        self._page_size = page_size
+        self._page_size = checked_page_size(page_size)
 
     def customers(
         self,
@@ -98,7 +98,6 @@ class SpreadPages:
             yield page.without(known) if known else page
 
     def _read(self, what: SpreadList, reader: PageReader, prepare: Prepare[P]) -> Iterator[P]:
-        page_sizes(self._page_size)
         pages = PreparedPages(partial(_slices, reader, what.answer), prepare)
         return iter(
             PagedList(

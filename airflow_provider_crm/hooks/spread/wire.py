@@ -38,9 +38,18 @@ SEARCH_PAGE = 25
 # Parameters
 
 
+def checked_page_size(page_size: Any) -> int:
+    """Return a page size as a number.
+
+    :raises CrmInputError: it is none, or out of the vendor's bounds.
+    """
+    size: int = whole(1, MAX_PAGE)("page_size", page_size)
+    return size
+
+
 def page_sizes(page_size: int, *, documented: str = "maxResults") -> list[tuple[str, str]]:
     """Write the page size in both of the vendor's spellings, the one documented for the list first."""
-    page_size = whole(1, MAX_PAGE)("page_size", page_size)
+    page_size = checked_page_size(page_size)
     other = "maxResult" if documented == "maxResults" else "maxResults"
     return [(documented, str(page_size)), (other, str(page_size))]
 
