@@ -1,6 +1,7 @@
 """Upsert a CSV of customers into ExpertSender CDP, and ask new ones to confirm the newsletter by e-mail.
 
 Somebody who already awaits the confirmation, or has confirmed, is not written to again: run it as often as you like.
+Somebody who has refused is never asked again, whatever the file says: such a row is rejected, with that reason.
 Trigger it with other parameters, or put your own defaults here.
 """
 

@@ -75,20 +75,24 @@ def probe() -> dict[str, Any]:
     return report
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported(probe: dict[str, Any]) -> None:
     names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in FILES}
     imported = {f"{name}.__init__" for name in probe["imported"]} | set(probe["imported"])
     assert names - imported == {"airflow_provider_crm.__init__"}
 
 
+@pytest.mark.slow
 def test_nothing_is_looked_up_at_import_or_parse(probe: dict[str, Any]) -> None:
     assert probe["touched"] == []
 
 
+@pytest.mark.slow
 def test_nothing_deprecated_is_used_at_import_or_parse(probe: dict[str, Any]) -> None:
     assert probe["warned"] == []
 
 
+@pytest.mark.slow
 def test_every_example_is_a_dag(probe: dict[str, Any]) -> None:
     assert probe["import_errors"] == {}
     assert {Path(path).name for path in probe["dags"].values()} == {

@@ -52,6 +52,7 @@ from airflow_provider_crm.sensors.spread import (
     SpreadCustomerSensor,
     SpreadLoyaltyBalanceSensor,
 )
+from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger
 
 WRITES: dict[Any, dict[str, Any]] = {
     operator: {"source": []}
@@ -206,6 +207,7 @@ def test_every_switch_is_among_them() -> None:
         "allow_debit",
         "allow_resubscribe",
         "case_insensitive",
+        "csv_escape_formulas",
         "deferrable",
         "dry_run",
         "flatten_consents",
@@ -414,6 +416,20 @@ def test_a_proxy_of_nothing_is_nothing() -> None:
 
     assert parameters.is_nothing(Proxy())
     assert not parameters.is_nothing(0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [{"status": "yes"}, {"poll_interval": 0}, {"poll_interval": float("nan")}, {"poll_interval": "soon"}],
+)
+def test_an_event_trigger_refuses_what_it_cannot_use(given: dict[str, Any]) -> None:
+    with pytest.raises(CrmInputError, match=next(iter(given))):
+        SpreadConsentEventTrigger(9876, **given)
+
+
+def test_an_event_trigger_takes_a_status_in_any_case() -> None:
+    assert SpreadConsentEventTrigger(9876, "Accepted").status == "accepted"
+    assert SpreadConsentEventTrigger(9876, "None").status is None
 
 
 # Type checkers

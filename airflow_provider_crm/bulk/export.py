@@ -14,8 +14,8 @@ from typing import Any
 
 from airflow_provider_crm.bulk.rejects import Rejects, too_many
 from airflow_provider_crm.exceptions import CrmListChangedError, CrmRejectsError
+from airflow_provider_crm.rows.blocks import Block, Format, Writer
 from airflow_provider_crm.rows.targets import Target
-from airflow_provider_crm.rows.writers import Block, Format, Writer
 
 log = logging.getLogger(__name__)
 

@@ -146,8 +146,8 @@ class _SeenSource:
     def columns(self) -> list[str] | None:
         return self._source.columns()
 
-    def require(self, columns: Collection[str]) -> None:
-        self._source.require(columns)
+    def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
+        self._source.require(columns, optional)
 
     def __iter__(self) -> Generator[AnyRow]:
         rest, self._rest = self._rest, None

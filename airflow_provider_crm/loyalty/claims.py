@@ -144,6 +144,15 @@ class Claims:
             ]
         return entries
 
+    def states(self, keys: Sequence[str]) -> dict[str, State]:
+        """Return the states of the credits with these keys; a key that is not known is left out."""
+        states: dict[str, State] = {}
+        for start in range(0, len(keys), CHUNK):
+            with self._database.reading() as connection:
+                rows = self._rows.where(connection, _c.credit_key.in_(keys[start : start + CHUNK]))
+            states |= {row.credit_key: State(row.state) for row in rows}
+        return states
+
     def _claim_some(self, credits_: Sequence[Credit]) -> list[Entry]:
         for _ in range(10):
             try:

@@ -86,6 +86,8 @@ class Database:
         self._clock = None if clock is None else sa.text(clock)
         if self._one_writer:
             self._engine = _sqlite_engine(engine)
+        elif engine.dialect.name in ("mysql", "mariadb"):
+            sa.event.listen(engine, "do_connect", _speak_unicode)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -196,6 +198,11 @@ def _is_conflict(error: DBAPIError) -> bool:
     code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     first = cause.args[0] if getattr(cause, "args", ()) else None
     return code in _CONFLICTS or (isinstance(first, int) and first in _CONFLICTS)
+
+
+def _speak_unicode(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
+    """Let MySQL's drivers take any text; some of them would use latin1 when nobody says otherwise."""
+    parameters.setdefault("charset", "utf8mb4")
 
 
 def _sqlite_engine(engine: Engine) -> Engine:

@@ -37,6 +37,7 @@ from airflow_provider_crm.loyalty.doubts import MAY_BE_ROUNDED, Doubts
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LoyaltyLedger
 from airflow_provider_crm.loyalty.sending import CreditItem, CreditStep, Sender
 from airflow_provider_crm.loyalty.source_rows import CreditReader, CreditRecord
+from airflow_provider_crm.loyalty.spellings import Spellings, folded
 from airflow_provider_crm.loyalty.states import Entry, Standing, State
 
 log = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class CreditDestination:
         self._hook = hook
         self._ledger = ledger
         self._reader = reader
+        self._spellings = Spellings(ledger)
         self._customers = Customers(hook, reader)
         self._baselines = Baselines(hook, ledger)
         self._decimals = Decimals(ledger, self._baselines.lines)
@@ -89,7 +91,7 @@ class CreditDestination:
         except ValueError as error:
             raise InvalidRowError(str(error), key) from None
         # A second row of one key is no newer version of the first, and is told apart in the ledger.
-        locks = (f"credit:{record.credit.lane}", f"key:{key}")
+        locks = (f"credit:{record.credit.lane}", f"key:{folded(key)}")
         return RowKey(key, merges=False, locks=locks), record
 
     # Planning: claim, and find out what is in doubt
@@ -97,13 +99,16 @@ class CreditDestination:
     def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
         plans: dict[int, Plan] = {}
         todo = list(items)
+        self._spellings.take_former([item.record for item in todo])
         while todo:
-            first = {item.record.credit.key: item for item in reversed(todo)}
+            first = {folded(item.record.credit.key): item for item in reversed(todo)}
             for item, entry in self._settle_doubts(self._learn_emails(self._claim(first.values()))):
                 plans[id(item)] = self._plan_one(item, entry)
             # The others wait for the row before them with their key, unless that has ended.
             ended = {key for key, item in first.items() if isinstance(plans[id(item)], Outcome)}
-            todo = [item for item in todo if id(item) not in plans and item.record.credit.key in ended]
+            todo = [
+                item for item in todo if id(item) not in plans and folded(item.record.credit.key) in ended
+            ]
         return [plans.get(id(item)) or self._wait(item) for item in items]
 
     def _claim(self, items: Iterable[CreditItem]) -> list[tuple[CreditItem, Entry]]:
@@ -123,7 +128,11 @@ class CreditDestination:
 
     def _entries(self, by_key: Mapping[str, CreditItem]) -> dict[str, Entry]:
         entries = self._ledger.claim([item.record.credit for item in by_key.values()])
-        return {entry.credit.key: entry for entry in entries}
+        free = [entry.credit.key for entry in entries if entry.standing is Standing.FREE]
+        doubtful = self._spellings.doubtful(free)
+        return {
+            entry.credit.key: replace(entry, reason=doubtful.get(entry.credit.key, "")) for entry in entries
+        }
 
     def _identify(self, item: CreditItem) -> None:
         self._customers.identify(item.record)

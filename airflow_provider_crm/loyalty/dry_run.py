@@ -11,6 +11,7 @@ from airflow_provider_crm.bulk.outcomes import Ending, Outcome, rejected
 from airflow_provider_crm.loyalty.destination import CreditDestination, Plan, conflict
 from airflow_provider_crm.loyalty.sending import CreditItem
 from airflow_provider_crm.loyalty.source_rows import CreditRecord
+from airflow_provider_crm.loyalty.spellings import folded, other_spelling
 from airflow_provider_crm.loyalty.states import Entry, Standing
 
 #: Earlier keys that are remembered.
@@ -26,8 +27,19 @@ class ExpectedCredits(CreditDestination):
         self._lock = threading.Lock()
 
     def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
+        self._spellings.take_former([item.record for item in items])
         entries = self._ledger.peek([item.record.credit for item in items])
-        return [self._expect(item, entry) for item, entry in zip(items, entries, strict=True)]
+        doubtful = self._spellings.doubtful(
+            item.record.credit.key
+            for item, entry in zip(items, entries, strict=True)
+            if entry is None or entry.standing is Standing.FREE
+        )
+        return [
+            rejected("crm", doubtful[item.record.credit.key])
+            if item.record.credit.key in doubtful
+            else self._expect(item, entry)
+            for item, entry in zip(items, entries, strict=True)
+        ]
 
     def _expect(self, item: CreditItem, entry: Entry | None) -> Outcome:
         record = item.record
@@ -39,6 +51,8 @@ class ExpectedCredits(CreditDestination):
             return Outcome(Ending.UNCHANGED, "credited before", entry.line_id)
         if entry is not None and entry.standing in (Standing.CONFLICT, Standing.INCOMPARABLE):
             return conflict(entry)
+        if earlier.credit.key != record.credit.key:
+            return rejected("crm", other_spelling(earlier.credit.key))
         if earlier is record:
             return Outcome(Ending.CREATED, amount=record.credit.amount)
         if earlier.credit.amount == record.credit.amount and earlier.ref == record.ref:
@@ -49,7 +63,7 @@ class ExpectedCredits(CreditDestination):
 
     def _first_of_its_key(self, record: CreditRecord) -> CreditRecord:
         with self._lock:
-            first = self._earlier.setdefault(record.credit.key, record)
+            first = self._earlier.setdefault(folded(record.credit.key), record)
             if len(self._earlier) > REMEMBERED:
                 self._earlier.popitem(last=False)
         return first

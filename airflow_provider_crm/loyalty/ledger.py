@@ -160,7 +160,7 @@ class LoyaltyLedger(Claims):
 
     def refuse(self, entry: Entry, reason: str) -> None:
         """Note that the CRM does not take the credit."""
-        values = {"lane": None, "owner": "", "lease_until": 0.0, "reason": redact(reason)[:500]}
+        values = {"lane": None, "owner": "", "lease_until": 0.0, "reason": redact(reason)}
         self._move(entry, lambda _: {"state": State.REFUSED.value, **values})
 
     def doubt(self, entry: Entry) -> Entry:

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any
 
 from airflow_provider_crm.loyalty.credits import Credit, hash_email, plain
-from airflow_provider_crm.values import is_empty, normal_email
+from airflow_provider_crm.values import (
+    compared_email,
+    is_empty,
+    key_of,
+    normal_email,
+    number_of,
+    reference_of,
+)
+from airflow_provider_crm.values import plain as plain_value
 
 #: What the vendor's amounts show at most.
 MOST_DECIMALS = 2
@@ -18,7 +27,6 @@ MOST_DIGITS = 12
 LONGEST_KEY = 255
 LONGEST_ID = 64
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d{1,3})?", re.ASCII | re.IGNORECASE)
 #: PHP takes "0123", "123.0" and "123a" for 123, whom they do not name.
 _LIKE_A_NUMBER = re.compile(r"[+\-.]?[0-9]")
 _PLAIN_NUMBER = re.compile(r"[1-9][0-9]*")
@@ -50,6 +58,7 @@ class CreditRecord:
 
     :param email: in clear, for calls only: the row's, or SPREAD's own when the row names an id.
     :param ref: how the next call names the customer.
+    :param former_keys: under which the ledger may hold it since earlier versions.
     :param other_refs: how else to name them when SPREAD knows no such customer; None when nobody has looked yet.
     :param email_known: whether the e-mail of a customer named by id was looked up.
     :param refusal: why SPREAD refused the credit when the customer was named as in ``ref``; empty when it did not.
@@ -60,6 +69,7 @@ class CreditRecord:
     credit: Credit
     email: str | None
     ref: CustomerRef
+    former_keys: tuple[str, ...] = ()
     other_refs: list[CustomerRef] | None = None
     email_known: bool = False
     refusal: str = ""
@@ -85,7 +95,7 @@ class CreditReader:
 
         :raises ValueError: there is none, or it cannot be kept.
         """
-        return _text(data, self._fields.key, LONGEST_KEY, missing="a credit needs a reference of its own")
+        return _reference(self._fields.key, data.get(self._fields.key))
 
     def record(self, key: str, data: Mapping[str, Any]) -> CreditRecord:
         """Read the rest of a row.
@@ -94,23 +104,35 @@ class CreditReader:
         :raises ValueError: it cannot be sent.
         """
         fields = self._fields
+        former = former_keys(key, data.get(fields.key))
         amount = parse_amount(data.get(fields.amount), name=fields.amount, allow_debit=self._allow_debit)
         if not is_empty(data.get(fields.customer_id)):
-            named = _text(data, fields.customer_id, LONGEST_ID)
+            named = checked_key(fields.customer_id, key_of, data.get(fields.customer_id), LONGEST_ID)
             if _LIKE_A_NUMBER.match(named) and not _PLAIN_NUMBER.fullmatch(named):
                 raise ValueError(f"{fields.customer_id}: an id such as 123456 is required")
             # What e-mail belongs to the id is SPREAD's to say.
-            return CreditRecord(Credit(key, amount, named), None, CustomerRef(customer_id=named))
+            return CreditRecord(Credit(key, amount, named), None, CustomerRef(customer_id=named), former)
         email = data.get(fields.email)
         if is_empty(email):
             raise ValueError(f"{fields.email} or {fields.customer_id} is required")
         address = normal_email(email)
         credit = Credit(key, amount, customer_hash=self.hash(address))
-        return CreditRecord(credit, address, CustomerRef(email=address), email_known=True)
+        return CreditRecord(credit, address, CustomerRef(email=address), former, email_known=True)
 
     def hash(self, email: str) -> str:
         """Hash an e-mail as the ledger keeps it."""
-        return hash_email(email.strip().lower(), self._secret)
+        return hash_email(compared_email(email), self._secret)
+
+
+def former_keys(key: str, value: Any) -> tuple[str, ...]:
+    """Return the keys under which earlier versions of this package have kept this very cell.
+
+    :param key: as it is kept now.
+    """
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    keys = (str(value).strip(), unicodedata.normalize("NFD", key))
+    return tuple(dict.fromkeys(one for one in keys if one != key and len(one) <= LONGEST_KEY))
 
 
 def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Decimal:
@@ -118,12 +140,14 @@ def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Deci
 
     :raises ValueError: no number, zero, negative without ``allow_debit``, or finer than the CRM keeps.
     """
-    text = "" if value is None or isinstance(value, bool) else str(value).strip()
+    own = plain_value(value)
+    text = "" if own is None or isinstance(own, bool) else str(own).strip()
     if text.lower().lstrip("+-") in ("nan", "inf", "infinity"):
         raise ValueError(f"{name}: a finite number is required")
-    if len(text) > 100 or not _NUMBER.fullmatch(text):
-        raise ValueError(f"{name}: a number such as 5 or 12.50 is required")
-    amount = Decimal(text)
+    try:
+        amount = number_of(own)
+    except ValueError:
+        raise ValueError(f"{name}: a number such as 5 or 12.50 is required") from None
     if amount == 0:
         raise ValueError(f"{name}: zero credits nothing")
     if amount < 0 and not allow_debit:
@@ -136,13 +160,22 @@ def parse_amount(value: Any, *, name: str = "amount", allow_debit: bool) -> Deci
     return plain(amount)
 
 
-def _text(data: Mapping[str, Any], column: str, longest: int, *, missing: str = "empty") -> str:
-    value = data.get(column)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)  # a data frame makes floats of whole numbers where some are missing
-    text = "" if is_empty(value) else str(value).strip()
+def _reference(column: str, value: Any) -> str:
+    text = checked_key(column, reference_of, value, LONGEST_KEY)
     if not text:
-        raise ValueError(f"{column}: {missing}")
+        raise ValueError(f"{column}: a credit needs a reference of its own")
+    return text
+
+
+def checked_key(column: str, write: Callable[[Any], str], value: Any, longest: int) -> str:
+    """Write a key that the ledger can hold; "" for an empty cell.
+
+    :raises ValueError: it is none, or too long; names the column.
+    """
+    try:
+        text = write(value)
+    except ValueError as error:
+        raise ValueError(f"{column}: {error}") from None
     if len(text) > longest:
         raise ValueError(f"{column}: at most {longest} characters")
     if not text.isprintable():

@@ -13,15 +13,14 @@ from contextlib import closing
 from typing import Any, ClassVar
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows.csv_lines import CsvLines
+from airflow_provider_crm.rows.csv_lines import FORMULA, CsvLines
 from airflow_provider_crm.rows.encodings import Utf8Bytes
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
-from airflow_provider_crm.rows.files import ByteStream, Location, PlainBytes
+from airflow_provider_crm.rows.files import Location
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
+from airflow_provider_crm.rows.streams import ByteStream, PlainBytes
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
-#: A text that was escaped against spreadsheets: an apostrophe more than it has.
-_ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 
 
 class CsvFile:
@@ -166,7 +165,7 @@ class CsvFile:
         :return: its cells, none for a blank line, and what is wrong with it.
         """
         if lines.escaped:
-            cells = [cell[1:] if cell[:1] == "'" and _ESCAPED.match(cell) else cell for cell in cells]
+            cells = [cell[1:] if cell[:1] == "'" and FORMULA.match(cell, 1) else cell for cell in cells]
         if lines.undecodable and _has_surrogate(cells):
             return cells, f"the row is not in {self._encoding}"
         if len(cells) not in (named, width) or any(cells[named:]):

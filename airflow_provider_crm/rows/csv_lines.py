@@ -14,8 +14,8 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from airflow_provider_crm.rows.files import ByteStream, whole_lines
 from airflow_provider_crm.rows.row import MAX_UNPARSED
+from airflow_provider_crm.rows.streams import ByteStream, whole_lines
 
 #: Within how many lines the header must end for its delimiter to be told; names may hold line ends.
 _HEADER_LINES = 50
@@ -23,7 +23,9 @@ _QUOTED = re.compile(r'"[^"]*"')
 #: A line of Excel's own before the header.
 _TOLD_DELIMITER = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
 _EMAIL = re.compile(r"\s*[^\s@]+@[^\s@]+\.[^\s@]+\s*")
-_ESCAPED = re.compile(r"'[=+\-@\t\r]")
+#: A text that a spreadsheet would compute, or that seems to be escaped against that: one apostrophe more escapes it.
+FORMULA = re.compile(r"'*[=+\-@]")
+_ESCAPED = re.compile(r"'[=+\-@]")
 
 
 class CsvLines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows.files import ByteStream
+from airflow_provider_crm.rows.streams import ByteStream
 
 _UTF8_MARK = b"\xef\xbb\xbf"
 #: What a file in these begins with; no UTF-8 does. The longer marks first: one begins with the other.

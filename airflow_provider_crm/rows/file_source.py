@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
@@ -39,17 +39,17 @@ class FileSource:
         told by its mark. (templated)
     :param delimiter: of CSV: one character; None for comma, semicolon or tab, as the header tells. (templated)
     :param null_values: the texts that stand for nothing in CSV and JSON lines, such as ``("", "NULL", r"\N")``.
-        (templated)
     """
 
     path: Any
     _: KW_ONLY
     encoding: str = "utf-8"
     delimiter: str | None = None
-    null_values: Iterable[str] = ("",)
+    null_values: Collection[str] = ("",)
 
-    # Airflow sets the rendered values on the object itself, so it cannot be frozen.
-    template_fields = ("path", "encoding", "delimiter", "null_values")
+    # Airflow sets the rendered values on the object itself, so it cannot be frozen. Null values are no templates: a
+    # DAG that renders to native objects would make "" and "None" None.
+    template_fields = ("path", "encoding", "delimiter")
 
     def text_format(self) -> TextFormat:
         """Check what is said, and return it.
@@ -68,8 +68,8 @@ class FileSource:
         ):
             raise CrmInputError(f"`delimiter` is one character, such as ';' or '|', not {delimiter!r}.")
         nulls = self.null_values
-        if isinstance(nulls, str) or not all(isinstance(text, str) for text in nulls or ()):
-            raise CrmInputError(
-                f"`null_values` is a list of texts, such as ['', 'NULL'], not {type(nulls).__name__}."
-            )
-        return TextFormat(str(self.encoding), delimiter, frozenset(nulls or ()))
+        if not isinstance(nulls, (list, tuple, set, frozenset)) or not all(
+            isinstance(text, str) for text in nulls
+        ):
+            raise CrmInputError(f"`null_values` is a list of texts, such as ['', 'NULL'], not {nulls!r}.")
+        return TextFormat(str(self.encoding), delimiter, frozenset(nulls))

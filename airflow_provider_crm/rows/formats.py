@@ -7,6 +7,7 @@ reason, never the end of the job.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
@@ -16,18 +17,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError, redact
+from airflow_provider_crm.rows.arrow_values import PythonColumn, for_python
 from airflow_provider_crm.rows.csv_files import CsvFile
 from airflow_provider_crm.rows.encodings import Utf8Bytes
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
-from airflow_provider_crm.rows.files import (
+from airflow_provider_crm.rows.files import Location
+from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
+from airflow_provider_crm.rows.streams import (
     ByteStream,
     GzipBytes,
-    Location,
     PlainBytes,
     open_file,
     whole_lines,
 )
-from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
 
 if TYPE_CHECKING:
     import pyarrow
@@ -44,19 +46,29 @@ COLUMN_BYTES = 1 << 22
 _REJECT_KEYS = frozenset(("row", "key", "stage", "reason", "data"))
 _REJECT_KEYS_WITHOUT_DATA = _REJECT_KEYS - {"data"}
 _REJECT_STAGES = ("read", "validate", "crm")
+_INDEX = re.compile(r"__index_level_\d+__")
+#: How Hive writes that a key has no value.
+NO_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _UNREADABLE_DATA = ({"unparsed"}, {"cells"})
 
 
 class RowFile(Protocol):
     """A file of rows."""
 
-    #: For people: "CSV".
-    format_name: ClassVar[str]
-    #: Whether the file itself names its columns; otherwise they are those of its first rows.
-    has_header: ClassVar[bool]
-    location: Location
-    #: In bytes.
-    size: int
+    @property
+    def format_name(self) -> str:
+        """For people: ``CSV``."""
+
+    @property
+    def has_header(self) -> bool:
+        """Whether the file itself names its columns; otherwise they are those of its first rows."""
+
+    @property
+    def location(self) -> Location: ...
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
 
     def columns(self) -> list[str]:
         """Give the names of the columns.
@@ -185,24 +197,30 @@ class ParquetFile:
     def columns(self) -> list[str]:
         if self._columns is None:
             with self._open() as parquet:
-                self._columns = check_column_names(parquet.schema_arrow.names, self.location.name)
+                self._columns = self._names(parquet)
         return self._columns
 
     def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
         with self._open() as parquet:
-            check_column_names(parquet.schema_arrow.names, self.location.name)
+            names = self._names(parquet)
             number = first_number
             self._fraction = 0.0
-            for batch in parquet.iter_batches(batch_size=BATCH_ROWS):
+            wanted = names if len(names) < len(parquet.schema_arrow.names) else None
+            for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
                 yield from self._rows_of(batch, number)
                 number += batch.num_rows
                 self._fraction = (number - first_number) / parquet.metadata.num_rows
 
+    def _names(self, parquet: pyarrow.parquet.ParquetFile) -> list[str]:
+        """Return the names of the columns, without the index that pandas writes beside them."""
+        names = [name for name in parquet.schema_arrow.names if not _INDEX.fullmatch(name)]
+        return check_column_names(names, self.location.name)
+
     def _rows_of(self, batch: pyarrow.RecordBatch, first_number: int) -> Iterator[Row | UnreadableRow]:
         names = batch.schema.names
-        columns = [_in_microseconds(column) for column in batch.columns]
+        columns = [for_python(column) for column in batch.columns]
         try:
-            cells = [column.to_pylist() for column in columns]
+            cells = [convert(column.to_pylist()) for column, convert in columns]
         except (ValueError, OverflowError):  # such as a date after the year 9999: find the rows it is in
             for index in range(batch.num_rows):
                 yield self._row_of(names, columns, index, first_number + index)
@@ -211,16 +229,16 @@ class ParquetFile:
                 yield Row(number, dict(zip(names, values, strict=False)))
 
     def _row_of(
-        self, names: Sequence[str], columns: Sequence[pyarrow.Array], index: int, number: int
+        self, names: Sequence[str], columns: Sequence[PythonColumn], index: int, number: int
     ) -> Row | UnreadableRow:
         cells: list[Any] = []
         faults: list[str] = []
-        for name, column in zip(names, columns, strict=True):
+        for name, (column, convert) in zip(names, columns, strict=True):
             try:
-                cells.append(column[index].as_py())
+                cells.extend(convert([column[index].as_py()]))
             except (ValueError, OverflowError) as error:
                 cells.append(None)
-                faults.append(f"{name}: {error}")
+                faults.append(f"{show_name(name)}: {error}")
         if not faults:
             return Row(number, dict(zip(names, cells, strict=True)))
         return UnreadableRow(number, f"{self.location.name}, {'; '.join(faults)}", {"cells": cells})
@@ -240,7 +258,10 @@ class ParquetFile:
         name = self.location.name
         with closing(open_file(self.location)) as file:
             try:
-                with pyarrow.parquet.ParquetFile(file, buffer_size=COLUMN_BYTES, pre_buffer=False) as parquet:
+                # Spark's INT96 are nanoseconds, in 64 bits of which 9999-12-31 would be 1816.
+                with pyarrow.parquet.ParquetFile(
+                    file, buffer_size=COLUMN_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us"
+                ) as parquet:
                     yield parquet
             except pyarrow.ArrowException as error:
                 raise CrmInputError(f"{name} cannot be read as Parquet: {redact(error)}") from error
@@ -250,17 +271,33 @@ class ParquetFile:
                 raise CrmInputError(f"{name} is damaged: {redact(error)}") from error
 
 
-def _in_microseconds(column: pyarrow.Array) -> pyarrow.Array:
-    """Round nanoseconds down: Python's own dates have none, and pyarrow would need pandas to hold them."""
-    import pyarrow
+class Partition:
+    """A file whose folders name further columns, as ``dt=2026-01-01/country=fr``.
 
-    if getattr(column.type, "unit", None) != "ns":
-        return column
-    if pyarrow.types.is_timestamp(column.type):
-        return column.cast(pyarrow.timestamp("us", column.type.tz), safe=False)
-    if pyarrow.types.is_time(column.type):
-        return column.cast(pyarrow.time64("us"), safe=False)
-    return column.cast(pyarrow.duration("us"), safe=False)
+    :param keys: these columns, whose values are texts, or None.
+    """
+
+    def __init__(self, file: RowFile, keys: dict[str, str | None]) -> None:
+        self._file = file
+        self._keys = keys
+        self.format_name = file.format_name
+        self.has_header = file.has_header
+        self.location = file.location
+        self.size = file.size
+
+    def columns(self) -> list[str]:
+        return check_column_names([*self._file.columns(), *self._keys], self.location.name)
+
+    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+        if self.has_header:
+            self.columns()
+        for row in self._file.rows(first_number):
+            if isinstance(row, Row):
+                row.data.update(self._keys)
+            yield row
+
+    def fraction_read(self) -> float:
+        return self._file.fraction_read()
 
 
 #: The reader of each suffix.

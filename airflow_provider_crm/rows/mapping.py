@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.row import list_names, show_name
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.values import is_empty
 
@@ -30,8 +31,6 @@ class FieldMapping(Generic[F]):
         nulls: str = "skip",
         known: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        if nulls not in ("skip", "send"):
-            raise CrmInputError(f"`nulls` is 'skip' or 'send', not {nulls!r}")
         if field_map is not None and not isinstance(field_map, Mapping):
             raise CrmInputError("`field_map` is a mapping of column to field")
         self._find = find
@@ -51,7 +50,8 @@ class FieldMapping(Generic[F]):
         :raises CrmInputError: a mapped column is missing, a column is no field, or none holds the key.
         """
         if self._explicit:
-            source.require(list(self._columns))
+            keys = [column for column, field in self._columns.items() if field == key]
+            source.require(keys, [column for column in self._columns if column not in keys])
         else:
             for column in source.columns() or ():
                 self._columns[column] = self._field(column)
@@ -63,7 +63,7 @@ class FieldMapping(Generic[F]):
             return ""  # no rows at all
         raise CrmInputError(
             f"No column holds the match key {getattr(key, 'name', key)!r}; "
-            f"the source has {', '.join(source.columns() or ())}"
+            f"the source has {list_names(source.columns() or ())}"
         )
 
     def fields(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
@@ -87,7 +87,9 @@ class FieldMapping(Generic[F]):
             raise ValueError(str(error)) from None
         # Another thread may just have found the same column.
         if any(other != column and known == field for other, known in list(self._columns.items())):
-            raise ValueError(f"column {column!r} goes into a field that another column already fills")
+            raise ValueError(
+                f"column {show_name(column)!r} goes into a field that another column already fills"
+            )
         self._columns[column] = field
         return field
 
@@ -97,11 +99,13 @@ class FieldMapping(Generic[F]):
             return field
         known = sorted(self._known())
         hint = f"; known are {', '.join(known[:60])}" if known else ""
-        raise CrmInputError(f"{name!r} is no field of the CRM{hint}")
+        raise CrmInputError(f"{show_name(name)!r} is no field of the CRM{hint}")
 
     def _refuse_twice(self) -> None:
         seen: list[F] = []
         for column, field in self._columns.items():
             if field in seen:
-                raise CrmInputError(f"Column {column!r} goes into a field that another column already fills")
+                raise CrmInputError(
+                    f"Column {show_name(column)!r} goes into a field that another column already fills"
+                )
             seen.append(field)

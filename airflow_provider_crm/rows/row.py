@@ -5,12 +5,15 @@ Knows neither where rows come from nor what the columns mean.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError, redact
+
+log = logging.getLogger(__name__)
 
 #: How many characters of an unreadable row's text are kept.
 MAX_UNPARSED = 10_000
@@ -72,12 +75,23 @@ def require_columns(wanted: Collection[str], present: Collection[str], where: st
         )
 
 
+def warn_of_absent(optional: Collection[str], present: Collection[str], where: str) -> None:
+    """Log which of the columns that may be absent are: it may be a slip of the pen."""
+    absent = [name for name in optional if name not in present]
+    if absent:
+        log.warning(
+            "No row looked at in %s has the columns %s: nothing is sent of them", where, list_names(absent)
+        )
+
+
 def list_names(names: Sequence[str]) -> str:
     """Write column names for a message; where a file lacks its header they are people's data, so they are redacted."""
-    shown = ", ".join(map(_show_name, names[:50]))
+    shown = ", ".join(map(show_name, names[:50]))
     return f"{shown} and {len(names) - 50} more" if len(names) > 50 else shown
 
 
-def _show_name(name: str) -> str:
+def show_name(name: object) -> str:
+    """Write one column's name for a message, redacted."""
+    name = str(name)
     shown = redact(name, limit=60)
     return shown if name == name.strip() else f"{shown} (with spaces around it)"

@@ -10,15 +10,18 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
+from urllib.parse import unquote
 
 from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.parameters import name_in_folder, whole
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, FileSource, TextFormat
 from airflow_provider_crm.rows.files import Location, locate
-from airflow_provider_crm.rows.formats import FORMATS, RowFile, format_of, is_reject
+from airflow_provider_crm.rows.formats import FORMATS, NO_PARTITION, Partition, RowFile, format_of, is_reject
 from airflow_provider_crm.rows.jsonlines import encode_line
-from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns
+from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns, warn_of_absent
 from airflow_provider_crm.rows.sql import QuerySource, SqlSource
+from airflow_provider_crm.rows.templates import Rows
 
 __all__ = [
     "FileRows",
@@ -51,12 +54,14 @@ class Source(Protocol):
         :raises CrmInputError: the source cannot be read, or its column names are ambiguous.
         """
 
-    def require(self, columns: Collection[str]) -> None:
+    def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
         """Make sure that the source has these columns, before anything is written.
 
         Every CSV and Parquet file must have them all; for JSON lines and lists, where rows may differ, it is enough
         that one row of :meth:`columns` has each. Where there are no rows there is nothing to check.
 
+        :param optional: columns that may be absent where rows name their own: of a column that is empty that day
+            a warehouse writes nothing into JSON. They are as necessary as the others where there is a header.
         :raises CrmInputError: names the missing columns, and those that there are.
         """
 
@@ -78,13 +83,16 @@ def open_source(source: Any) -> Source:
         - a list of dicts, or another sequence of them, such as Airflow's lazy XComs;
         - a path or URI of a file ``.csv``, ``.jsonl``, ``.parquet``, ``.csv.gz`` or ``.jsonl.gz``; a folder or a
           pattern with ``*``, ``?`` or ``[`` stands for all such files in it, in the order of their paths (hidden
-          files, whose names begin with a dot, are left out);
-        - a :class:`SqlSource`;
+          files, whose names begin with a dot, are left out); folders such as ``dt=2026-01-01`` in it, as Hive and
+          Spark write them, are read with their keys as columns of text;
+        - a :class:`FileSource` or a :class:`SqlSource`;
         - an open source, which is given back.
 
     :return: the source. Files are found at once, and opened when they are read.
     :raises CrmInputError: it is none of these, or there is no such file; says what to change.
     """
+    if isinstance(source, Rows):
+        source = source.items
     if isinstance(source, SqlSource):
         return QuerySource(source)
     if isinstance(source, (str, os.PathLike, ObjectStoragePath)):
@@ -95,8 +103,12 @@ def open_source(source: Any) -> Source:
         return source
     if isinstance(source, Sequence) and not isinstance(source, (bytes, bytearray)):
         return ListSource(source)
+    hint = ""
+    if type(source).__module__.partition(".")[0] in ("numpy", "pandas", "polars", "pyarrow"):
+        hint = " A data frame gives such a list: pandas .to_dict('records'), polars .to_dicts(), Arrow .to_pylist()."
     raise CrmInputError(
-        f"A source cannot be a {type(source).__name__}: give a list of dicts, a path, or a SqlSource."
+        f"A source cannot be a {type(source).__name__}: "
+        f"give a list of dicts, a path, a FileSource or a SqlSource.{hint}"
     )
 
 
@@ -119,10 +131,11 @@ class ListSource:
             self._columns = list(dict.fromkeys(key for row in rows for key in row.data))
         return self._columns or None
 
-    def require(self, columns: Collection[str]) -> None:
+    def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
         present = self.columns()
         if present is not None:
             require_columns(columns, present, "the list")
+            warn_of_absent(optional, present, "the list")
 
     def __iter__(self) -> Iterator[Row | UnreadableRow]:
         for number, item in enumerate(self._items, start=1):
@@ -155,15 +168,16 @@ class FileRows:
     def columns(self) -> list[str] | None:
         return list(dict.fromkeys(name for file in self.files for name in file.columns())) or None
 
-    def require(self, columns: Collection[str]) -> None:
+    def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
         for file in self.files:
             if file.has_header:
-                require_columns(columns, file.columns(), file.location.name)
+                require_columns([*columns, *optional], file.columns(), file.location.name)
         sampled = [file for file in self.files if not file.has_header]
         seen = dict.fromkeys(name for file in sampled for name in file.columns())
         if seen:
             where = f"the {len(sampled)} JSONL files" if len(sampled) > 1 else sampled[0].location.name
             require_columns(columns, seen, where)
+            warn_of_absent(optional, seen, where)
 
     def __iter__(self) -> Iterator[Row | UnreadableRow]:
         number = 0
@@ -195,16 +209,38 @@ def find_files(
     try:
         if location.is_file():
             return [_reader(location, text_format)]
-        found = _members(location, text)
+        found = sorted(_members(location, text), key=str)
+        files = [file for file in found if not file.name.startswith(".") and format_of(file.name)]
+        if files:
+            return [_reader(file, text_format) for file in files]
+        if partitions := _partitions(location, text_format):
+            return partitions
+        below = next((file for file in location.child("**").matches() if format_of(file.name)), None)
     except PermissionError as error:
         raise CrmInputError(f"This worker is not allowed to look at {text}.") from error
-    readers = [
-        (file, format_of(file.name)) for file in sorted(found, key=str) if not file.name.startswith(".")
-    ]
-    files = [reader(file, text_format) for file, reader in readers if reader is not None]
-    if not files:
-        raise CrmInputError(f"{text} has no file whose name ends in one of {_SUFFIXES}.")
+    suffix = below and next(suffix for suffix in FORMATS if below.name.lower().endswith(suffix))
+    hint = f" There are some in subfolders: {text.rstrip('/')}/**/*{suffix} reads them." if suffix else ""
+    raise CrmInputError(f"{text} has no file whose name ends in one of {_SUFFIXES}.{hint}")
+
+
+def _partitions(folder: Location, text_format: TextFormat) -> list[RowFile]:
+    """Find the files in folders such as ``dt=2026-01-01``, as Hive and Spark write them."""
+    depth = len(_segments(folder))
+    files: list[RowFile] = []
+    for file in sorted(folder.child("*=*").child("**").matches(), key=str):
+        keys = [part.partition("=") for part in _segments(file)[depth:-1]]
+        if all(equals and not name.startswith(("_", ".")) for name, equals, _ in keys) and format_of(
+            file.name
+        ):
+            values = {name: None if text == NO_PARTITION else unquote(text) for name, _, text in keys}
+            files.append(Partition(_reader(file, text_format), values))
     return files
+
+
+def _segments(location: Location) -> list[str]:
+    """Return the parts of a path, which stores write with more or fewer slashes in front."""
+    text = str(location)
+    return (text.partition("://")[2] or text).strip("/").split("/")
 
 
 def _reader(location: Location, text_format: TextFormat) -> RowFile:
@@ -251,8 +287,8 @@ def split_source(source: Any, rows_per_shard: int, folder: str, prefix: str = "s
     :return: the paths of the shards, in order, for ``expand(source=...)``.
     :raises CrmInputError: the source or a parameter cannot be used.
     """
-    if isinstance(rows_per_shard, bool) or not isinstance(rows_per_shard, int) or rows_per_shard < 1:
-        raise CrmInputError(f"rows_per_shard must be a whole number from 1, not {rows_per_shard!r}.")
+    rows_per_shard = whole(1)("rows_per_shard", rows_per_shard)
+    prefix = name_in_folder("prefix", prefix)
     target = locate(folder)
     opened = open_source(source)
     shard_name = re.compile(re.escape(prefix) + r"-\d{6,}\.jsonl")

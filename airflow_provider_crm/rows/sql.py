@@ -5,7 +5,7 @@ Knows no CRM. SQLAlchemy is imported where it is used: a DAG that only names a q
 
 from __future__ import annotations
 
-from collections.abc import Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -99,8 +99,8 @@ class QuerySource:
             self._columns = self._pending.columns
         return self._columns
 
-    def require(self, columns: Collection[str]) -> None:
-        require_columns(columns, self.columns(), f"the query on {self._source.conn_id}")
+    def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
+        require_columns([*columns, *optional], self.columns(), f"the query on {self._source.conn_id}")
 
     def __iter__(self) -> Generator[Row | UnreadableRow]:
         cursor, self._pending = self._pending or _Cursor(self._source), None
@@ -124,6 +124,7 @@ class _Cursor:
             with _said_plainly(self._name):
                 connection = cleanup.enter_context(engine.connect())
                 connection.begin()  # never committed: a source only reads
+                _keep_odd_moments(connection)
                 self._result = _execute(connection, source)
             if not self._result.returns_rows:
                 raise CrmInputError(f"{self._name} gives no rows: a source must be a SELECT.")
@@ -131,9 +132,17 @@ class _Cursor:
             self.close = cleanup.pop_all().close
 
     def values(self) -> Iterator[Sequence[Any]]:
-        with _said_plainly(self._name):
-            for rows in self._result.partitions(FETCH_ROWS):
-                yield from rows
+        number = 0
+        try:
+            with _said_plainly(self._name):
+                for rows in self._result.partitions(FETCH_ROWS):
+                    yield from rows
+                    number += len(rows)
+        except (ValueError, OverflowError) as error:
+            raise CrmInputError(
+                f"{self._name} gives a value that Python has no form for, after row {number}: {redact(error)}. Let "
+                f"the query cast its column to text, so that only this row is rejected."
+            ) from None
 
 
 def _execute(connection: Connection, source: SqlSource) -> CursorResult[Any]:
@@ -147,17 +156,70 @@ def _execute(connection: Connection, source: SqlSource) -> CursorResult[Any]:
     return streaming.exec_driver_sql(source.sql, parameters)
 
 
+def _keep_odd_moments(connection: Connection) -> None:
+    """Let PostgreSQL's drivers give moments that Python has none for as text, so that their row alone is refused.
+
+    They are ``infinity``, years before 1 and after 9999, and 24:00. psycopg fails the whole query at each; psycopg2
+    does at the years, and takes infinity for 9999-12-31 and 24:00 for 00:00.
+    """
+    driver = connection.dialect.driver
+    own: Any = connection.connection.driver_connection
+    if driver == "psycopg2":
+        from psycopg2 import extensions
+
+        readers = {
+            1082: extensions.PYDATE,
+            1083: extensions.PYTIME,
+            1114: extensions.PYDATETIME,
+            1184: extensions.PYDATETIMETZ,
+            1266: extensions.PYTIME,
+        }
+        for oid, reader in readers.items():
+            extensions.register_type(extensions.new_type((oid,), "ODD_MOMENT", _or_text(reader)), own)
+    elif driver == "psycopg":
+        from psycopg.types import datetime as loaders
+
+        for name in ("Date", "Time", "Timetz", "Timestamp", "Timestamptz"):
+            loader = getattr(loaders, f"{name}Loader")
+            own.adapters.register_loader(name.lower(), _loader_or_text(loader))
+
+
+def _or_text(reader: Callable[[str | None, Any], Any]) -> Callable[[str | None, Any], Any]:
+    def read(text: str | None, cursor: Any) -> Any:
+        if text is not None and (text.endswith("infinity") or text.startswith("24:")):
+            return text
+        try:
+            return reader(text, cursor)
+        except (ValueError, OverflowError):
+            return text
+
+    return read
+
+
+def _loader_or_text(loader: Any) -> Any:
+    from psycopg import DataError
+
+    class OrText(loader):  # type: ignore[misc]
+        def load(self, data: Any) -> Any:
+            try:
+                return super().load(data)
+            except DataError:
+                return bytes(data).decode()
+
+    return OrText
+
+
 @contextmanager
 def _said_plainly(name: str) -> Iterator[None]:
     """Turn a database's error into ours, without the query and its parameters, which may be people's data."""
-    from sqlalchemy.exc import DBAPIError, ProgrammingError, SQLAlchemyError
+    from sqlalchemy.exc import DataError, DBAPIError, ProgrammingError, SQLAlchemyError
 
     try:
         yield
     except SQLAlchemyError as error:
         cause = getattr(error, "orig", None) or error
         message = f"{name} failed: {type(cause).__name__}: {redact(cause)}"
-        wrong = isinstance(error, ProgrammingError) or any(
+        wrong = isinstance(error, ProgrammingError | DataError) or any(
             words in str(cause).lower() for words in _WRONG_QUERY
         )
         if wrong or not isinstance(error, DBAPIError):

@@ -284,11 +284,11 @@ class _Shape:
         """
         if not isinstance(row, dict):
             raise ValueError("something else than a record")
-        mended = {
+        plain = {
             name: mended(self._kinds[name], value, aware) if name in self._kinds else value
             for name, value in row.items()
         }
-        return msgspec.convert(mended, self._structure, strict=False)
+        return msgspec.convert(plain, self._structure, strict=False)
 
 
 class RawReader(PageReader):

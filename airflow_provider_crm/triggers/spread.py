@@ -6,12 +6,13 @@ import datetime as dt
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.schemas.spread.cells import ZONE
+from airflow_provider_crm.parameters import is_nothing, one_of
+from airflow_provider_crm.schemas.spread.cells import ZONE, ShownStatus
 from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.triggers.base.cursor import Change, Watched
 from airflow_provider_crm.triggers.base.questions import Question, Reply
@@ -194,7 +195,7 @@ class SpreadConsentEventTrigger(CrmEventTrigger):
     ) -> None:
         super().__init__(conn_id=spread_conn_id, poll_interval=poll_interval)
         self.consent_id = str(consent_id)
-        self.status = status
+        self.status = None if is_nothing(status) else one_of(*get_args(ShownStatus))("status", status)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Give what makes the same trigger again."""

@@ -56,7 +56,7 @@ def key_of(value: Any) -> str:
     """Return an id or another key without blanks and invisible signs; a whole number is written as one.
 
     :return: "" where the cell is empty.
-    :raises ValueError: a flag, a list, or a number that has lost digits.
+    :raises ValueError: a flag, a list, a text of several lines, or a number that has lost digits.
     """
     return _digits_back(reference_of(value))
 
@@ -78,7 +78,10 @@ def reference_of(value: Any) -> str:
     text = text_of(own)
     if isinstance(own, Decimal) and "." in text:
         return text.rstrip("0")
-    return comparable(_without_formula(_visible(text)))
+    text = comparable(_without_formula(_visible(text)))
+    if "\n" in text or "\r" in text:
+        raise ValueError("a key holds no line end: two rows may have come into one cell")
+    return text
 
 
 def phone_of(value: Any) -> str:

@@ -137,6 +137,7 @@ def test_the_garbage_collector_is_left_as_it_was(results: Path, threshold: int) 
 
 def test_a_file_that_cannot_be_written_is_found_before_any_row_is_sent(tmp_path: Path) -> None:
     places = Places(lambda numbers: None)
+    (tmp_path / "file").touch()
     with pytest.raises(CrmInputError):
-        run(places, 10, tmp_path / "no such folder" / "results.jsonl")
+        run(places, 10, tmp_path / "file" / "results.jsonl")
     assert places.most == 0

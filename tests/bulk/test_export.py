@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk.export import ExportPage, Reject
-from airflow_provider_crm.rows.writers import Bytes, Csv, Format, JsonLines, Lines, Parquet, Table
+from airflow_provider_crm.rows.blocks import Format
+from airflow_provider_crm.rows.parquet_writer import Parquet, Table
+from airflow_provider_crm.rows.text_writers import Bytes, Csv, JsonLines, Lines
 
 MOMENT = dt.datetime(2026, 3, 1)
 

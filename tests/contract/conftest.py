@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +19,15 @@ from .registry import DESTINATIONS
 from .trial import Connect, Trial
 
 
-@pytest.fixture(
-    params=[(destination, mode) for destination in DESTINATIONS for mode in destination.modes],
-    ids=lambda param: param[0].name if len(param[0].modes) == 1 else f"{param[0].name}-{param[1]}",
-)
+def trials() -> Iterator[Any]:
+    """List every destination in every mode; the first mode of each is tried after every change."""
+    for destination in DESTINATIONS:
+        for number, mode in enumerate(destination.modes):
+            name = destination.name if len(destination.modes) == 1 else f"{destination.name}-{mode}"
+            yield pytest.param((destination, mode), id=name, marks=[pytest.mark.slow] * bool(number))
+
+
+@pytest.fixture(params=trials())
 def each(request: pytest.FixtureRequest) -> tuple[Destination, str]:
     return request.param  # type: ignore[no-any-return]
 

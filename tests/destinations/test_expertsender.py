@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.bulk.engine import BATCHES_READY
+from airflow_provider_crm.exceptions import CrmInputError, CrmOutcomeUnknownError
+from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 
 from .expertsender_runs import AWAITING, Run
 
@@ -43,7 +46,7 @@ def test_another_match_by_than_the_accounts_own_fails_at_once(run: Run, match_by
     with pytest.raises(CrmInputError, match="match_by") as caught:
         run.upsert(rows, match_by=match_by, batch_size=5, concurrency=1)
     assert "Default matching mode" in str(caught.value)
-    assert len(run.posts()) <= 2
+    assert len(run.posts()) <= 1 + BATCHES_READY
     assert run.emails() == set()
 
 
@@ -85,3 +88,31 @@ def test_nulls_are_sent_when_asked_for(run: Run) -> None:
     run.upsert(rows, nulls="send")
     assert run.customer("a@x.fr")["firstName"] is None
     assert run.customer("a@x.fr")["customAttributes"] == []
+
+
+@pytest.mark.parametrize(("theirs", "end"), [({}, "created"), ({"first_name": "Theirs"}, "skipped")])
+def test_an_add_without_an_answer_counts_where_the_crm_holds_what_was_sent(
+    run: Run, monkeypatch: pytest.MonkeyPatch, theirs: dict[str, Any], end: str
+) -> None:
+    send = ExpertSenderHook.upsert_customers
+    rows = [
+        {
+            "email": "a@x.fr",
+            "firstName": "Ana",
+            "dateOfBirth": "1990-05-17",
+            "gender": "female",
+            "phone": "+33 612",
+            "customAttributes.Ville": "Nîmes",
+            "consents.2": False,
+        }
+    ]
+
+    def lose(self: ExpertSenderHook, *args: Any, **how: Any) -> None:
+        send(self, *args, **how)
+        for name, value in theirs.items():
+            setattr(run.sandbox.expertsender.by_email("a@x.fr"), name, value)
+        raise CrmOutcomeUnknownError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ExpertSenderHook, "upsert_customers", lose)
+        assert run.upsert(rows, mode="Add") == {end: 1}

@@ -83,7 +83,7 @@ def test_a_delete_that_does_not_delete_is_no_success(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"by": "crmid"}, "`by` is one of 'email', 'id', 'phone', 'crmId'"),
+        ({"by": "crm"}, "`by` is one of 'email', 'id', 'phone', 'crmId'"),
         ({"by": "phone"}, "Missing columns in the list: phone"),
         ({"require_confirmation_count": 2}, "1 rows, 2 were announced: nothing was deleted"),
     ],
@@ -97,8 +97,11 @@ def test_a_bad_delete_fails_before_anybody_is_gone(run: Run, options: dict[str, 
 
 
 def test_a_text_does_not_anonymise(run: Run) -> None:
-    """Such as "False" from a template: it would be true."""
+    """Such as "False" from a template, which is a text that is true."""
     run.sandbox.expertsender.add_customer("a@x.fr")
     with pytest.raises(CrmInputError, match="with_anonymization"):
-        run.delete([{"email": "a@x.fr"}], with_anonymization="False")
+        run.delete([{"email": "a@x.fr"}], with_anonymization="no")
     assert run.emails() == {"a@x.fr"}
+    run.delete([{"email": "a@x.fr"}], with_anonymization="False")
+    assert run.emails() == set()
+    assert run.sandbox.expertsender.anonymized == []

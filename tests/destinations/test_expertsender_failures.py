@@ -17,7 +17,7 @@ from .expertsender_runs import AWAITING, Run
     ("options", "row", "said"),
     [
         ({"mode": "upsert"}, {"email": "a@x.fr"}, "`mode` is one of 'AddOrUpdate', 'Add', 'Update'"),
-        ({"match_by": "email"}, {"email": "a@x.fr"}, "`match_by` is one of 'Email', 'PhoneNumber'"),
+        ({"match_by": "mail"}, {"email": "a@x.fr"}, "`match_by` is one of 'Email', 'PhoneNumber'"),
         ({"match_by": "CrmId"}, {"email": "a@x.fr"}, "No column holds the match key 'crmId'"),
         ({}, {"e-mail": "a@x.fr"}, "'e-mail' is no field of the CRM"),
         ({}, {"email": "a@x.fr", "consents.Nope": "True"}, "'consents.Nope' is no field of the CRM"),

@@ -130,7 +130,7 @@ def test_a_dry_run_only_reads(run: Run) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"match_by": "email"}, "`match_by` is one of 'Email', 'IdClient'"),
+        ({"match_by": "mail"}, "`match_by` is one of 'Email', 'IdClient'"),
         ({"match_by": "IdClient"}, "`key_field` has to name the column that holds the client ids"),
         ({"key_field": "mail"}, "Missing columns in the list: mail"),
     ],

@@ -8,10 +8,10 @@ from decimal import Decimal
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmFailError
+from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
 from airflow_provider_crm.operators.spread.loyalty import SpreadAuditLoyaltyOperator
 
-from .credits import SETTLE, row
+from .credits import SETTLE, others, posts, row
 
 
 @pytest.fixture
@@ -75,9 +75,26 @@ def test_the_audit_takes_a_window_with_a_zone(spread, add, credit, audit):
     assert audit(created_after=(now + hour).astimezone(ahead))["credits"] == 0
 
 
+def test_a_window_that_is_turned_round_is_refused(spread):
+    operator = SpreadAuditLoyaltyOperator(
+        task_id="a", created_after="2026-02-01", created_before="2026-01-01"
+    )
+    with pytest.raises(CrmInputError, match="turned round"):
+        operator.execute({})
+
+
 def test_the_audit_does_not_trust_the_crms_clock(spread, add, credit, audit, crm_sandbox):
     add("zoe@example.fr")
     crm_sandbox.switch("spread", clock_shift=-40 * 3600.0)
     credit([row("a")])
     found = audit(created_after="2020-01-01 00:00:00", created_before="2100-01-01 00:00:00")
     assert found["credits_without_line"] == 0
+
+
+def test_the_audit_refuses_a_window_that_is_turned_round(spread, crm_sandbox):
+    operator = SpreadAuditLoyaltyOperator(
+        task_id="a", created_after="2026-02-01 00:00:00", created_before="2026-01-01 00:00:00"
+    )
+    with pytest.raises(CrmInputError, match="turned round"):
+        operator.execute({})
+    assert posts(crm_sandbox) == others(crm_sandbox) == 0

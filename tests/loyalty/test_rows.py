@@ -5,8 +5,10 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_crm.loyalty import destination
+from airflow_provider_crm.loyalty.tables import credits_table
 from airflow_provider_crm.operators.spread import loyalty as operators
 
 from .credits import amounts, posts, row
@@ -96,7 +98,7 @@ def test_cells_of_a_data_frame(spread, add, ends):
     assert amounts(spread) == {(zoe, Decimal(5)): 1, (zoe, Decimal(6)): 1}
 
 
-@pytest.mark.parametrize("wrong", ["0{}", "{}.0", "{}a", "+{}", " {},{} "])
+@pytest.mark.parametrize("wrong", ["0{}", "0{}.0", "{}a", "+{}", " {},{} "])
 def test_an_id_that_the_crm_may_take_for_another_one(spread, add, ends, crm_sandbox, wrong):
     zoe = add("zoe@example.fr")
     named = wrong.format(zoe, zoe)
@@ -218,3 +220,97 @@ def test_with_both_the_id_counts(spread, add, ends):
     assert ends([row("a", zoe, email="bob@example.fr")]) == ["created"]
     assert amounts(spread) == {(zoe, Decimal(5)): 1}
     assert bob
+
+
+# One reference is one credit, however it is written
+
+SPELLINGS = {
+    "int": 1001,
+    "float": 1001.0,
+    "decimal": Decimal("1001.000000000"),
+    "text": "1001",
+    "blanks": " 1001 ",
+    "bytes": b"1001",
+    "formula": '="1001"',
+    "invisible": "\u200b1001",
+}
+
+
+def test_one_reference_is_one_credit_however_it_is_written(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    rows = [row(key) for key in SPELLINGS.values()]
+    assert ends(rows) == ["created", *["unchanged: credited before"] * (len(rows) - 1)]
+    for key in SPELLINGS.values():
+        assert ends([row(key)]) == ["unchanged: credited before"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_how_accents_are_encoded_makes_no_other_reference(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    assert ends([row("No\u00ebl"), row("Noe\u0308l")]) == ["created", "unchanged: credited before"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize(
+    ("held", "again"),
+    [
+        ("1001", "1001.0"),
+        ("1001.0", 1001),
+        ("1001.0", "1001"),
+        ("1001", "1001.000000000"),
+        (12.5, "12.50"),
+    ],
+)
+def test_a_text_that_may_be_another_reference_is_rejected(spread, add, ends, held, again, dry_run):
+    zoe = add("zoe@example.fr")
+    reason = f"rejected: the ledger holds the credit {held}, which may be this one in another spelling"
+    assert ends([row(held)]) == ["created"]
+    assert ends([row(again), row("other")], dry_run=dry_run) == [reason, "created"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1 if dry_run else 2}
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_two_spellings_in_one_source(spread, add, ends, dry_run):
+    zoe = add("zoe@example.fr")
+    assert ends([row("1001.0"), row("1001")], dry_run=dry_run) == [
+        "created",
+        "rejected: the ledger holds the credit 1001.0, which may be this one in another spelling",
+    ]
+    assert amounts(spread) == ({} if dry_run else {(zoe, Decimal(5)): 1})
+
+
+@pytest.mark.parametrize(
+    ("former", "cell"),
+    [
+        ("1001.000000000", Decimal("1001.000000000")),
+        ("12.50", Decimal("12.50")),
+        ("Noe\u0308l", "Noe\u0308l"),
+        ("Noe\u0308l", "No\u00ebl"),
+        ('="1001"', '="1001"'),
+    ],
+)
+def test_a_ledger_keeps_the_keys_that_it_has(spread, add, ends, ledger, tmp_path, former, cell):
+    zoe = add("zoe@example.fr")
+    assert ends([row("x")]) == ["created"]
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with engine.begin() as connection:
+        connection.execute(credits_table.update().values(credit_key=former))
+    engine.dispose()
+    assert ends([row(cell)]) == ["unchanged: credited before"]
+    assert set(ledger()) == {former}
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_refused_credit_in_another_spelling_is_in_nobodys_way(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    assert ends([row("1001", "nobody@example.fr")])[0].startswith("rejected")
+    assert ends([row("1001.0")]) == ["created"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+def test_a_customers_id_may_come_as_a_decimal(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    ids = [int(zoe), float(zoe), Decimal(f"{zoe}.000000000"), f"{zoe}.0", f"\u200b{zoe}"]
+    assert ends([row(f"k{number}", one) for number, one in enumerate(ids)]) == ["created"] * len(ids)
+    assert amounts(spread) == {(zoe, Decimal(5)): len(ids)}

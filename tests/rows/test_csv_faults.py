@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -127,6 +128,7 @@ def test_line_ends_of_another_kind_in_places_cost_each_row_of_the_line(read: Any
 _NOTE = st.text(alphabet='ab ,"\n', max_size=12)
 
 
+@pytest.mark.slow
 @given(
     notes=st.lists(st.tuples(_NOTE, _NOTE), min_size=2, max_size=8),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),

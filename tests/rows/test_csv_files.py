@@ -92,8 +92,8 @@ def test_a_row_of_very_many_cells_is_kept_in_part(read: Any, write: Any) -> None
 def test_a_line_without_end_does_not_fill_the_memory(
     read: Any, write: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("airflow_provider_crm.rows.files.BLOCK_BYTES", 1 << 10)
-    monkeypatch.setattr("airflow_provider_crm.rows.files.MAX_LINE_BYTES", 1 << 13)
+    monkeypatch.setattr("airflow_provider_crm.rows.streams.BLOCK_BYTES", 1 << 10)
+    monkeypatch.setattr("airflow_provider_crm.rows.streams.MAX_LINE_BYTES", 1 << 13)
     rows = read(write("a.csv", "a,b\n" + "1," * 30_000 + "\n3,4\n5,6"))
     assert len(rows.bad) == 1
     assert rows.good == [{"a": "3", "b": "4"}, {"a": "5", "b": "6"}]
@@ -220,7 +220,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_rows(
     path = scratch / "cut.csv"
     path.write_bytes(b"a,b,c\n" + body[: data.draw(st.integers(0, len(body)))])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("airflow_provider_crm.rows.files.BLOCK_BYTES", block)
+        patch.setattr("airflow_provider_crm.rows.streams.BLOCK_BYTES", block)
         found = read(path).all
     whole = [dict(zip("abc", [cell or None for cell in row], strict=True)) for row in rows]
     good = [row.data for row in found if isinstance(row, Row)]

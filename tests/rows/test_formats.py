@@ -211,6 +211,86 @@ def test_parquet_nanoseconds_are_rounded_down(read: Any, tmp_path: Path) -> None
     assert row["took"] == dt.timedelta(microseconds=1)
 
 
+def test_the_timestamps_of_spark(read: Any, tmp_path: Path) -> None:
+    days = [
+        dt.datetime(9999, 12, 31),
+        dt.datetime(1, 1, 1, 1),
+        dt.datetime(2024, 1, 2, 3, 4, 5, 678901),
+        None,
+    ]
+    columns = {"at": pa.array(days, pa.timestamp("us"))}
+    path = _parquet(tmp_path / "a.parquet", columns, use_deprecated_int96_timestamps=True)
+    assert pq.ParquetFile(path).schema.column(0).physical_type == "INT96"
+    assert [row["at"] for row in read(path).good] == days
+
+
+def test_parquet_maps_are_dicts_at_any_depth(read: Any, tmp_path: Path) -> None:
+    strings = pa.map_(pa.string(), pa.string())
+    columns = {
+        "flat": pa.array([[("a", "1"), ("b", None)], None, []], strings),
+        "in_list": pa.array([[[("a", "1")], None], None, []], pa.list_(strings)),
+        "in_struct": pa.array(
+            [{"m": [("a", "1")], "n": 1}, None, {"m": None, "n": 2}],
+            pa.struct({"m": strings, "n": pa.int8()}),
+        ),
+        "in_map": pa.array([[("x", [("a", "1")])], None, []], pa.map_(pa.string(), strings)),
+    }
+    assert read(_parquet(tmp_path / "a.parquet", columns)).good == [
+        {
+            "flat": {"a": "1", "b": None},
+            "in_list": [{"a": "1"}, None],
+            "in_struct": {"m": {"a": "1"}, "n": 1},
+            "in_map": {"x": {"a": "1"}},
+        },
+        dict.fromkeys(columns),
+        {"flat": {}, "in_list": [], "in_struct": {"m": None, "n": 2}, "in_map": {}},
+    ]
+
+
+def test_a_map_with_a_key_twice_spoils_its_row_only(read: Any, tmp_path: Path) -> None:
+    twice = pa.array([[("a", "1"), ("a", "2")], [("a", "3")]], pa.map_(pa.string(), pa.string()))
+    rows = read(_parquet(tmp_path / "a.parquet", {"m": twice}))
+    assert rows.good == [{"m": {"a": "3"}}]
+    assert rows.bad[0].reason == "a.parquet, m: a key is in the map twice"
+
+
+def test_parquet_nanoseconds_within_others_and_further_types(read: Any, tmp_path: Path) -> None:
+    moment = pa.array([1_704_164_645_000_001_999], pa.timestamp("ns"))
+    at = dt.datetime(2024, 1, 2, 3, 4, 5, 1)
+    columns = {
+        "list": pa.ListArray.from_arrays([0, 1], moment),
+        "struct": pa.StructArray.from_arrays([moment], ["at"]),
+        "dictionary": pa.array(["x"]).dictionary_encode(),
+        "dictionary_of_moments": moment.dictionary_encode(),
+        "wide": pa.array([Decimal("123.000000000")], pa.decimal256(50, 9)),
+        "seconds": pa.array([1], pa.time32("s")),
+        "millis": pa.array([1], pa.duration("ms")),
+        "day": pa.array([dt.date(2024, 1, 2)], pa.date64()),
+        "raw": pa.array([b"x"], pa.large_binary()),
+        "text": pa.array(["x"], pa.large_string()),
+    }
+    assert read(_parquet(tmp_path / "a.parquet", columns)).good == [
+        {
+            "list": [at],
+            "struct": {"at": at},
+            "dictionary": "x",
+            "dictionary_of_moments": at,
+            "wide": Decimal("123.000000000"),
+            "seconds": dt.time(0, 0, 1),
+            "millis": dt.timedelta(milliseconds=1),
+            "day": dt.date(2024, 1, 2),
+            "raw": b"x",
+            "text": "x",
+        }
+    ]
+
+
+def test_the_index_of_pandas_is_no_column(read: Any, tmp_path: Path) -> None:
+    path = _parquet(tmp_path / "a.parquet", {"a": [1], "__index_level_0__": [7]})
+    assert read(path).good == [{"a": 1}]
+    assert open_source(path).columns() == ["a"]
+
+
 def test_parquet_in_many_batches(read: Any, tmp_path: Path) -> None:
     path = _parquet(tmp_path / "a.parquet", {"a": list(range(12_001))}, row_group_size=7_000)
     source = open_source(path)

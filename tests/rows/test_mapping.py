@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def test_the_key_column_is_found() -> None:
 @pytest.mark.parametrize(
     ("field_map", "words"),
     [
-        ({"mail": "email", "x": "name"}, "x"),
+        ({"x": "email", "City": "city"}, "x"),
         ({"City": "city"}, "match key"),
         ({"mail": "email", "City": "e-mail"}, "already fills"),
         (
@@ -103,3 +104,34 @@ def test_columns_that_only_later_rows_have() -> None:
     with pytest.raises(ValueError, match="already fills"):
         dict(mapping.fields({"email": "x", "e-mail": "y"}))
     assert dict(mapping.fields({"email": "x", "shoe": None})) == {1: "x"}
+
+
+def test_a_column_that_no_row_has_today_may_be_absent_where_there_is_no_header(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mapping = make({"mail": "email", "City": "city"})
+    (tmp_path / "a.jsonl").write_text('{"mail": "zoe@example.fr"}\n')
+    for source in ([{"mail": "zoe@example.fr"}], str(tmp_path / "a.jsonl")):
+        assert mapping.check(open_source(source), 1) == "mail"
+        assert "has the columns City: nothing is sent of them" in caplog.text
+        caplog.clear()
+    (tmp_path / "a.csv").write_text("mail\nzoe@example.fr\n")
+    with pytest.raises(CrmInputError, match=r"Missing columns in a\.csv: City"):
+        mapping.check(open_source(str(tmp_path / "a.csv")), 1)
+
+
+@pytest.mark.parametrize("field_map", [None, {"jean@example.com": "email"}, {"y": "city"}])
+def test_columns_that_are_peoples_data_are_masked(tmp_path: Path, field_map: Any) -> None:
+    (tmp_path / "a.csv").write_text("x,jean@example.com,+33612345678\n1,2,3\n")
+    mapping = make(field_map)
+    with pytest.raises(CrmInputError) as raised:
+        mapping.check(open_source(str(tmp_path / "a.csv")), 17 if field_map else 1)
+    assert "jean" not in str(raised.value)
+    assert "12345678" not in str(raised.value)
+
+
+def test_a_column_of_a_later_row_is_masked() -> None:
+    mapping = make()
+    mapping.check(open_source([{"email": "zoe@example.fr"}]), 1)
+    with pytest.raises(ValueError, match="'<email>' is no field"):
+        dict(mapping.fields({"email": "x", "jean@example.com": "y"}))

@@ -163,7 +163,7 @@ def test_json_lines_files_may_differ(write: Any) -> None:
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        (None, "cannot be a NoneType: give a list of dicts, a path, or a SqlSource"),
+        (None, "cannot be a NoneType: give a list of dicts, a path, a FileSource or a SqlSource"),
         (5, "cannot be a int"),
         ({"a": 1}, "cannot be a dict"),
         (b"a.csv", "cannot be a bytes"),

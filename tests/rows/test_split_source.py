@@ -99,10 +99,17 @@ def test_shards_are_not_split_into_themselves(tmp_path: Path) -> None:
     split_source(str(tmp_path), 1, str(tmp_path / "elsewhere"))
 
 
-@pytest.mark.parametrize("rows_per_shard", [0, -1, 1.5, "10", None, True])
+@pytest.mark.parametrize("rows_per_shard", [0, -1, 1.5, "ten", None, True])
 def test_a_wrong_size(tmp_path: Path, rows_per_shard: Any) -> None:
-    with pytest.raises(CrmInputError, match="rows_per_shard must be a whole number from 1"):
+    with pytest.raises(CrmInputError, match="`rows_per_shard` is a whole number from 1 on"):
         split_source([], rows_per_shard, str(tmp_path))
+
+
+@pytest.mark.parametrize("prefix", ["../up", "a/b", "", 5])
+def test_a_prefix_stays_in_its_folder(tmp_path: Path, prefix: Any) -> None:
+    with pytest.raises(CrmInputError, match="`prefix`"):
+        split_source([{"a": 1}], 1, str(tmp_path / "shards"), prefix)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

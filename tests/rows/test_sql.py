@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import sqlite3
 from pathlib import Path
@@ -215,3 +216,43 @@ def test_other_databases_are_asked_through_their_hook_for_a_server_side_cursor(
 def test_many_rows_are_fetched_in_parts(read: Any, database: sqlite3.Connection) -> None:
     query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12001) SELECT i FROM n"
     assert [row["i"] for row in read(SqlSource("warehouse", query)).good] == list(range(1, 12_002))
+
+
+def test_moments_that_python_has_none_for_spoil_their_row_only(
+    read: Any, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sql, "engine_for", lambda _: sqlalchemy.create_engine(postgres))
+    query = (
+        "SELECT * FROM (VALUES (1, date 'infinity', timestamp '-infinity', timestamptz 'infinity', time '24:00'),"
+        " (2, '0044-03-15 BC', '0044-03-15 BC', '12345-01-01 00:00+00', '24:00'),"
+        " (3, '2024-01-02', '2024-01-02 03:04:05.678901', '2024-01-02 03:04:05+00', '03:04'),"
+        " (4, NULL, NULL, NULL, NULL)) AS odd (id, day, at, at_utc, hour) ORDER BY id"
+    )
+    infinite, ancient, good, nothing = read(SqlSource("warehouse", query)).good
+    assert infinite == {
+        "id": 1,
+        "day": "infinity",
+        "at": "-infinity",
+        "at_utc": "infinity",
+        "hour": "24:00:00",
+    }
+    assert ancient["day"] == "0044-03-15 BC"
+    assert ancient["at_utc"].startswith("12345-01-01 ")
+    assert good["day"] == dt.date(2024, 1, 2)
+    assert good["at"] == dt.datetime(2024, 1, 2, 3, 4, 5, 678901)
+    assert good["at_utc"] == dt.datetime(2024, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+    assert good["hour"] == dt.time(3, 4)
+    assert set(nothing.values()) == {4, None}
+
+
+def test_a_value_that_a_driver_cannot_give_fails_for_good_and_says_where(
+    database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.execute("CREATE TABLE days (day timestamp)")
+    database.execute("INSERT INTO days VALUES ('infinity')")
+    database.commit()
+    url = sql.engine_for("warehouse").url
+    strict = {"detect_types": sqlite3.PARSE_DECLTYPES}
+    monkeypatch.setattr(sql, "engine_for", lambda _: sqlalchemy.create_engine(url, connect_args=strict))
+    with pytest.raises(CrmInputError, match=r"has no form for, after row 0: .*cast its column to text"):
+        list(open_source(SqlSource("warehouse", "SELECT day FROM days")))

@@ -19,7 +19,8 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows import writers
+from airflow_provider_crm.rows import parquet_writer
+from airflow_provider_crm.rows.sources import open_source
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import check_suffix, format_for
 from airflow_provider_crm.schemas.records import Column, RecordType
@@ -60,8 +61,8 @@ FULL: dict[str, Any] = {
 }
 
 
-def write(path: Path, *pages: list[Any], unknown: tuple[str, ...] = ()) -> Path:
-    file_format = format_for(str(path), COLUMNS, metadata={"crm.timezone": "Europe/Paris"})
+def write(path: Path, *pages: list[Any], unknown: tuple[str, ...] = (), **options: Any) -> Path:
+    file_format = format_for(str(path), COLUMNS, metadata={"crm.timezone": "Europe/Paris"}, **options)
     target = target_at(path)
     writer = file_format.open(target.open())
     for page in pages:
@@ -131,6 +132,30 @@ def test_parquet(tmp_path: Path) -> None:
     assert table.schema.metadata[b"crm.timezone"] == b"Europe/Paris"
 
 
+@pytest.mark.parametrize("sign", ["\r", "\n", "\r\n", '"', ",", "\n\r"])
+def test_csv_cells_with_signs_of_their_own_are_quoted_on_every_python(tmp_path: Path, sign: str) -> None:
+    text = f"a{sign}b"
+    path = write(tmp_path / "x.csv", [record(1, name=text), record(2, name=text + sign)])
+    assert f'"a{sign.replace(chr(34), chr(34) * 2)}b"' in path.read_bytes().decode()
+    assert [row.data["name"] for row in open_source(str(path))] == [text, text + sign]
+
+
+TEXTS = ["=1+1", "+33612345678", "-", "@x", "'=1", "''@", "'tis", "x=1", "", " =1"]
+ESCAPED = ["'=1+1", "'+33612345678", "'-", "'@x", "''=1", "'" + "''@", "'tis", "x=1", "", " =1"]
+
+
+def test_csv_texts_that_a_spreadsheet_would_compute_are_escaped_when_asked_for(tmp_path: Path) -> None:
+    page = [record(number, name=text, amount="-12.50") for number, text in enumerate(TEXTS)]
+    plain, escaped = (
+        write(tmp_path / f"{asked}.csv", page, csv_escape_formulas=asked) for asked in (False, True)
+    )
+    assert [row["name"] for row in csv.DictReader(io.StringIO(text_of(plain), newline=""))] == TEXTS
+    rows = list(csv.DictReader(io.StringIO(text_of(escaped), newline="")))
+    assert [row["name"] for row in rows] == ESCAPED
+    assert {row["amount"] for row in rows} == {"-12.50"}, "a number is one"
+    assert [row.data["name"] or "" for row in open_source(str(escaped))] == TEXTS
+
+
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet"])
 def test_an_empty_result_is_a_valid_file(tmp_path: Path, suffix: str) -> None:
     path = write(tmp_path / f"x{suffix}")
@@ -177,7 +202,7 @@ def test_the_same_records_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_row_groups_are_of_a_size_that_readers_like(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writers, "ROW_GROUP", 100)
+    monkeypatch.setattr(parquet_writer, "ROW_GROUP", 100)
     pages = [[record(n) for n in range(40)]] * 10
     path = write(tmp_path / "x.parquet", *pages)
     groups = pyarrow.parquet.ParquetFile(path).metadata

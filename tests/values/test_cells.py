@@ -21,6 +21,7 @@ from airflow_provider_crm.values import (
     parsed,
     phone_of,
     plain,
+    reference_of,
     text_of,
     whole_number,
     yes_or_no,
@@ -175,3 +176,11 @@ def test_what_holds_nothing_inside_is_not_empty() -> None:
     assert not is_empty([None])
     assert not is_empty({"a": None})
     assert not is_empty(b"\0")
+
+
+@pytest.mark.parametrize("read", [key_of, reference_of, phone_of])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_key_has_one_line(read: Any, end: str) -> None:
+    assert read(f" 0612345678{end}") == "0612345678"
+    with pytest.raises(ValueError, match="no line end"):
+        read(f"0612345678{end}0612345679")

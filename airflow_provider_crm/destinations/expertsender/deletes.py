@@ -18,8 +18,8 @@ from airflow_provider_crm.schemas.expertsender.write import By
 class DeleteCustomers:
     """Deletes customers, one DELETE a row.
 
-    The look before it tells a dry run who is there. It decides nothing else: an erasure must not depend on a
-    read that may lag behind.
+    The look before it tells a dry run who is there. It decides nothing else: an erasure must not depend on a read that
+    may lag behind (github.com/HubSpot/hubspot-api-php issue 59).
 
     :param by: what the column of this name holds: ``email``, ``id``, ``phone`` or ``crmId``.
     :param with_anonymization: anonymise the customer's data as well.

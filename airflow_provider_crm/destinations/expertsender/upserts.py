@@ -52,9 +52,9 @@ READ_BY: Mapping[str, By] = {"Email": "email", "PhoneNumber": "phone", "CrmId": 
 
 ABSENT = "not in ExpertSender"
 
-#: A refusal that names this parameter of the call is about no row: the vendor's page wants it to be the account's
-#: own. A row by row search for the one at fault would take two calls a row.
-_OF_THE_CALL = re.compile(r"\bmatchBy\b", re.IGNORECASE)
+#: A refusal that begins with this parameter of the call is about no row: the vendor's page wants it to be the
+#: account's own. To look for the row at fault would take two calls a row, and reject them all.
+_OF_THE_CALL = re.compile(r"\W*matchBy\b", re.IGNORECASE)
 
 Customer = dict[str, Any]
 """A row in ExpertSender's terms: the vendor's fields, the match key among them."""
@@ -197,7 +197,7 @@ class UpsertCustomers:
                 [step.payload for step in steps], mode=self._mode_of(steps), match_by=self._match_by
             )
         except CrmRequestError as error:
-            if any(map(_OF_THE_CALL.search, error.errors or (error.reason,))):
+            if any(map(_OF_THE_CALL.match, error.errors or (error.reason,))):
                 raise CrmInputError(
                     f"ExpertSender refuses `match_by` {self._match_by!r}: {redact(error.reason)}. It has to be the "
                     f"account's own (Settings > Customers > Default matching mode)"
@@ -205,7 +205,8 @@ class UpsertCustomers:
             raise
 
     def _mode_of(self, steps: Sequence[Step[Customer]]) -> Mode:
-        # Customers whom an earlier call may have added would be refused, and GET may not show them yet.
+        # Customers whom an earlier call may have added would be refused, and GET may not show them yet: what was just
+        # created is often not to be found for seconds (github.com/HubSpot/hubspot-api-php issue 59).
         if all(step.item.was_absent and step.item.maybe_applied for step in steps):
             return "AddOrUpdate"
         return self._mode

@@ -12,7 +12,6 @@ from typing import Any, get_args
 from airflow_provider_crm.exceptions import (
     CrmAuthenticationError,
     CrmConnectionError,
-    CrmInputError,
     CrmNotFoundError,
     CrmRequestError,
     redact,
@@ -22,6 +21,7 @@ from airflow_provider_crm.hooks.base.settings import Extras
 from airflow_provider_crm.http.answers import UnreadableError, read_json, vendor_errors
 from airflow_provider_crm.http.auth import ApiKeyAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json
+from airflow_provider_crm.parameters import one_of, yes_or_no
 from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
 from airflow_provider_crm.schemas.expertsender.write import (
     By,
@@ -88,8 +88,8 @@ class ExpertSenderHook(CrmHook[Extras]):
         :raises CrmOutcomeUnknownError: they may have been applied. Only ``Add``, and customers whose consent awaits
             confirmation, because sending these again would write to the person again.
         """
-        _check_choice("mode", mode, get_args(Mode))
-        _check_choice("match_by", match_by, get_args(MatchBy))
+        mode = one_of(*get_args(Mode))("mode", mode)
+        match_by = one_of(*get_args(MatchBy))("match_by", match_by)
         if not customers:
             return
         data = [wire_customer(customer) for customer in customers]
@@ -123,7 +123,7 @@ class ExpertSenderHook(CrmHook[Extras]):
         :raises CrmNotFoundError: there is no such customer, or none any more: see its ``after_unknown``.
         """
         options: dict[str, Any] = {}
-        if with_anonymization:
+        if yes_or_no("with_anonymization", with_anonymization):
             # The vendor names the parameter and not its place: query and body then.
             options = {
                 "query": [("withAnonymization", "true")],
@@ -164,7 +164,7 @@ class ExpertSenderHook(CrmHook[Extras]):
     def _customer_call(
         method: str, value: str | int, by: By, segments: Mapping[str, str], **parts: Any
     ) -> Call:
-        _check_choice("by", by, tuple(segments))
+        by = one_of(*segments)("by", by)
         if by == "phone" and isinstance(value, str):
             value = "".join(value.split())  # the vendor's page: 123 456 789 is looked up as 123456789
         return Call(method, f"/customers/{segments[by]}/{{value}}", values={"value": value}, **parts)
@@ -176,11 +176,6 @@ class ExpertSenderHook(CrmHook[Extras]):
 
     def _probe(self) -> str:
         return f"Connected to ExpertSender CDP, whose account has {len(self.list_consents())} consents"
-
-
-def _check_choice(name: str, given: object, allowed: Sequence[str]) -> None:
-    if given not in allowed:
-        raise CrmInputError(f"`{name}` has to be one of {', '.join(allowed)}")
 
 
 def _read_data(body: bytes) -> Any:

@@ -17,6 +17,7 @@ from airflow_provider_crm.exceptions import (
     redact,
 )
 from airflow_provider_crm.http.answers import UnreadableError, read_json, said_in
+from airflow_provider_crm.parameters import whole
 from airflow_provider_crm.schemas.spread.read import (
     Row,
     decode,
@@ -39,8 +40,7 @@ SEARCH_PAGE = 25
 
 def page_sizes(page_size: int, *, documented: str = "maxResults") -> list[tuple[str, str]]:
     """Write the page size in both of the vendor's spellings, the one documented for the list first."""
-    if isinstance(page_size, bool) or not isinstance(page_size, int) or not 1 <= page_size <= MAX_PAGE:
-        raise CrmInputError(f"`page_size` has to be a number from 1 to {MAX_PAGE}")
+    page_size = whole(1, MAX_PAGE)("page_size", page_size)
     other = "maxResult" if documented == "maxResults" else "maxResults"
     return [(documented, str(page_size)), (other, str(page_size))]
 

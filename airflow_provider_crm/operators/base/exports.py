@@ -16,8 +16,9 @@ from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator
 from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
+from airflow_provider_crm.rows.blocks import Column, Format
 from airflow_provider_crm.rows.targets import target_at
-from airflow_provider_crm.rows.writers import Column, Format, check_suffix, format_for
+from airflow_provider_crm.rows.writers import check_suffix, format_for
 from airflow_provider_crm.schemas.records import Records
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class ExportArguments(AirflowArguments, total=False):
     reject_data: YesOrNo
     max_rejects: MaxRejects
     concurrency: Concurrency | None
+    csv_escape_formulas: YesOrNo
 
 
 class CrmExportOperator(CrmBaseOperator):
@@ -56,6 +58,8 @@ class CrmExportOperator(CrmBaseOperator):
     :param max_rejects: fail, without a file, when there are more of them: a number, or a float as share of the
         rows. (templated)
     :param concurrency: pages in flight; the connection's extra and then 4 otherwise. (templated)
+    :param csv_escape_formulas: put an apostrophe before texts of a CSV file that begin with ``=``, ``+``, ``-`` or
+        ``@``, which a spreadsheet would compute. When the file is read as a source it is taken off again. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -64,6 +68,7 @@ class CrmExportOperator(CrmBaseOperator):
         "reject_data",
         "max_rejects",
         "concurrency",
+        "csv_escape_formulas",
     )
     ui_color = "#e6f4ea"
     default_concurrency = 4
@@ -76,6 +81,7 @@ class CrmExportOperator(CrmBaseOperator):
         reject_data: YesOrNo = True,
         max_rejects: MaxRejects = 0,
         concurrency: Concurrency | None = None,
+        csv_escape_formulas: YesOrNo = False,
         **kwargs: Unpack[AirflowArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -84,6 +90,7 @@ class CrmExportOperator(CrmBaseOperator):
         self.reject_data: Any = reject_data
         self.max_rejects: Any = max_rejects
         self.concurrency = concurrency
+        self.csv_escape_formulas: Any = csv_escape_formulas
         self._read_from = ""
 
     # What a subclass adds
@@ -142,7 +149,12 @@ class CrmExportOperator(CrmBaseOperator):
         path = self.path
         self._plan(context, hook)
         rejects = Rejects(self.rejects_path, with_data=self.reject_data)
-        file_format = format_for(path, self._columns(hook), metadata=self._metadata())
+        file_format = format_for(
+            path,
+            self._columns(hook),
+            metadata=self._metadata(),
+            csv_escape_formulas=self.csv_escape_formulas,
+        )
         export = Export(lambda: target_at(path), file_format, rejects, max_rejects=self.max_rejects)
         ahead = hook.concurrency + WAITING
         self._read_from = hook.settings.base_url

@@ -16,6 +16,7 @@ from airflow_provider_crm.operators.base.exports import CrmExportOperator, Expor
 from airflow_provider_crm.parameters import Path, Source
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Row, open_source
+from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.schemas.records import RecordReader, Records
 from airflow_provider_crm.values import compared_email, is_empty, key_of, normal_email, phone_of
 
@@ -44,6 +45,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
     See :class:`~airflow_provider_crm.operators.base.exports.CrmExportOperator` for the other parameters.
     """
 
+    source = SourceField()
     template_fields: Sequence[str] = (*CrmExportOperator.template_fields, "source", "absent_path")
     #: What the keys are, and the column that holds them.
     by: str

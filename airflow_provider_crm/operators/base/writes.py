@@ -32,6 +32,7 @@ from airflow_provider_crm.parameters import (
 )
 from airflow_provider_crm.parameters import Source as SourceParameter
 from airflow_provider_crm.rows.sources import Source, open_source
+from airflow_provider_crm.rows.templates import SourceField
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -69,7 +70,8 @@ class CrmBulkOperator(CrmBaseOperator):
     """Writes every row of a source into a CRM and accounts for each of them.
 
     :param source: a list of dicts, a path or URI (``.csv``, ``.jsonl``, ``.parquet``, also ``.gz``; a glob or a
-        folder reads all), or a :class:`~airflow_provider_crm.rows.sources.SqlSource`. (templated)
+        folder reads all), a :class:`~airflow_provider_crm.rows.sources.FileSource` or a
+        :class:`~airflow_provider_crm.rows.sources.SqlSource`. (templated, but for rows, which are never rendered)
     :param rejects_path: path or URI of a JSON-lines file that takes the rejected rows. (templated)
     :param reject_data: whether the rows themselves are written there too. (templated)
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
@@ -81,6 +83,7 @@ class CrmBulkOperator(CrmBaseOperator):
     :param dry_run: do everything but the calls that write, and report what they would have done. (templated)
     """
 
+    source = SourceField()
     template_fields: Sequence[str] = (
         "source",
         "rejects_path",

@@ -12,7 +12,7 @@ from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.http.lists import in_order
 from airflow_provider_crm.operators.base.people import CrmPeopleExportOperator, PeopleExportArguments
 from airflow_provider_crm.parameters import ConnId, YesOrNo, one_of
-from airflow_provider_crm.rows.writers import Column
+from airflow_provider_crm.rows.blocks import Column
 from airflow_provider_crm.schemas.expertsender.exports import customer_reader, customer_row, customer_type
 from airflow_provider_crm.schemas.records import Records
 

@@ -86,7 +86,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         *,
         expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
         match_by: Annotated[MatchBy | str, one_of(*get_args(MatchBy))] = "Email",
-        mode: Annotated[Mode | str, one_of(*get_args(Mode))] = "AddOrUpdate",
+        mode: Annotated[Mode | str, one_of("AddOrUpdate", "Add", "Update")] = "AddOrUpdate",
         batch_size: Count = 100,
         allow_resubscribe: YesOrNo = False,
         **kwargs: Unpack[MappedArguments],
@@ -140,7 +140,7 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         self,
         *,
         expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
-        by: Annotated[By | str, one_of(*get_args(By))] = "email",
+        by: Annotated[By | str, one_of("email", "id", "phone", "crmId")] = "email",
         with_anonymization: YesOrNo = False,
         **kwargs: Unpack[DeleteArguments],
     ) -> None:

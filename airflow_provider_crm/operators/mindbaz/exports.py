@@ -15,7 +15,7 @@ from airflow_provider_crm.operators.base.people import (
     no_such_field,
 )
 from airflow_provider_crm.parameters import ConnId, one_of
-from airflow_provider_crm.rows.writers import Column
+from airflow_provider_crm.rows.blocks import Column
 from airflow_provider_crm.schemas.mindbaz.exports import subscriber_reader, subscriber_row, subscriber_type
 from airflow_provider_crm.schemas.mindbaz.write import CLIENT_ID, EMAIL, SYSTEM_FIELDS, FieldType
 from airflow_provider_crm.schemas.records import Records

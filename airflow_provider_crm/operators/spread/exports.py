@@ -11,7 +11,7 @@ from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.pages import SpreadPages
 from airflow_provider_crm.operators.base.windows import Window
-from airflow_provider_crm.operators.spread.windowed import CrmSpreadExportOperator, SpreadExportArguments
+from airflow_provider_crm.operators.spread.base import CrmSpreadExportOperator, SpreadExportArguments
 from airflow_provider_crm.parameters import (
     Amount,
     Email,
@@ -26,6 +26,7 @@ from airflow_provider_crm.parameters import (
     several,
 )
 from airflow_provider_crm.rows.sources import Row, open_source
+from airflow_provider_crm.rows.templates import Rows, SourceField
 from airflow_provider_crm.schemas.envelopes import List
 from airflow_provider_crm.schemas.records import PageReader, RawReader, Records
 from airflow_provider_crm.schemas.spread.cells import ShownStatus
@@ -226,6 +227,7 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
     See :class:`CrmSpreadExportOperator` for the other parameters.
     """
 
+    source = SourceField()
     template_fields: Sequence[str] = (
         *CrmSpreadExportOperator.template_fields,
         "consent_id",
@@ -334,6 +336,7 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
 
 def _customer_ids(source: Any) -> Iterator[str]:
     """Read customers' ids from a list of them or from rows, each once as long as they lie near each other."""
+    source = source.items if isinstance(source, Rows) else source
     if (
         isinstance(source, Sequence)
         and source

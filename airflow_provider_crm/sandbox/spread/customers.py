@@ -163,24 +163,27 @@ class Customers(dict[str, Customer]):
         self.custom_fields: dict[str, dict[str, str]] = {}
         self.version = 0
         self._next_id = FIRST_ID
-        self._by_email: dict[str, str] = {}
+        self._by_email: dict[str, tuple[str, ...]] = {}
         self._by_external_id: dict[str, tuple[str, ...]] = {}
 
     def by_email(self, email: str) -> Customer | None:
-        """The customer with this e-mail, compared without case."""
-        customer_id = self._by_email.get(email.lower())
-        return None if customer_id is None else self[customer_id]
+        """The first customer with this e-mail, compared without case."""
+        return next(iter(self.sharing(email)), None)
+
+    def sharing(self, email: str) -> Iterable[Customer]:
+        """All customers with this e-mail; no call makes several, an import may have."""
+        return [self[one] for one in self._by_email.get(email.lower(), ())]
 
     def by_external_id(self, external_id: str) -> Iterable[Customer]:
         """All customers with this external id."""
         return [self[one] for one in self._by_external_id.get(external_id, ())]
 
     def add(self, email: str, changes: Changes, now: str) -> Customer:
-        """Create a customer whose e-mail is new."""
+        """Create a customer."""
         customer = Customer(id=str(self._next_id), email=email, created_at=now, updated_at=now)
         self._next_id += 1
         self[customer.id] = customer
-        self._by_email[email.lower()] = customer.id
+        self._index_email(customer)
         self.change(customer, changes, now)
         return customer
 
@@ -209,15 +212,15 @@ class Customers(dict[str, Customer]):
 
     def rename(self, customer: Customer, email: str, now: str) -> None:
         """Give a customer another e-mail, which nobody else has."""
-        del self._by_email[customer.email.lower()]
+        self._forget_email(customer)
         customer.email = email
-        self._by_email[email.lower()] = customer.id
+        self._index_email(customer)
         self.touch(customer, now)
 
     def remove(self, customer: Customer) -> None:
         """Delete a customer."""
+        self._forget_email(customer)
         del self[customer.id]
-        del self._by_email[customer.email.lower()]
         self.custom_fields.pop(customer.id, None)
         self._move_external_id(
             Customer(id=customer.id, email="", created_at="", updated_at=""), customer.external_id
@@ -228,6 +231,16 @@ class Customers(dict[str, Customer]):
         """Note that a customer was modified."""
         customer.updated_at = now
         self.version += 1
+
+    def _index_email(self, customer: Customer) -> None:
+        email = customer.email.lower()
+        self._by_email[email] = (*self._by_email.get(email, ()), customer.id)
+
+    def _forget_email(self, customer: Customer) -> None:
+        email = customer.email.lower()
+        rest = tuple(one for one in self._by_email.pop(email) if one != customer.id)
+        if rest:
+            self._by_email[email] = rest
 
     def _move_external_id(self, customer: Customer, old: str | None) -> None:
         if old is not None:

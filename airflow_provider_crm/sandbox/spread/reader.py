@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 import msgspec
@@ -114,3 +115,20 @@ class CallReader:
         if self._store.switches.error_shape == "text":
             return Answer(status, text.encode(), TEXT)
         return json_answer({self._store.switches.error_shape: text}, status)
+
+    def amount(self, value: Any) -> Decimal:
+        """Read an amount of points, as far as the switches allow it."""
+        try:
+            amount = Decimal(str(value))
+        except InvalidOperation:
+            amount = Decimal("NaN")
+        if isinstance(value, bool) or not amount.is_finite():
+            raise RefusalError(self.error(400, "amount is mandatory and must be a number"))
+        if amount < 0 and self._store.switches.negative_amount == "400":
+            raise RefusalError(self.error(400, "amount must be positive"))
+        if amount != amount.to_integral_value():
+            if self._store.switches.decimal_amount == "400":
+                raise RefusalError(self.error(400, "amount must be an integer"))
+            if self._store.switches.decimal_amount == "round":
+                amount = amount.to_integral_value()
+        return amount

@@ -71,8 +71,7 @@ class Search:
         rows: Iterable[Customer] = customers.values()
         # Look-ups by a key go through an index: they are the most frequent call.
         if email := given.get("email"):
-            found = customers.by_email(email)
-            rows = [] if found is None else [found]
+            rows = customers.sharing(email)
         elif ids := given.get("ids"):
             rows = [
                 customers[one] for one in dict.fromkeys(ids.replace(" ", "").split(",")) if one in customers

@@ -88,6 +88,8 @@ class SpreadSwitches:
     decimal_amount: Literal["keep", "round", "400"] = "keep"
     # Whether minAmount and maxAmount exclude their own value, as the words say.
     amount_bounds: Literal["strict", "inclusive"] = "strict"
+    # A list of lines that holds none; the pages do not say.
+    empty_lines: Literal["list", "404"] = "list"
     # Seconds until a new line shows in GET /cagnottes and in the balance of GET /customers.
     line_delay: float = 0.0
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -323,6 +323,8 @@ class Spread(System):
             lambda: self._search.lines(call, self.loyalty, self.customers),
         )
         page, beside = cut_page(call, rows, self.switches, size_name="maxResult")
+        if not page and self.switches.empty_lines == "404":
+            return self._reader.error(404, "No cagnotte")
         return json_answer({"cagnottes": page, **beside})
 
     def _credit(self, call: Call) -> Answer:
@@ -336,27 +338,13 @@ class Spread(System):
             if who.get("email")
             else self._reader.customer(str(customer_id))
         )
-        amount = self._amount(self._reader.either(pot, self.switches.amount_key, "amount", "cagnotteAmount"))
+        amount = self._reader.amount(
+            self._reader.either(pot, self.switches.amount_key, "amount", "cagnotteAmount")
+        )
         date = self.clock.without_zone(self.clock.now())
         line = self.loyalty.add(customer.id, amount, date, delay=self.switches.line_delay)
         balance = plain(self.loyalty.balance(customer.id))
         return json_answer({"customer": {"id": customer.id, "cagnotteAmount": balance}, "cagnotte": line})
-
-    def _amount(self, value: Any) -> Decimal:
-        try:
-            amount = Decimal(str(value))
-        except InvalidOperation:
-            amount = Decimal("NaN")
-        if isinstance(value, bool) or not amount.is_finite():
-            raise RefusalError(self._reader.error(400, "amount is mandatory and must be a number"))
-        if amount < 0 and self.switches.negative_amount == "400":
-            raise RefusalError(self._reader.error(400, "amount must be positive"))
-        if amount != amount.to_integral_value():
-            if self.switches.decimal_amount == "400":
-                raise RefusalError(self._reader.error(400, "amount must be an integer"))
-            if self.switches.decimal_amount == "round":
-                amount = amount.to_integral_value()
-        return amount
 
     # --- custom fields ---
 

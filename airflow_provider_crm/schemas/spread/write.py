@@ -33,7 +33,6 @@ from airflow_provider_crm.values import (
     compared_email,
     is_empty,
     key_of,
-    normal_email,
     number_of,
     number_text,
 )
@@ -301,7 +300,8 @@ def wire_credit(
         number = checked("amount", number_of, amount)
         who = {
             name: checked(name, write, value)
-            for name, write, value in (("email", normal_email, email), ("customerId", key_of, customer_id))
+            # The e-mail as it is given: the CRM may find it in its own case only.
+            for name, write, value in (("email", text_of, email), ("customerId", key_of, customer_id))
             if not is_empty(value)
         }
     except ValueError as error:

@@ -17,8 +17,10 @@ from typing import Any
 
 from airflow_provider_crm._compat import BaseEventTrigger, SharedStreamProducer, TriggerEvent
 from airflow_provider_crm.exceptions import CrmError, CrmTransientError
+from airflow_provider_crm.parameters import number
 from airflow_provider_crm.triggers.base.cursor import Change, Cursor, Watched
 from airflow_provider_crm.triggers.base.hook_cache import HOOK_CACHE
+from airflow_provider_crm.triggers.base.poll import SHORTEST_INTERVAL
 
 log = logging.getLogger(__name__)
 
@@ -167,6 +169,7 @@ class CrmEventTrigger(BaseEventTrigger):
     def __init__(self, *, conn_id: str, poll_interval: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
+        number(SHORTEST_INTERVAL, 86_400)("poll_interval", poll_interval)
         self.poll_interval = poll_interval
 
     # What a subclass adds

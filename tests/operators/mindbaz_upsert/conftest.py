@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from airflow_provider_crm.bulk import checkpoint
 from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
 from airflow_provider_crm.sandbox.server import Sandbox
 
@@ -42,3 +44,12 @@ def csv(tmp_path: Path) -> Path:
     path = tmp_path / "people.csv"
     path.write_text("email,nom\nzoe@example.fr,Zoé\n")
     return path
+
+
+@pytest.fixture
+def impatient(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give up after the first try of a call; note what is done after each batch."""
+    connection = json.loads(crm_sandbox.connections()["mindbaz_default"])
+    connection["extra"]["max_retries"] = 0
+    monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", json.dumps(connection))
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0.0)

@@ -37,7 +37,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "rows as a text": ({"min_rows": "many"}, "min_rows"),
     "too few rows": ({"min_rows": 2}, "fewer than min_rows"),
     "unknown field": ({"field_map": {"email": 1, "nom": "surname"}}, "'surname' is no field"),
-    "unknown id": ({"field_map": {"email": 1, "nom": 999}}, "999 is no field"),
+    "unknown id": ({"field_map": {"email": 1, "nom": 999}}, "'999' is no field"),
     "the CRM's own field": ({"field_map": {"email": 1, "nom": 0}}, "given by Mindbaz"),
     "missing column": ({"field_map": {"email": 1, "name": 14}}, "name"),
     "one field twice": ({"field_map": {"email": 1, "nom": "email"}}, "already fills"),

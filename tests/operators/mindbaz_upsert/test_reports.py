@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.bulk import engine, report
 from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.exceptions import CrmFailError, CrmRejectsError
@@ -72,6 +74,16 @@ def test_without_files(upsert: Upsert) -> None:
     summary = upsert(rows, rejects_path="", results_path="None", min_rows=0)
     assert summary["created"] == summary["rejected"] == 1
     assert summary["rejects_path"] is None
+
+
+def test_paths_may_be_objects_and_their_folders_are_made(upsert: Upsert, tmp_path: Path) -> None:
+    rejects, results = tmp_path / "2026" / "rejects.jsonl", tmp_path / "11" / "results.jsonl"
+    summary = upsert(
+        [{"email": "zoe"}], rejects_path=rejects, results_path=ObjectStoragePath(results.as_uri())
+    )
+    assert json.loads(json.dumps(summary))["rejects_path"] == str(rejects)
+    assert rejects.exists()
+    assert results.exists()
 
 
 def test_progress_is_said(

@@ -9,20 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk import checkpoint
-from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.state import TaskState
 
 from .upserting import Row, Upsert
-
-
-@pytest.fixture
-def impatient(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give up after the first try of a call; note what is done after each batch."""
-    connection = json.loads(crm_sandbox.connections()["mindbaz_default"])
-    connection["extra"]["max_retries"] = 0
-    monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", json.dumps(connection))
-    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0.0)
-
 
 ROWS = [{"email": f"a{number}@example.fr" if number % 10 else "nobody"} for number in range(100)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_crm.bulk.batches import batches
-from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
+from airflow_provider_crm.exceptions import CrmInputError, CrmOutcomeUnknownError, CrmRejectsError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 
@@ -116,6 +116,20 @@ def test_an_unanswered_create_is_looked_up_and_still_a_create(crm_sandbox, sprea
     assert len(spread.customers) == 1
 
 
+@pytest.mark.parametrize(("mode", "end"), [("create", "skipped: already in SPREAD"), ("upsert", "created")])
+def test_a_create_without_an_answer_that_meets_other_values(spread, upsert, monkeypatch, mode, end):
+    create = SpreadHook.create_customer
+
+    def lose(self, customer):
+        create(self, customer)
+        spread.by_email("a@example.fr").last_name = "Theirs"
+        raise CrmOutcomeUnknownError("no answer")
+
+    monkeypatch.setattr(SpreadHook, "create_customer", lose)
+    assert upsert([{"email": "a@example.fr", "lastName": "Noël"}], mode=mode) == [end]
+    assert spread.by_email("a@example.fr").last_name == ("Theirs" if mode == "create" else "Noël")
+
+
 def test_empty_values_clear_when_they_are_sent(crm_sandbox, spread, upsert):
     customer = spread.add_customer("a@example.fr", city="Nîmes", last_name="Noël", company="ACME")
     customer.tags = ["one"]
@@ -203,7 +217,6 @@ class TestMatchByExternalId:
         {"field_map": {"email": "email", "name": "surname"}},
         {"field_map": {"email": "email", "name": "custom_fields.x"}},
         {"field_map": {"name": "lastName"}},
-        {"field_map": {"email": "email", "city": "city"}},
         {"source": [{"email": "a@example.fr", "createdAt": "2024-01-01"}]},
         {"source": [{"name": "x"}], "field_map": {"name": "lastName"}},
         {"min_rows": 2},

@@ -38,7 +38,7 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("order", ["oldest_first", "newest_first"])
+@pytest.mark.parametrize("order", ["oldest_first", pytest.param("newest_first", marks=pytest.mark.slow)])
 def test_the_file_is_right_whatever_the_server_does(
     spread: Sandbox, tmp_path: Path, name: str, order: str
 ) -> None:

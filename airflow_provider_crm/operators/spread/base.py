@@ -26,7 +26,8 @@ from airflow_provider_crm.operators.base.windows import (
     zone_named,
 )
 from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, is_known, one_of, whole
-from airflow_provider_crm.rows.writers import Column, Format, check_suffix
+from airflow_provider_crm.rows.blocks import Column, Format
+from airflow_provider_crm.rows.writers import check_suffix
 from airflow_provider_crm.schemas.records import Records, RecordType
 
 if TYPE_CHECKING:
