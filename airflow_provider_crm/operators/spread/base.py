@@ -27,6 +27,7 @@ from airflow_provider_crm.operators.base.windows import (
 )
 from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, is_known, one_of, whole
 from airflow_provider_crm.rows.blocks import Column, Format
+from airflow_provider_crm.rows.templates import Rows
 from airflow_provider_crm.rows.writers import check_suffix
 from airflow_provider_crm.schemas.records import Records, RecordType
 
@@ -183,7 +184,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
         """Return what tells the rows of this task from others of the account, the same for the same rows."""
         given = ((name, getattr(self, name)) for name in self.selects)
         return [
-            (name, sorted(map(str, value)) if isinstance(value, list | tuple | set) else str(value))
+            (name, sorted(map(str, value)) if isinstance(value, list | tuple | set | Rows) else str(value))
             for name, value in given
             if value is not None
         ]

@@ -266,7 +266,7 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
         if self.source is not None:
             if self.raw:
                 raise CrmInputError("`raw` cannot be had with `source`: these rows do not name the customer")
-            if self.incremental and not isinstance(self.source, list | tuple):
+            if self.incremental and not isinstance(self.source, Rows):
                 # Who is in a file or a table may change, and the watermark pass the answers of new ones by.
                 raise CrmInputError(
                     "`incremental` takes a `source` that is a list, which the watermark is kept for"
