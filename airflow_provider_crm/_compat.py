@@ -204,6 +204,16 @@ def stats() -> Any:
     return Stats
 
 
+def keep_with_run(store: Any, key: str, value: Any) -> None:
+    """Set a value of a task's state that is to last as long as its run, whatever Airflow's retention is."""
+    try:
+        from airflow.sdk import NEVER_EXPIRE
+    except ImportError:  # before 3.3, which has no such state but one that was made for a test
+        store.set(key, value)
+    else:
+        store.set(key, value, retention=NEVER_EXPIRE)
+
+
 def xcom_value(key: str, ti_key: Any) -> Any:
     """Read an XCom of a task, from where its links are made: the worker, or the web server of Airflow 2."""
     try:
@@ -235,6 +245,7 @@ __all__ = [
     "SharedStreamProducer",
     "TriggerEvent",
     "conf",
+    "keep_with_run",
     "persons_email",
     "stats",
     "with_airflow",

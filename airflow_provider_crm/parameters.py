@@ -320,7 +320,7 @@ class CheckedParameters:
     def __setattr__(self, name: str, value: Any) -> None:
         # Airflow sets a field anew when it has rendered it.
         parameter = self.parameters().get(name)
-        if parameter is not None and _is_known(value):
+        if parameter is not None and is_known(value):
             value = parameter.read(value)
         super().__setattr__(name, value)
 
@@ -331,7 +331,7 @@ class CheckedParameters:
         """
         for parameter in self.parameters().values():
             value = getattr(self, parameter.attribute, None)
-            if not _is_known(value):
+            if not is_known(value):
                 super().__setattr__(parameter.attribute, parameter.read(value))
 
 
@@ -363,15 +363,15 @@ def _rules_in(hint: Any) -> tuple[Rule, ...]:
     return ()
 
 
-def _is_known(value: Any) -> bool:
+def is_known(value: Any) -> bool:
     """Return whether a value is already what it will be when the task runs."""
     if isinstance(value, str):
         return not _TEMPLATE.search(value)
     if isinstance(value, os.PathLike | StoragePath):
         return True
     if isinstance(value, Mapping):
-        return all(map(_is_known, value.values()))
+        return all(map(is_known, value.values()))
     if isinstance(value, list | tuple | set):
-        return all(_is_known(one) for one in value if not isinstance(one, Mapping))  # which would be a row
+        return all(is_known(one) for one in value if not isinstance(one, Mapping))  # which would be a row
     # As Airflow itself tells the output of another task.
     return not callable(getattr(value, "resolve", None))

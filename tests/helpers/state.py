@@ -9,7 +9,7 @@ from typing import Any
 class TaskState(dict[str, Any]):
     """A task's state store: what is set goes through JSON, as on its way to Airflow."""
 
-    def set(self, key: str, value: Any) -> None:
+    def set(self, key: str, value: Any, *, retention: Any = None) -> None:
         self[key] = json.loads(json.dumps(value))
 
     def delete(self, key: str) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Required, Unpack
 from urllib.parse import urlsplit
 
 from airflow_provider_crm._compat import AirflowArguments
-from airflow_provider_crm.bulk.export import Export, ExportPage, Reject
+from airflow_provider_crm.bulk.export import Export, Exported, ExportPage, Reject
 from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator
@@ -106,7 +106,7 @@ class CrmExportOperator(CrmBaseOperator):
         """Give what the file says about itself."""
         return {}
 
-    def _plan(self, context: Context) -> None:
+    def _plan(self, context: Context, hook: Any) -> None:
         """Check what is to be read, before anything is asked for.
 
         :raises CrmInputError: it makes no sense.
@@ -135,8 +135,8 @@ class CrmExportOperator(CrmBaseOperator):
 
         return prepare
 
-    def _after(self, context: Context, exported: Any) -> None:
-        """Take note of what was exported, once the file is in its place."""
+    def _after(self, exported: Exported) -> None:
+        """Take note of what was exported, once all else is done: the rows are not exported again."""
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Export.
@@ -147,7 +147,7 @@ class CrmExportOperator(CrmBaseOperator):
         """
         started = time.monotonic()
         path = self.path
-        self._plan(context)
+        self._plan(context, hook)
         rejects = Rejects(self.rejects_path, with_data=self.reject_data)
         file_format = format_for(
             path,
@@ -160,7 +160,6 @@ class CrmExportOperator(CrmBaseOperator):
         self._read_from = hook.settings.base_url
         self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
         exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
-        self._after(context, exported)
         summary = {
             "rows": exported.rows,
             "path": path,
@@ -173,6 +172,7 @@ class CrmExportOperator(CrmBaseOperator):
         self._announce(context, {"rows": exported.rows, "path": path, **self._announcement()})
         self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
         emit(hook.conn_type, type(self).__name__, summary)
+        self._after(exported)
         return summary
 
     def _announce(self, context: Context, extra: dict[str, Any]) -> None:

@@ -60,7 +60,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
         self.absent_path: Any = absent_path
         self._absent = 0
 
-    def _plan(self, context: Context) -> None:
+    def _plan(self, context: Context, hook: Any) -> None:
         open_source(self.source).require([self.by])
 
     def _counts(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Which stretch of time an export covers: given, the run's data interval, or from a watermark on.
+"""Which stretch of time an export covers: given, or the run's data interval.
 
 Knows no CRM but that its filters take local times without a zone, and not whether their bounds are in or out.
 """
@@ -154,44 +154,3 @@ def _sent(given: Any, time: dt.datetime | None, zone: ZoneInfo) -> str | None:
     if isinstance(given, str) and time.tzinfo is None:
         return given.strip()
     return dt.datetime.isoformat(_in_zone(time, zone), " ", "seconds")
-
-
-class Watermark:
-    """How far incremental exports have come, kept with the outlet asset.
-
-    :param store: the asset's state.
-    :param key: of this task.
-    """
-
-    def __init__(self, store: Any, key: str) -> None:
-        self._store = store
-        self._key = key
-
-    @classmethod
-    def of(cls, context: Any, outlets: Any, key: str) -> Watermark:
-        """Find where the watermark is kept.
-
-        :raises CrmInputError: this Airflow keeps no state for assets, or the task has not exactly one outlet asset.
-        """
-        stores = context.get("asset_state_store")
-        if stores is None:
-            raise CrmInputError(
-                "`incremental` needs Airflow 3.3 or later, which keeps state with assets. Leave it out: the window is "
-                "then the run's data interval"
-            )
-        assets = [outlet for outlet in outlets or () if getattr(outlet, "uri", None)]
-        if len(assets) != 1:
-            raise CrmInputError(
-                f"`incremental` keeps its watermark with the outlet asset: the task needs exactly one, it has "
-                f"{len(assets)}"
-            )
-        return cls(stores[assets[0]], key)
-
-    def get(self) -> dt.datetime | None:
-        """Give the local time from which on nothing has been read."""
-        text = self._store.get(self._key)
-        return None if text is None else dt.datetime.fromisoformat(text)
-
-    def set(self, start: dt.datetime) -> None:
-        """Move it."""
-        self._store.set(self._key, start.isoformat())

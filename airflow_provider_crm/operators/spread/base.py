@@ -7,22 +7,27 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 from zoneinfo import ZoneInfo
 
-from airflow_provider_crm.bulk.export import ExportPage
+import msgspec
+
+from airflow_provider_crm.bulk.checkpoint import fingerprint
+from airflow_provider_crm.bulk.export import Exported, ExportPage
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
 from airflow_provider_crm.operators.base.exports import CrmExportOperator, ExportArguments, rejects_of
+from airflow_provider_crm.operators.base.mapped import as_written, is_mapped
+from airflow_provider_crm.operators.base.watermarks import RunStretch, Stretch, Watermark
 from airflow_provider_crm.operators.base.windows import (
     SETTLING,
-    Watermark,
     Window,
     interval_of,
     local_time,
     next_start,
     zone_named,
 )
-from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, one_of, whole
+from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, is_known, one_of, whole
 from airflow_provider_crm.rows.blocks import Column, Format
+from airflow_provider_crm.rows.templates import Rows
 from airflow_provider_crm.rows.writers import check_suffix
 from airflow_provider_crm.schemas.records import Records, RecordType
 
@@ -89,6 +94,8 @@ class CrmSpreadExportOperator(CrmExportOperator):
     created: str
     #: Filters that make a window of their own.
     other_windows: Sequence[str] = ()
+    #: What else says which rows are exported, besides the account and the window.
+    selects: Sequence[str] = ()
 
     def __init__(
         self,
@@ -115,6 +122,8 @@ class CrmSpreadExportOperator(CrmExportOperator):
         self._zone = ZoneInfo("UTC")
         self._covers = Window()
         self._watermark: Watermark | None = None
+        self._stretch: Stretch | None = None
+        self._run_stretch = RunStretch(None, "")
 
     def _columns(self, hook: SpreadHook) -> Sequence[Column]:
         return self.record_type.columns
@@ -126,12 +135,12 @@ class CrmSpreadExportOperator(CrmExportOperator):
         """Give the filters besides the window."""
         raise NotImplementedError
 
-    def _plan(self, context: Context) -> None:
+    def _plan(self, context: Context, hook: Any) -> None:
         if self.raw and check_suffix(self.path) != ".jsonl":
             raise CrmInputError("`raw` rows go to .jsonl or .jsonl.gz only: they have no columns")
         self._zone = zone_named(self.timezone)
         if self.incremental:
-            self._covers = self._since_watermark(context)
+            self._covers = self._since_watermark(context, hook)
         else:
             self._covers = Window.given(self.created_after, self.created_before, self._zone)
             own = any(getattr(self, name) is not None for name in self.other_windows)
@@ -141,24 +150,72 @@ class CrmSpreadExportOperator(CrmExportOperator):
                     # Also what Airflow 3 gives a plain cron schedule, whose runs are moments.
                     self.log.info("The run has no data interval: exporting without bounds of time")
 
-    def _since_watermark(self, context: Context) -> Window:
+    def _since_watermark(self, context: Context, hook: Any) -> Window:
         if self.raw:
             raise CrmInputError("`incremental` cannot be had with `raw`: the rows are not looked into")
         dag_id = getattr(context.get("dag"), "dag_id", "")
-        self._watermark = Watermark.of(context, self.outlets, f"crm_export.{dag_id}.{self.task_id}")
-        given = Window.given(self.created_after, self.created_before, self._zone)
+        rows = fingerprint(
+            dag_id, self.task_id, hook.account, self.resource, self.timezone, self._selection()
+        )
+        self._watermark = Watermark.of(context, self.outlets, f"crm_export.{self.task_id}.{rows}")
+        self._run_stretch = RunStretch(context.get("task_state_store"), f"crm_export_window.{rows}")
         start = self._watermark.get()
+        if start is None:
+            start = self._taken_over(context, self._watermark, f"crm_export.{dag_id}.{self.task_id}")
+        kept = self._run_stretch.get()
+        self._stretch = self._new_stretch(start) if kept is None else kept.from_watermark(start)
+        if kept is None:
+            self._run_stretch.set(self._stretch)
+        else:
+            self.log.info("Exporting the window that this run has had before")
+        return Window.from_to(self._stretch.start, self._stretch.end)
+
+    def _new_stretch(self, start: dt.datetime | None) -> Stretch:
+        given = Window.given(self.created_after, self.created_before, self._zone)
         if start is None and given.after:
             start = dt.datetime.fromisoformat(given.after)
         if given.before:
             end = dt.datetime.fromisoformat(given.before)
         else:
             end = local_time(dt.datetime.now(dt.UTC) - SETTLING, self._zone)
-        return Window.from_to(start, max(end, start) if start else end)
+        return Stretch(start, max(end, start) if start else end)
 
-    def _after(self, context: Context, exported: Any) -> None:
-        if self._watermark is not None and exported.newest is not None:
-            self._watermark.set(next_start(exported.newest, self._zone))
+    def _selection(self) -> list[tuple[str, Any]]:
+        """Return what tells the rows of this task from others of the account, the same for the same rows."""
+        given = ((name, getattr(self, name)) for name in self.selects)
+        return [
+            (name, sorted(map(str, value)) if isinstance(value, list | tuple | set | Rows) else str(value))
+            for name, value in given
+            if value is not None
+        ]
+
+    def _taken_over(self, context: Context, watermark: Watermark, key: str) -> dt.datetime | None:
+        """Take over the watermark of an earlier version, which was kept for the task, whatever it had exported."""
+        start = watermark.former(key)
+        if start is None:
+            return None
+        written = as_written(self, context)
+        deciding = ("spread_conn_id", "timezone", *self.selects)
+        if is_mapped(context) or not all(is_known(getattr(written, name, None)) for name in deciding):
+            self.log.warning(
+                "The watermark %s, kept under %r, is not used: a task that is mapped, or that takes what it exports "
+                "from a template, may have read other rows up to it. Exporting from `created_after` on, if it is "
+                "given",
+                start,
+                key,
+            )
+            return None
+        self.log.info("Going on from the watermark %s that was kept under %r", start, key)
+        watermark.take_over(key)
+        return start
+
+    def _after(self, exported: Exported) -> None:
+        if self._watermark is None or self._stretch is None:
+            return
+        # In this order: a run of which the rows are passed by must know them for its own when it runs again.
+        self._run_stretch.set(msgspec.structs.replace(self._stretch, exported=True))
+        if exported.newest is not None:
+            self._watermark.advance(next_start(exported.newest, self._zone))
 
     def _announcement(self) -> dict[str, Any]:
         return {"window": self._covers.described()}

@@ -84,6 +84,7 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
     record_type = CUSTOMERS
     created = "createdAt"
     other_windows = ("modified_after", "modified_before", "ids")
+    selects = (*(name for name in filters if name != "show_custom_fields"), "person_email")
 
     def __init__(
         self,
@@ -168,6 +169,7 @@ class SpreadExportLoyaltyOperator(CrmSpreadExportOperator):
     record_type = LOYALTY_LINES
     created = "cagnotteLineDate"
     other_windows = ("modified_after", "modified_before")
+    selects = filters
 
     def __init__(
         self,
@@ -237,6 +239,7 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
     resource = "customers-consents"
     record_type = CONSENTS
     created = "customerConsentCreatedAt"
+    selects = ("consent_id", "consent_tech_name", "status", "consent_source", "source")
 
     def __init__(
         self,
@@ -255,14 +258,19 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
         self.consent_source = consent_source
         self.source = source
 
-    def _plan(self, context: Context) -> None:
-        super()._plan(context)
+    def _plan(self, context: Context, hook: Any) -> None:
+        super()._plan(context, hook)
         by_id, by_name = self.consent_id or [], self.consent_tech_name or []
         if by_id and by_name:
             raise CrmInputError("Give `consent_id` or `consent_tech_name`, not both")
         if self.source is not None:
             if self.raw:
                 raise CrmInputError("`raw` cannot be had with `source`: these rows do not name the customer")
+            if self.incremental and not isinstance(self.source, Rows):
+                # Who is in a file or a table may change, and the watermark pass the answers of new ones by.
+                raise CrmInputError(
+                    "`incremental` takes a `source` that is a list, which the watermark is kept for"
+                )
             if by_id == [ALL]:
                 self.consent_id = None
             elif len(by_id + by_name) > 1:
