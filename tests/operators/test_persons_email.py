@@ -33,3 +33,16 @@ def test_those_who_are_told_about_failures_are_no_filter(crm_sandbox: Sandbox, t
     )
     assert export.email == operators["email"]
     assert export.execute({})["rows"] == 1
+
+
+def test_a_sensor_is_mapped_over_people_beside_those_who_are_told_about_failures() -> None:
+    from airflow_provider_crm.sensors.spread import SpreadCustomerSensor
+
+    operators = {"email": ["operators@example.com"]}
+    sensor = SpreadCustomerSensor(
+        task_id="wait", email=operators["email"], person_email="zoe@example.fr", default_args={}
+    )
+    assert sensor.person_email == "zoe@example.fr"
+    sensor = SpreadCustomerSensor(task_id="wait", person_email="zoe@example.fr")
+    assert sensor.person_email == "zoe@example.fr"
+    assert not sensor.email
