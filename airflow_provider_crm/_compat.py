@@ -209,7 +209,7 @@ def stats() -> Any:
 def keep_with_run(store: Any, key: str, value: Any) -> None:
     """Set a value of a task's state that is to last as long as its run, whatever Airflow's retention is."""
     try:
-        from airflow.sdk import NEVER_EXPIRE
+        from airflow.sdk.execution_time.context import NEVER_EXPIRE
     except ImportError:  # before 3.3, which has no such state but one that was made for a test
         store.set(key, value)
     else:

@@ -88,8 +88,9 @@ class SpreadCustomerSensor(CrmSensor):
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
-    :param email: the customer's e-mail, or ``person_email``, by which a task can be mapped over people where ``default_args`` has an
-        ``email`` for Airflow, or (templated)
+    :param email: the customer's e-mail, or
+    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
+        Airflow, or (templated)
     :param external_id: your own id of the customer. (templated)
     :param spread_conn_id: the connection. (templated)
 
@@ -123,8 +124,9 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
 
     .. seealso:: The vendor's pages "Customers" and "Cagnotte" at help.spreadfamily.fr.
 
-    :param email: the customer's e-mail, or ``person_email``, by which a task can be mapped over people where ``default_args`` has an
-        ``email`` for Airflow, or (templated)
+    :param email: the customer's e-mail, or
+    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
+        Airflow, or (templated)
     :param customer_id: SPREAD's id of the customer. (templated)
     :param min_amount: the balance to wait for. (templated)
     :param spread_conn_id: the connection. (templated)
