@@ -184,7 +184,7 @@ async def with_airflow(function: Callable[[], T]) -> T:
     return await sync_to_async(function)()
 
 
-def persons_email(email: str | None, given: Mapping[str, Any]) -> str | None:
+def persons_email(email: str | None, person_email: str | None, given: Mapping[str, Any]) -> str | None:
     """Tell a person's e-mail from that of Airflow's own parameter of this name, to which it writes about failures.
 
     An operator must keep it under another name than ``email``: the person would get those messages. And ``email``
@@ -192,6 +192,8 @@ def persons_email(email: str | None, given: Mapping[str, Any]) -> str | None:
 
     :param given: the other parameters, with the ``default_args`` that Airflow took it from.
     """
+    if person_email is not None:
+        return person_email  # a mapped task is handed the `email` of the default_args beside it
     return None if email is not None and (given.get("default_args") or {}).get("email") is email else email
 
 

@@ -3,13 +3,14 @@
 A watcher starts a run for each batch of new answers (Airflow 3.0 and later; Airflow 2 looks once an hour). The
 answers of the run's window are exported, and the people behind them looked up. Who has refused is unsubscribed first;
 the others who have accepted are subscribed then. Whoever has refused once in the window is not subscribed by it, in
-whatever order the answers came, and who has opted out of Mindbaz earlier stays so: they are in the rejects file.
+whatever order the answers came, and who has opted out of Mindbaz earlier stays so: they are in the rejects file. A run
+that is triggered by hand covers `created_after` to `created_before`, or the last day.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 try:
@@ -55,7 +56,13 @@ with DAG(
 ) as dag:
 
     @task
-    def window(params=None, triggering_asset_events=None, data_interval_start=None, data_interval_end=None):
+    def window(
+        params=None,
+        dag_run=None,
+        triggering_asset_events=None,
+        data_interval_start=None,
+        data_interval_end=None,
+    ):
         """Give the stretch of time that holds the answers of all events that started the run."""
         if params["created_after"]:
             return {name: params[name] for name in ("created_after", "created_before")}
@@ -66,10 +73,14 @@ with DAG(
                 "created_after": min(payload["created_after"] for payload in payloads),
                 "created_before": max(payload["created_before"] for payload in payloads),
             }
-        return {
-            "created_after": data_interval_start.isoformat(),
-            "created_before": data_interval_end.isoformat(),
-        }
+        # Triggered by hand: the run has no events, and in Airflow 3 no interval or one without extent.
+        end = data_interval_end or dag_run.run_after
+        start = (
+            data_interval_start
+            if data_interval_start and data_interval_start < end
+            else end - timedelta(days=1)
+        )
+        return {"created_after": start.isoformat(), "created_before": end.isoformat()}
 
     @task
     def decide(exported, params=None):

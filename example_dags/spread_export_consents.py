@@ -1,7 +1,8 @@
 """Land each day's answers to all consents as one Parquet file, whole or absent.
 
 The window is the run's data interval, so that every answer is in exactly one day's file, and a day that is cleared
-gives the same file again. The timetable matters: a plain cron schedule of Airflow 3 has runs without an interval.
+gives the same file again. The timetable matters: a plain cron schedule of Airflow 3 has runs without an interval. A run
+that is triggered by hand without a date has none either: it lands all answers there are, in a file of its own.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ with DAG(
     SpreadExportConsentsOperator(
         task_id="export_consents",
         consent_id="all",
-        path="{{ params.folder }}/{{ data_interval_start.in_timezone('Europe/Paris') | ds }}.parquet",
+        path="{{ params.folder }}/{{ data_interval_start.in_timezone('Europe/Paris') | ds"
+        " if data_interval_start is defined else 'all' }}.parquet",
+        window="{{ 'data_interval' if data_interval_start is defined else 'all' }}",
         rejects_path="{{ params.folder }}/rejects.jsonl",
         # The event of this asset says how many rows there are, in which file and of which window.
         outlets=[Asset("crm://spread/consents")],

@@ -25,6 +25,8 @@ class MindbazSubscriberSensor(CrmSensor):
     .. seealso:: The vendor's page "Gestion des abonnés" at learn.mindbaz.com, which lists the codes.
 
     :param email: the subscriber's e-mail, or
+    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
+        Airflow, or (templated)
     :param client_id: your own id of the subscriber, field 43. (templated)
     :param status: the code in field 7 to wait for, such as 0 (subscribed); a list accepts each of them, None every
         state. (templated)
@@ -39,6 +41,7 @@ class MindbazSubscriberSensor(CrmSensor):
     def __init__(
         self,
         *,
+        person_email: Email | None = None,
         email: Email | None = None,
         client_id: Id | None = None,
         status: Annotated[int | str | Iterable[int], _codes] | None = None,
@@ -46,7 +49,7 @@ class MindbazSubscriberSensor(CrmSensor):
         **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.person_email = persons_email(email, kwargs)
+        self.person_email = persons_email(email, person_email, kwargs)
         self.client_id = client_id
         self.status: Any = status
         self.mindbaz_conn_id = mindbaz_conn_id

@@ -89,6 +89,8 @@ class SpreadCustomerSensor(CrmSensor):
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
     :param email: the customer's e-mail, or
+    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
+        Airflow, or (templated)
     :param external_id: your own id of the customer. (templated)
     :param spread_conn_id: the connection. (templated)
 
@@ -100,13 +102,14 @@ class SpreadCustomerSensor(CrmSensor):
     def __init__(
         self,
         *,
+        person_email: Email | None = None,
         email: Email | None = None,
         external_id: Id | None = None,
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         **kwargs: Unpack[SensorArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.person_email = persons_email(email, kwargs)
+        self.person_email = persons_email(email, person_email, kwargs)
         self.external_id = external_id
         self.spread_conn_id = spread_conn_id
 
@@ -122,6 +125,8 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
     .. seealso:: The vendor's pages "Customers" and "Cagnotte" at help.spreadfamily.fr.
 
     :param email: the customer's e-mail, or
+    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
+        Airflow, or (templated)
     :param customer_id: SPREAD's id of the customer. (templated)
     :param min_amount: the balance to wait for. (templated)
     :param spread_conn_id: the connection. (templated)
@@ -135,6 +140,7 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
         self,
         *,
         min_amount: Amount,
+        person_email: Email | None = None,
         email: Email | None = None,
         customer_id: Id | None = None,
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
@@ -142,7 +148,7 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
     ) -> None:
         super().__init__(**kwargs)
         self.min_amount = min_amount
-        self.person_email = persons_email(email, kwargs)
+        self.person_email = persons_email(email, person_email, kwargs)
         self.customer_id = customer_id
         self.spread_conn_id = spread_conn_id
 

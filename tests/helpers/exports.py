@@ -10,10 +10,12 @@ from typing import Any
 def export(
     operator: Any, path: Path, context: dict[str, Any] | None = None, **parameters: Any
 ) -> dict[str, Any]:
-    """Run an export to its end.
+    """Run an export to its end; where neither a run nor the parameters say of when, of everything.
 
     :return: its summary, held against the file.
     """
+    if not context and "window" in operator.template_fields:
+        parameters = {"window": "all", **parameters}
     task = operator(task_id="export", path=str(path), **parameters)
     summary: dict[str, Any] = task.execute(context or {})
     assert summary["path"] == str(path)

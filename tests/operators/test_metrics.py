@@ -51,7 +51,9 @@ def test_a_bulk_operator(crm_sandbox: Sandbox, recorder: Recorder, tmp_path: Any
 
 def test_an_export(crm_sandbox: Sandbox, recorder: Recorder, tmp_path: Any) -> None:
     crm_sandbox.spread.add_customer("zoe@example.fr")
-    SpreadExportCustomersOperator(task_id="export", path=str(tmp_path / "customers.jsonl")).execute({})
+    SpreadExportCustomersOperator(
+        task_id="export", path=str(tmp_path / "customers.jsonl"), window="all"
+    ).execute({})
     assert recorder.seen["crm.rows.exported"] == 1
     assert recorder.seen["crm.bytes"] > 0
 

@@ -15,7 +15,9 @@ def test_the_filter_is_not_told_about_failures(crm_sandbox: Sandbox, tmp_path: P
     for name in ("zoe", "bert"):
         crm_sandbox.spread.add_customer(f"{name}@example.fr")
     path = tmp_path / "customers.jsonl"
-    export = SpreadExportCustomersOperator(task_id="export", path=str(path), email="zoe@example.fr")
+    export = SpreadExportCustomersOperator(
+        task_id="export", path=str(path), email="zoe@example.fr", window="all"
+    )
     assert not export.email
     assert "person_email" in export.template_fields
     export.execute({})
@@ -27,7 +29,20 @@ def test_those_who_are_told_about_failures_are_no_filter(crm_sandbox: Sandbox, t
     crm_sandbox.spread.add_customer("zoe@example.fr")
     operators = {"email": ["operators@example.com"]}
     export = SpreadExportCustomersOperator(
-        task_id="export", path=str(tmp_path / "customers.jsonl"), default_args=operators
+        task_id="export", path=str(tmp_path / "customers.jsonl"), default_args=operators, window="all"
     )
     assert export.email == operators["email"]
     assert export.execute({})["rows"] == 1
+
+
+def test_a_sensor_is_mapped_over_people_beside_those_who_are_told_about_failures() -> None:
+    from airflow_provider_crm.sensors.spread import SpreadCustomerSensor
+
+    operators = {"email": ["operators@example.com"]}
+    sensor = SpreadCustomerSensor(
+        task_id="wait", email=operators["email"], person_email="zoe@example.fr", default_args={}
+    )
+    assert sensor.person_email == "zoe@example.fr"
+    sensor = SpreadCustomerSensor(task_id="wait", person_email="zoe@example.fr")
+    assert sensor.person_email == "zoe@example.fr"
+    assert not sensor.email

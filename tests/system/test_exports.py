@@ -87,6 +87,16 @@ def test_consents_of_a_day(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@needs_active_assets
+@pytest.mark.skipif(
+    version("apache-airflow").startswith("2."), reason="each run of Airflow 2 has an interval"
+)
+def test_consents_by_hand_without_a_date(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    summary = run("spread_export_consents", folder=str(tmp_path))
+    assert Path(summary["path"]).name == "all.parquet"
+    assert summary["rows"] == len(sandbox.spread.consents.events)
+
+
 def test_loyalty(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
     path = tmp_path / "loyalty.csv"
     run("spread_export_loyalty", path=str(path))

@@ -62,7 +62,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
     """Exports a list of SPREAD.
 
     Without any date filter the window is the run's data interval, its start included and its end not; a run without
-    one exports everything.
+    one is refused, unless ``window="all"`` says that everything is meant.
 
     :param spread_conn_id: the connection. (templated)
     :param created_after: bound of the window: a datetime, or text. With a zone it is converted to ``timezone``,
@@ -145,10 +145,18 @@ class CrmSpreadExportOperator(CrmExportOperator):
             self._covers = Window.given(self.created_after, self.created_before, self._zone)
             own = any(getattr(self, name) is not None for name in self.other_windows)
             if self._covers == Window() and not own and self.window != "all":
-                self._covers = interval_of(context, self._zone) or Window()
-                if self._covers == Window():
-                    # Also what Airflow 3 gives a plain cron schedule, whose runs are moments.
-                    self.log.info("The run has no data interval: exporting without bounds of time")
+                self._covers = self._interval(context)
+
+    def _interval(self, context: Context) -> Window:
+        window = interval_of(context, self._zone)
+        if window is None:
+            # Each day's file would hold everything: Airflow 3 gives a plain cron schedule runs that are moments.
+            raise CrmInputError(
+                "The run has no data interval to export: schedule the DAG with a CronDataIntervalTimetable (a plain "
+                "cron schedule of Airflow 3 has runs without one), give `created_after` or `created_before`, or say "
+                'window="all" to export everything'
+            )
+        return window
 
     def _since_watermark(self, context: Context, hook: Any) -> Window:
         if self.raw:

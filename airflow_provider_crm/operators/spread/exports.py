@@ -92,6 +92,7 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         modified_after: Time | None = None,
         modified_before: Time | None = None,
         ids: Any = None,
+        person_email: Email | None = None,
         email: Email | None = None,
         last_name: Text | None = None,
         first_name: Text | None = None,
@@ -109,7 +110,7 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
         self.modified_after = modified_after
         self.modified_before = modified_before
         self.ids = ids
-        self.person_email = persons_email(email, kwargs)
+        self.person_email = persons_email(email, person_email, kwargs)
         self.last_name = last_name
         self.first_name = first_name
         self.zipcode = zipcode

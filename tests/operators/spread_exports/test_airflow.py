@@ -43,7 +43,7 @@ def test_openlineage_names_inputs_and_outputs(spread: Sandbox, tmp_path: Path) -
         "airflow.providers.openlineage.extractors.base", reason="the OpenLineage provider is not installed"
     )
     path = tmp_path / "x.jsonl"
-    task = SpreadExportCustomersOperator(task_id="export", path=str(path))
+    task = SpreadExportCustomersOperator(task_id="export", path=str(path), window="all")
     extractor = extractors.DefaultExtractor(task)
     assert extractor.extract_on_failure(None) is None, "nothing is known before it ran"
     task.execute({})

@@ -173,7 +173,7 @@ def test_a_server_that_is_down_leaves_the_old_file(
 KILLED = """
 import sys
 from airflow_provider_crm.operators.spread.exports import SpreadExportCustomersOperator
-print(SpreadExportCustomersOperator(task_id="export", path=sys.argv[1], page_size=100).execute({}))
+print(SpreadExportCustomersOperator(task_id="export", path=sys.argv[1], page_size=100, window="all").execute({}))
 """
 
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.spread.exports import (
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
@@ -16,7 +17,7 @@ from airflow_provider_crm.operators.spread.exports import (
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.exports import export, lines
 
-from .exporting import answer
+from .exporting import answer, spread_calls
 
 UTC = dt.UTC
 
@@ -62,14 +63,26 @@ def test_customers_of_an_interval_whatever_zone_filters_are_in(
 
 @pytest.mark.parametrize(
     "context",
-    [{}, interval("2024-01-02T00:00:00+00:00", "2024-01-02T00:00:00+00:00"), {"data_interval_start": None}],
+    [
+        {"ti": None},
+        interval("2024-01-02T00:00:00+00:00", "2024-01-02T00:00:00+00:00"),
+        {"data_interval_start": None},
+    ],
     ids=["none", "without extent", "null"],
 )
-def test_a_run_without_an_interval_exports_everything(
+def test_a_run_without_an_interval_is_refused(
     spread: Sandbox, tmp_path: Path, context: dict[str, Any]
 ) -> None:
     spread.seed(30, ["spread"])
-    assert export(SpreadExportCustomersOperator, tmp_path / "x.jsonl", context)["rows"] == 30
+    path = tmp_path / "x.jsonl"
+    with pytest.raises(
+        CrmInputError, match=r"CronDataIntervalTimetable.*created_after.*created_before.*window="
+    ):
+        export(SpreadExportCustomersOperator, path, context)
+    assert not path.exists()
+    assert not spread_calls(spread)
+    assert export(SpreadExportCustomersOperator, path, context, window="all")["rows"] == 30
+    assert export(SpreadExportCustomersOperator, path, context, created_after="2001-01-01")["rows"] == 30
 
 
 def test_a_filter_on_changes_or_window_all_leaves_the_interval_out(spread: Sandbox, tmp_path: Path) -> None:
