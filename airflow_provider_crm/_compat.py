@@ -185,7 +185,7 @@ async def with_airflow(function: Callable[[], T]) -> T:
 
 
 def persons_email(email: str | None, person_email: str | None, given: Mapping[str, Any]) -> str | None:
-    """Tell a person's e-mail from that of Airflow's own parameter of this name, to which it writes about failures.
+    """Return a person's e-mail, told from Airflow's own parameter of this name, to which it writes about failures.
 
     An operator must keep it under another name than ``email``: the person would get those messages. And ``email``
     among a DAG's ``default_args`` is meant for Airflow only.
@@ -198,7 +198,7 @@ def persons_email(email: str | None, person_email: str | None, given: Mapping[st
 
 
 def stats() -> Any:
-    """Give Airflow's metrics: an object with ``incr`` and ``timing``."""
+    """Return Airflow's metrics: an object with ``incr`` and ``timing``."""
     try:
         from airflow.sdk.observability.stats import Stats
     except ImportError:  # before 3.2

@@ -25,7 +25,7 @@ class RejectsFileLink(BaseOperatorLink):
     name = "Rejects"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Give the address; an empty one when there are no rejects."""
+        """Return the address; an empty one when there are no rejects."""
         path = xcom_value(REJECTS_KEY, ti_key)
         return web_address(str(path)) if path else ""
 
@@ -36,7 +36,7 @@ class MindbazLink(BaseOperatorLink):
     name = "Mindbaz"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Give the address, which the vendor's page on API keys names."""
+        """Return the address, which the vendor's page on API keys names."""
         return "https://my.mindbaz.com"
 
 
@@ -46,12 +46,12 @@ class ExpertSenderLink(BaseOperatorLink):
     name = "ExpertSender CDP"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        """Give the address, which the vendor's page on its API names."""
+        """Return the address, which the vendor's page on its API names."""
         return "https://client.ecdp.app"
 
 
 def web_address(path: str) -> str:
-    """Tell where a browser finds a file.
+    """Return where a browser finds a file.
 
     :param path: a path or URI.
     """

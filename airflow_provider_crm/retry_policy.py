@@ -48,7 +48,7 @@ class CrmRetryPolicy(RetryPolicy):
         return RetryDecision.default()
 
     def serialize(self) -> dict[str, Any]:
-        """Give what makes the same policy again."""
+        """Return what makes the same policy again."""
         return {"longest_delay": self.longest_delay.total_seconds()}
 
     @classmethod

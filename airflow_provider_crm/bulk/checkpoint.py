@@ -64,7 +64,7 @@ class Checkpoint:
         self._not_before = 0.0
 
     def load(self) -> Progress | None:
-        """Give what an earlier try left; None when there is nothing that fits."""
+        """Return what an earlier try left; None when there is nothing that fits."""
         try:
             value = self._store.get(KEY)
             progress = msgspec.convert(value, Progress) if value is not None else None
@@ -96,7 +96,7 @@ class Checkpoint:
         self._rows = hashlib.blake2b(digest_size=16)
 
     def due(self) -> bool:
-        """Tell whether it is time to save."""
+        """Return whether it is time to save."""
         return time.monotonic() >= self._not_before
 
     def save(

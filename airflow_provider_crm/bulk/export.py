@@ -64,7 +64,7 @@ class ExportPage:
         self._left_out = left_out
 
     def followed_by(self, others: Sequence[ExportPage]) -> ExportPage:
-        """Give one page with the rows of all."""
+        """Return one page with the rows of all."""
         keys, rejects, left_out = list(self.keys), list(self.rejects), set(self._left_out)
         for page in others:
             rejects += [
@@ -82,7 +82,7 @@ class ExportPage:
         )
 
     def without(self, positions: Collection[int]) -> ExportPage:
-        """Give the page without the rows at these places."""
+        """Return the page without the rows at these places."""
         if not self.rejects and not self._left_out and list(positions) == list(range(len(positions))):
             # The usual case: a page begins with the last row of the one before.
             first = len(positions)

@@ -25,7 +25,7 @@ class Check(Protocol):
     """Something that has to be known of a source before its first row is sent."""
 
     def see(self, row: AnyRow) -> bool:
-        """Take note of a row; return True if more of them are needed."""
+        """Note a row; return True if more of them are needed."""
 
     def conclude(self) -> None:
         """Say what was found.

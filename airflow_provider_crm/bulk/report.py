@@ -127,7 +127,7 @@ class Report:
             journal.close()
 
     def add(self, row: Ended) -> None:
-        """Take note of a row's end."""
+        """Note a row's end."""
         outcome = row.outcome
         self.counts[outcome.ending] += 1
         if outcome.amount:
@@ -167,7 +167,7 @@ class Report:
         return line
 
     def summary(self) -> dict[str, Any]:
-        """Give the counts, and where the rejects are."""
+        """Return the counts, and where the rejects are."""
         counts: dict[str, Any] = {ending.value: self.counts[ending] for ending in Ending}
         return {"read": self.read, **counts, "rejects_path": self.rejects_path}
 

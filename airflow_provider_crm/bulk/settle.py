@@ -116,7 +116,7 @@ class _Course(Generic[R]):
         self._unsaid: Counter[int] = Counter()
 
     def steps(self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]]) -> list[Step[R]]:
-        """Take note of the items that have ended.
+        """Note the items that have ended.
 
         :return: what is to be done with the others.
         """
@@ -134,7 +134,7 @@ class _Course(Generic[R]):
         return step.payload == refused.payload or self._refusals[step.item.row.number] >= MOST_REFUSALS
 
     def sort(self, steps: Sequence[Step[R]], verdicts: Sequence[Verdict]) -> list[Sequence[Item[R]]]:
-        """Take note of what a call has said.
+        """Note what a call has said.
 
         :return: parts to plan again.
         """

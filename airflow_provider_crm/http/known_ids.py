@@ -33,7 +33,7 @@ class KnownIds:
         return stretch is not None and bool(stretch[(number >> 3) & 4095] & (1 << (number & 7)))
 
     def add(self, keys: Sequence[str]) -> list[int]:
-        """Take note of ids.
+        """Note ids.
 
         :return: the positions of those that were known already.
         """

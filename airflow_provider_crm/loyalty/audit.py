@@ -156,7 +156,7 @@ class Audit:
         return {line_id(line): line for page in pages for line in page if is_credit_line(line)}
 
     def _let_settle(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Give the lines of credits that were noted just now the time to be seen."""
+        """Wait until the lines of credits that were noted just now have had the time to be seen."""
         if rows:
             age = (utc_now() - max(row["updated_at"] for row in rows)).total_seconds()
             self._hook.pause(min(max(self._settle - age, 0.0), self._settle))

@@ -106,7 +106,7 @@ class BaselineStore:
         return name
 
     def holds(self, name: str | None, line_id: str) -> bool:
-        """Tell whether a line is in a baseline or in one before it.
+        """Return whether a line is in a baseline or in one before it.
 
         :raises LedgerError: the ledger does not hold the baseline.
         """

@@ -115,7 +115,7 @@ class _AllLines:
         return next(line_pages(self._hook, start=place, size=1), None) is not None
 
     def fresh(self) -> str:
-        """Give the baseline, with what was added since it was read."""
+        """Return the baseline, with what was added since it was read."""
         if time.monotonic() - self._read_at >= REFRESH_EVERY:
             self._read_at = time.monotonic()
             new = self._added_last()
@@ -126,7 +126,7 @@ class _AllLines:
         return self._name
 
     def _added_last(self) -> list[str] | None:
-        """Give the ids that follow the last known one; None where that is not in its place any more."""
+        """Return the ids that follow the last known one; None where that is not in its place any more."""
         start = max(self._count - 1, 0)
         new = [line_id(line) for page in line_pages(self._hook, start=start) for line in page]
         if self._last:
@@ -139,7 +139,7 @@ class _AllLines:
         return new
 
     def _added_first(self) -> list[str]:
-        """Give the ids before the first known one, in a list that begins with the newest."""
+        """Return the ids before the first known one, in a list that begins with the newest."""
         new: list[str] = []
         for number, page in enumerate(line_pages(self._hook), start=1):
             ids = list(map(line_id, page))

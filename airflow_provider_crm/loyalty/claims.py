@@ -131,7 +131,7 @@ class Claims:
         return [entries[credit.key] for credit in credits_]
 
     def peek(self, credits_: Sequence[Credit]) -> list[Entry | None]:
-        """Tell where credits stand, without claiming them; None for a key that is not known."""
+        """Return where credits stand, without claiming them; None for a key that is not known."""
         entries: list[Entry | None] = []
         for start in range(0, len(credits_), CHUNK):
             some = credits_[start : start + CHUNK]
@@ -193,7 +193,7 @@ class Claims:
             connection.execute(credits_table.insert(), [{**values, **payload_of(one)} for one in new])
 
     def _stand(self, connection: Connection, now: float, credit: Credit, row: Row[Any]) -> Entry:
-        """Tell where a known key stands, and take it when it is free."""
+        """Return where a known key stands, and take it when it is free."""
         state = State(row.state)
         if state is State.CREDITED:
             return entry_of(row, compare(credit, row) or Standing.CREDITED)

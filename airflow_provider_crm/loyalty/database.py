@@ -184,7 +184,7 @@ class Database:
                 yield reader
 
     def now(self) -> float:
-        """Give the database's time, in seconds since 1970."""
+        """Return the database's time, in seconds since 1970."""
         return self.write(lambda connection, now: now)
 
     def _now(self, connection: Connection) -> float:
@@ -206,7 +206,7 @@ def _speak_unicode(dialect: Any, record: Any, arguments: Any, parameters: dict[s
 
 
 def _sqlite_engine(engine: Engine) -> Engine:
-    """Give an engine whose connections are kept open and begin transactions as the ledger needs it."""
+    """Return an engine whose connections are kept open and begin transactions as the ledger needs it."""
     if isinstance(engine.pool, NullPool):  # what SQLAlchemy 1.4 has for files
         engine = sa.create_engine(engine.url, poolclass=QueuePool, connect_args={"check_same_thread": False})
     if not sa.event.contains(engine, "connect", _prepare_sqlite):

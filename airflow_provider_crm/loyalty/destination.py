@@ -275,7 +275,7 @@ class CreditDestination:
         return [verdicts.get(id(step.item), LATER) for step in steps]
 
     def _with_baseline(self, steps: Sequence[CreditStep]) -> tuple[list[CreditStep], dict[int, Verdict]]:
-        """Take note of the lines that are there before anything is sent.
+        """Note the lines that are there before anything is sent.
 
         :return: what is to be sent, and how those have ended whose lines cannot be read, by the item's identity.
         """

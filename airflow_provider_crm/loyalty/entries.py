@@ -101,7 +101,7 @@ def origin_values(origin: Origin) -> dict[str, Any]:
 
 
 def compare(credit: Credit, row: Row[Any]) -> Standing | None:
-    """Tell in what a credit differs from the one its key is known for; None when it is the same."""
+    """Return in what a credit differs from the one its key is known for; None when it is the same."""
     if credit.amount != row.amount:
         return Standing.CONFLICT
     if credit.customer_id and row.customer_id:

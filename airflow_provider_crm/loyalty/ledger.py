@@ -198,11 +198,11 @@ class LoyaltyLedger(Claims):
         )
 
     def now(self) -> float:
-        """Give the database's time, in seconds since 1970."""
+        """Return the database's time, in seconds since 1970."""
         return self._database.now()
 
     def lines_taken(self, line_ids: Collection[str]) -> set[str]:
-        """Tell which of the CRM's lines are noted for credits."""
+        """Return which of the CRM's lines are noted for credits."""
         wanted = list(line_ids)
         taken: set[str] = set()
         for start in range(0, len(wanted), CHUNK):

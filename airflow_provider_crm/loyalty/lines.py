@@ -24,7 +24,7 @@ _DECIMAL_COMMA = re.compile(r",(?=\d{1,2}$)", re.ASCII)
 
 
 def line_id(line: Line) -> str:
-    """Give a line's id; empty when it has none."""
+    """Return a line's id; empty when it has none."""
     value = line.get("cagnotteLineId")
     return "" if value is None else str(value)
 
@@ -39,7 +39,7 @@ def line_amount(line: Line) -> Decimal | None:
 
 
 def is_credit_line(line: Line) -> bool:
-    """Tell whether a line can come from a credit by API: no campaign's, and no voucher's."""
+    """Return whether a line can come from a credit by API: no campaign's, and no voucher's."""
     return all(line.get(name) in (None, "", "0", 0) for name in ("campaignId", "code"))
 
 

@@ -39,13 +39,13 @@ class Block(Protocol):
     def rows(self) -> int: ...
 
     def without(self, positions: Collection[int]) -> Self:
-        """Give the block without the records at these places, counted from 0."""
+        """Return the block without the records at these places, counted from 0."""
 
     def from_record(self, first: int) -> Self:
-        """Give the block from this record on."""
+        """Return the block from this record on."""
 
     def followed_by(self, others: Sequence[Self]) -> Self:
-        """Give one block with the records of all."""
+        """Return one block with the records of all."""
 
 
 class Format(Protocol):

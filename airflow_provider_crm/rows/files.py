@@ -34,18 +34,18 @@ class Location(Protocol):
     def is_folder(self) -> bool: ...
 
     def files(self) -> list[Location]:
-        """Give the files directly in this folder."""
+        """Return the files directly in this folder."""
 
     def matches(self) -> list[Location]:
-        """Give the files that this path, read as a pattern, matches."""
+        """Return the files that this path, read as a pattern, matches."""
 
     def child(self, name: str) -> Location: ...
 
     def same_as(self, other: Location) -> bool:
-        """Tell whether both are one file."""
+        """Return whether both are one file."""
 
     def size(self) -> int:
-        """Give the size of this file in bytes."""
+        """Return the size of this file in bytes."""
 
     def open(self) -> BinaryIO: ...
 
@@ -284,7 +284,7 @@ class StoredLocation:
 
 
 def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | StoredLocation:
-    """Tell a path of this machine, ``file://`` included, from one of an object store.
+    """Return where a path is: on this machine, ``file://`` included, or in an object store.
 
     :raises CrmInputError: no installed Airflow provider serves the scheme of the URI.
     """

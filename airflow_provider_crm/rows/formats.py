@@ -71,7 +71,7 @@ class RowFile(Protocol):
         """In bytes."""
 
     def columns(self) -> list[str]:
-        """Give the names of the columns.
+        """Return the names of the columns.
 
         :raises CrmInputError: the header is missing or ambiguous, or the file is not of this format.
         """
@@ -83,7 +83,7 @@ class RowFile(Protocol):
         """
 
     def fraction_read(self) -> float:
-        """Give how far the reading is, from 0 to 1."""
+        """Return how far the reading is, from 0 to 1."""
 
 
 class JsonLinesFile:
@@ -162,7 +162,7 @@ def _start_of(line: bytes) -> str:
 
 
 def is_reject(data: dict[str, Any]) -> bool:
-    """Tell a line of a rejects file from a row that happens to have a column named ``reason``."""
+    """Return True for a line of a rejects file, False for a row that happens to have a column named ``reason``."""
     return (
         4 <= len(data) <= 5
         and data.keys() in (_REJECT_KEYS, _REJECT_KEYS_WITHOUT_DATA)
@@ -311,5 +311,5 @@ FORMATS: dict[str, Callable[[Location, TextFormat], RowFile]] = {
 
 
 def format_of(name: str) -> Callable[[Location, TextFormat], RowFile] | None:
-    """Give the reader for a file of this name, or None when its suffix is not known."""
+    """Return the reader for a file of this name, or None when its suffix is not known."""
     return next((reader for suffix, reader in FORMATS.items() if name.lower().endswith(suffix)), None)

@@ -67,7 +67,7 @@ class FieldMapping(Generic[F]):
         )
 
     def fields(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
-        """Give a row's values by field, None for an empty one that is to be sent.
+        """Return a row's values by field, None for an empty one that is to be sent.
 
         :raises ValueError: a column that is no field, in a row that has other columns than those checked.
         """

@@ -47,7 +47,7 @@ class Source(Protocol):
         """What this is, for a log, such as ``2 CSV files``; holds no one's data."""
 
     def columns(self) -> list[str] | None:
-        """Give the names of the columns as far as they are known: the header, the schema, the query's names, or the
+        """Return the names of the columns as far as they are known: the header, the schema, the query's names, or the
         keys of all rows of a list and of the first 1,000 rows of a JSON-lines file.
 
         :return: the names in order, or None when nothing tells them.
@@ -72,7 +72,7 @@ class Source(Protocol):
         """
 
     def fraction_read(self) -> float | None:
-        """Give how far the latest iteration is, from 0 to 1, or None when nobody knows."""
+        """Return how far the latest iteration is, from 0 to 1, or None when nobody knows."""
 
 
 def open_source(source: Any) -> Source:

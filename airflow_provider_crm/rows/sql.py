@@ -25,7 +25,7 @@ _WRONG_QUERY = ("no such", "syntax", "unknown column", "doesn't exist")
 
 
 def engine_for(conn_id: str) -> Engine:
-    """Give a SQLAlchemy engine for an Airflow connection to a SQL database.
+    """Return a SQLAlchemy engine for an Airflow connection to a SQL database.
 
     :param conn_id: a connection of any type whose hook offers an engine; for SQLite, of type ``sqlite`` with the
         path of the file in ``host``.

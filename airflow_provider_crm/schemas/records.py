@@ -66,7 +66,7 @@ class Column:
 
     @property
     def attribute(self) -> str:
-        """Give the name of a record's attribute, which cannot be any text."""
+        """Return the name of a record's attribute, which cannot be any text."""
         plain = self.name.isidentifier() and not keyword.iskeyword(self.name)
         return self.name if plain else f"column_{self.name.encode().hex()}"
 
@@ -270,7 +270,7 @@ class RecordReader(PageReader):
             self._shape = _Shape(self._type, unknown, self._shape.about)
 
     def _shape_with(self, about: Mapping[str, Any]) -> _Shape:
-        """Give the structure for rows of which this is said; it is the same for all answers, as a rule."""
+        """Return the structure for rows of which this is said; it is the same for all answers, as a rule."""
         with self._lock:
             if self._shape.about != about:
                 self._shape = _Shape(self._type, self._shape.unknown, about)

@@ -198,7 +198,7 @@ class SpreadConsentEventTrigger(CrmEventTrigger):
         self.status = None if is_nothing(status) else one_of(*get_args(ShownStatus))("status", status)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give what makes the same trigger again."""
+        """Return what makes the same trigger again."""
         return f"{__name__}.{type(self).__name__}", {
             "consent_id": self.consent_id,
             "status": self.status,
@@ -245,7 +245,7 @@ class SpreadCustomerEventTrigger(CrmEventTrigger):
         super().__init__(conn_id=spread_conn_id, poll_interval=poll_interval)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give what makes the same trigger again."""
+        """Return what makes the same trigger again."""
         return f"{__name__}.{type(self).__name__}", {
             "poll_interval": self.poll_interval,
             "spread_conn_id": self.conn_id,

@@ -164,7 +164,7 @@ class UpsertSubscribers:
         return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)})
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
-        """Tell what of a row the CRM does not hold yet.
+        """Return what of a row the CRM does not hold yet.
 
         The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
         """
@@ -190,7 +190,7 @@ def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
 
 
 def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> list[Verdict]:
-    """Tell which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
+    """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
     by_email = {email: answer for answer in answers if (email := _email_of(answer))}
     updated = {step.payload.get("id") for step in steps}
@@ -226,7 +226,7 @@ def _email_of(subscriber: Subscriber) -> str:
 
 
 def _writer(field: FieldType) -> Writer:
-    """Give what turns values into those of a field."""
+    """Return what turns values into those of a field."""
     if field.id == STATUS and field.type != LIST:
         field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
     convert = field.converter()
@@ -247,7 +247,7 @@ _NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_
 
 
 def _same(writer: Writer, wanted: Any, held: Any) -> bool:
-    """Tell whether the CRM's value, written as ours are, is the one that is wanted."""
+    """Return whether the CRM's value, written as ours are, is the one that is wanted."""
     if wanted is None or is_empty(held):
         return wanted is None and is_empty(held)
     try:
@@ -257,7 +257,7 @@ def _same(writer: Writer, wanted: Any, held: Any) -> bool:
 
 
 def _alike(held: Any, wanted: Any) -> bool:
-    """Tell whether two written values say the same; a field without a known type may show a number as text."""
+    """Return whether two written values say the same; a field without a known type may show a number as text."""
     if held.__class__ is wanted.__class__ and not isinstance(held, str):
         return bool(held == wanted)
     return comparable(str(held)) == comparable(str(wanted))

@@ -164,7 +164,7 @@ class CreateConsents:
         return [row for row in rows if _composed(row.get(field, wanted)) == _composed(wanted)]
 
     def _known(self, item: Item[ConsentRecord], history: Sequence[Row]) -> Outcome | None:
-        """Tell whether the CRM's history already says how the row ends."""
+        """Return whether the CRM's history already says how the row ends."""
         record = item.record
         if item.maybe_applied and (made := [row for row in history if _may_be_from(record, row)]):
             return Outcome(Ending.CREATED, crm_id=made[-1].get("trackId"))
@@ -189,13 +189,13 @@ class CreateConsents:
 
 
 def _arguments(record: ConsentRecord) -> dict[str, Any]:
-    """Give what the call takes."""
+    """Return what the call takes."""
     names = ("customer_id", "status", "created_at", "consent_id", "consent_tech_name", "ip", "channel_id")
     return {name: getattr(record, name) for name in names}
 
 
 def _may_be_from(record: ConsentRecord, row: Row) -> bool:
-    """Tell whether a line of the history can come from an unanswered call for this row."""
+    """Return whether a line of the history can come from an unanswered call for this row."""
     if record.seen is None:
         return _is(row, record.status, record.created_at)
     return _is(row, record.status) and str(row.get("trackId")) not in record.seen

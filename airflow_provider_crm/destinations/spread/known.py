@@ -79,7 +79,7 @@ class KnownCustomers:
             self._store.execute("INSERT OR REPLACE INTO known VALUES (?, NULL, NULL)", (self._person(email),))
 
     def looked_up(self, *, in_vain: bool) -> None:
-        """Take note of a look-up, and read another page where that pays.
+        """Note a look-up, and read another page where that pays.
 
         :param in_vain: the row brought nothing new.
         """

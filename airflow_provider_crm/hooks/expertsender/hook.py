@@ -147,7 +147,7 @@ class ExpertSenderHook(CrmHook[Extras]):
         return self.request(Call("GET", "/customerattributes"), _read_rows)
 
     def serves_customers(self) -> bool:
-        """Tell whether the base URL leads to the customers, by an update of nobody.
+        """Return whether the base URL leads to the customers, by an update of nobody.
 
         Reading cannot tell: a 404 is also how the vendor says that there is no such customer.
         """
@@ -213,7 +213,7 @@ def _read_success(body: bytes) -> None:
 
 
 def _refusal(body: bytes) -> Exception:
-    """Tell what a body says that carries errors, or no data, although its HTTP status promises success."""
+    """Return what a body says that carries errors, or no data, although its HTTP status promises success."""
     errors = vendor_errors(body)
     if not errors:
         return UnreadableError("JSON that lacks `data`")

@@ -38,7 +38,7 @@ def read_fields(hook: MindbazHook, *, names_needed: bool) -> Fields:
 
 
 def _serves_subscribers(hook: MindbazHook) -> bool:
-    """Tell whether the base URL leads to the subscribers of a site: elsewhere everybody would seem unknown."""
+    """Return whether the base URL leads to the subscribers of a site: elsewhere everybody would seem unknown."""
     try:
         hook.get_subscribers([0], by="IdSubscriber", field_ids=[ID])
     except CrmRequestError:

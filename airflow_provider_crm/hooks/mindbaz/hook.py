@@ -176,7 +176,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
         return self.request(self._call("GET", "/fields/list"), read)
 
     def _has_site(self) -> bool:
-        """Tell whether the base URL leads to a site."""
+        """Return whether the base URL leads to a site."""
         if not self._site_found:
             try:
                 self.list_fields()

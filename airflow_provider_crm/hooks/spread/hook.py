@@ -273,7 +273,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
     def has_consent(
         self, *, consent_id: str | int | None = None, consent_tech_name: str | None = None
     ) -> bool:
-        """Tell whether there is a consent with this id, or with this technical name."""
+        """Return whether there is a consent with this id, or with this technical name."""
         if consent_id is not None:
             return self.get_consent(consent_id) is not None
         return any(one.get("consentTechName") == consent_tech_name for one in self.iter_consent_definitions())

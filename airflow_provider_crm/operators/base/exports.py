@@ -99,11 +99,11 @@ class CrmExportOperator(CrmBaseOperator):
     resource: str
 
     def _columns(self, hook: Any) -> Sequence[Column]:
-        """Give the columns of the file."""
+        """Return the columns of the file."""
         raise NotImplementedError
 
     def _metadata(self) -> dict[str, str]:
-        """Give what the file says about itself."""
+        """Return what the file says about itself."""
         return {}
 
     def _plan(self, context: Context, hook: Any) -> None:
@@ -120,11 +120,11 @@ class CrmExportOperator(CrmBaseOperator):
         raise NotImplementedError
 
     def _announcement(self) -> dict[str, Any]:
-        """Give what the asset's event says, besides rows and path."""
+        """Return what the asset's event says, besides rows and path."""
         return {}
 
     def _counts(self) -> dict[str, int]:
-        """Give further counts for the summary."""
+        """Return further counts for the summary."""
         return {}
 
     def _prepare(self, file_format: Format) -> Callable[[Records], ExportPage]:
@@ -136,7 +136,7 @@ class CrmExportOperator(CrmBaseOperator):
         return prepare
 
     def _after(self, exported: Exported) -> None:
-        """Take note of what was exported, once all else is done: the rows are not exported again."""
+        """Note what was exported, once all else is done: the rows are not exported again."""
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Export.

@@ -74,7 +74,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
         return compared_email(key) if self.by == "email" else key
 
     def _problem(self, key: str) -> str:
-        """Tell why a key cannot be asked for; empty when it can."""
+        """Return why a key cannot be asked for; empty when it can."""
         if not key:
             return f"the column {self.by!r} is empty"
         try:
@@ -84,7 +84,7 @@ class CrmPeopleExportOperator(CrmExportOperator):
         return ""
 
     def _groups(self) -> Iterator[list[tuple[str, Reject | None]]]:
-        """Give the keys in groups, each once; a row without one is a reject."""
+        """Return the keys in groups, each once; a row without one is a reject."""
         keys = self._each_key()
         while group := list(islice(keys, self.group_size)):
             yield group

@@ -84,18 +84,18 @@ class Window:
         return replace(self, after=str(start - _SECOND), before=str(end))
 
     def holds(self, local: dt.datetime | None) -> bool:
-        """Tell whether a row of this local time belongs to it."""
+        """Return whether a row of this local time belongs to it."""
         if local is None:
             return True
         return (self.start is None or local >= self.start) and (self.end is None or local < self.end)
 
     def described(self) -> dict[str, str | None]:
-        """Give the bounds for people."""
+        """Return the bounds for people."""
         return {"created_after": self.after, "created_before": self.before}
 
 
 def local_time(moment: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-    """Give what a clock in the zone shows."""
+    """Return what a clock in the zone shows."""
     return moment.astimezone(zone).replace(tzinfo=None, fold=0)
 
 
@@ -115,7 +115,7 @@ def interval_of(context: Any, zone: ZoneInfo) -> Window | None:
 
 
 def next_start(newest: dt.datetime, zone: ZoneInfo) -> dt.datetime:
-    """Tell from where on the next incremental export reads.
+    """Return from where on the next incremental export reads.
 
     :param newest: the newest local time that was read.
     """

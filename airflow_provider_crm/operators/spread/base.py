@@ -132,7 +132,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
         return {"crm.system": "spread", "crm.resource": self.record_type.name, "crm.timezone": self.timezone}
 
     def _filters(self) -> dict[str, Any]:
-        """Give the filters besides the window."""
+        """Return the filters besides the window."""
         raise NotImplementedError
 
     def _plan(self, context: Context, hook: Any) -> None:
@@ -253,7 +253,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
         return prepare
 
     def _local_time(self, value: dt.datetime | str | None) -> dt.datetime | None:
-        """Give a record's local time, in seconds."""
+        """Return a record's local time, in seconds."""
         if value is None:
             return None
         if isinstance(value, str):

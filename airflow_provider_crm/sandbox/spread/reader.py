@@ -83,7 +83,7 @@ class CallReader:
         self._store.customers.rename(customer, email, self._store.now())
 
     def definition(self, consent_id: Any, tech_name: Any) -> ConsentDefinition:
-        """Give a customer another e-mail."""
+        """Return a customer another e-mail."""
         if consent_id is None and tech_name is None:
             raise RefusalError(self.error(400, "consentId or consentTechName is mandatory"))
         if consent_id is not None:

@@ -95,7 +95,7 @@ class Draft:
         self.options: dict[str, Any] = {}
 
     def add_attribute(self, name: Any, value: Any) -> None:
-        """Take note of a custom attribute.
+        """Note a custom attribute.
 
         :raises ValueError: it is there already, its name has no proper length, or its value cannot be text.
         """
@@ -105,7 +105,7 @@ class Draft:
         self.attributes[name] = cell_text(value)
 
     def add_consent(self, number: Any, value: Any) -> None:
-        """Take note of a consent; one without a value says nothing.
+        """Note a consent; one without a value says nothing.
 
         :raises ValueError: it is there already, or id or value are none.
         """
@@ -117,7 +117,7 @@ class Draft:
         self.consents[consent_id] = consent_value(value)
 
     def customer(self) -> WireCustomer:
-        """Give the customer as the vendor wants it, without what the row does not mention."""
+        """Return the customer as the vendor wants it, without what the row does not mention."""
         customer = WireCustomer(self.values)
         if self.attributes:
             customer["customAttributes"] = [
@@ -179,7 +179,7 @@ class CustomerFields:
         return None
 
     def names(self) -> list[str]:
-        """Give the names to choose from, for an error message."""
+        """Return the names to choose from, for an error message."""
         return [
             *(one.name for one in _FIELDS.values()),
             "customAttributes.<name>",
@@ -199,7 +199,7 @@ class CustomerFields:
 
 
 def names_a_consent(name: str | int) -> bool:
-    """Tell whether a field's name can only be found with the account's list of consents."""
+    """Return whether a field's name can only be found with the account's list of consents."""
     prefix, dot, rest = str(name).strip().partition(".")
     return bool(dot) and prefix.casefold() == "consents" and not rest.strip().isdecimal()
 

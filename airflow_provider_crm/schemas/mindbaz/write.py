@@ -111,7 +111,7 @@ class FieldType(msgspec.Struct, frozen=True):
         return self.converter()(value)
 
     def converter(self) -> Callable[[Any], Any]:
-        """Give :meth:`convert` for many values: what depends on the field is decided once."""
+        """Return :meth:`convert` for many values: what depends on the field is decided once."""
         return partial(_CONVERTERS.get(self.type, _as_is), self)
 
 
@@ -181,7 +181,7 @@ class Fields:
         return field
 
     def names(self) -> list[str]:
-        """Give the names to choose from, for an error message."""
+        """Return the names to choose from, for an error message."""
         return sorted(field.name for field in self._by_id.values() if field.name)
 
 

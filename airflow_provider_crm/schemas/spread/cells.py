@@ -89,7 +89,7 @@ def text_of(value: Any) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Tell whether a text can be one of the vendor's ids."""
+    """Return whether a text can be one of the vendor's ids."""
     return bool(_ID.fullmatch(text))
 
 

@@ -131,7 +131,7 @@ class LocalTimes:
             return [self._other_form(text) if text else None for text in texts]
 
     def aware(self, value: dt.datetime) -> dt.datetime:
-        """Give the moment that a local time stands for; one that has a zone is given back."""
+        """Return the moment that a local time stands for; one that has a zone is given back."""
         if value.tzinfo is not None:
             return value
         offset = value.replace(tzinfo=self._zone).utcoffset() or dt.timedelta()

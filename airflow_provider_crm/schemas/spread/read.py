@@ -90,7 +90,7 @@ def decode(data: msgspec.Raw | bytes) -> Any:
 
 
 def is_nothing(value: Any) -> bool:
-    """Tell whether a value is one of PHP's ways to say that there is none."""
+    """Return whether a value is one of PHP's ways to say that there is none."""
     return value is None or value is False or value in ("", [], {})
 
 
@@ -121,7 +121,7 @@ def record_of(value: Any) -> Row | None:
 
 
 def plain_row(row: Row) -> Row:
-    """Give ids and amounts as text, as the vendor's samples do."""
+    """Return ids and amounts as text, as the vendor's samples do."""
     for name in _TEXTS:
         value = row.get(name)
         if isinstance(value, int) and not isinstance(value, bool):

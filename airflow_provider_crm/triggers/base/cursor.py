@@ -47,11 +47,11 @@ class Watched(Generic[H]):
         raise NotImplementedError
 
     def clock(self, moment: dt.datetime) -> dt.datetime:
-        """Tell what the clock of the list shows at a moment, as far as it is known."""
+        """Return what the clock of the list shows at a moment, as far as it is known."""
         raise NotImplementedError
 
     def settled(self, newest: dt.datetime) -> dt.datetime:
-        """Tell before which second nothing will happen any more, when this is the newest change."""
+        """Return before which second nothing will happen any more, when this is the newest change."""
         return newest - OVERLAP
 
 
@@ -71,7 +71,7 @@ class Cursor:
         return list(new.values())
 
     def moved(self, new: Sequence[Change], watched: Watched[Any]) -> Cursor:
-        """Give the cursor after these changes."""
+        """Return the cursor after these changes."""
         seen = {at: set(keys) for at, keys in self.seen.items()}
         for change in new:
             seen.setdefault(change.at, set()).add(change.key)

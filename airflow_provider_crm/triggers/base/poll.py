@@ -48,7 +48,7 @@ class Patience:
         log.warning("%s (failure %d in a row)", error, self.failures)
 
     def rest(self) -> None:
-        """Take note of a success."""
+        """Note a success."""
         self.failures = 0
 
 
@@ -70,7 +70,7 @@ class Beat:
         self._phase = next(self._NUMBERS) * (math.sqrt(5) - 1) / 2 % 1
 
     def after(self, moment: float) -> float:
-        """Tell the first beat after a moment."""
+        """Return the first beat after a moment."""
         # Rounding must not make a beat come after itself.
         beats = math.floor(moment / self.interval - self._phase + 1e-6)
         return (beats + 1 + self._phase) * self.interval
@@ -106,7 +106,7 @@ class CrmPollTrigger(BaseTrigger):
         self.failures = failures
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Give what makes the same trigger again."""
+        """Return what makes the same trigger again."""
         return f"{__name__}.{type(self).__name__}", {
             "question": self.question,
             "fields": self.fields,
@@ -150,7 +150,7 @@ class CrmPollTrigger(BaseTrigger):
 
 
 def failure_event(error: CrmError) -> dict[str, Any]:
-    """Tell an error to the worker, which is in another process."""
+    """Pack an error for the worker, which is in another process."""
     return {
         "status": "error",
         "error": type(error).__name__,

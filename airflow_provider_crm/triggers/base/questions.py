@@ -46,7 +46,7 @@ class Question(msgspec.Struct, Generic[H], frozen=True, kw_only=True):
         raise NotImplementedError
 
     def packed(self) -> tuple[str, dict[str, Any]]:
-        """Give the path of its class, and its fields."""
+        """Return the path of its class, and its fields."""
         kind = type(self)
         return f"{kind.__module__}.{kind.__qualname__}", msgspec.structs.asdict(self)
 
