@@ -262,6 +262,7 @@ class ParquetFile:
                 with pyarrow.parquet.ParquetFile(
                     file, buffer_size=COLUMN_BYTES, pre_buffer=False, coerce_int96_timestamp_unit="us"
                 ) as parquet:
+                    _check_timestamps(name, parquet)
                     yield parquet
             except pyarrow.ArrowException as error:
                 raise CrmInputError(f"{name} cannot be read as Parquet: {redact(error)}") from error
@@ -269,6 +270,24 @@ class ParquetFile:
                 if error.errno is not None:  # the store's own failure; Arrow's have no number
                     raise
                 raise CrmInputError(f"{name} is damaged: {redact(error)}") from error
+
+
+def _check_timestamps(name: str, parquet: pyarrow.parquet.ParquetFile) -> None:
+    """Refuse a file with Spark's timestamps where pyarrow gets those before 1970 wrong, by 584 years.
+
+    :raises CrmInputError: it is such a file, and pyarrow is older than 23. Tried with 21, 22, 23 and 24.
+    """
+    import pyarrow
+
+    columns = (parquet.schema.column(place) for place in range(len(parquet.schema)))
+    if int(pyarrow.__version__.partition(".")[0]) < 23 and any(
+        column.physical_type == "INT96" for column in columns
+    ):
+        raise CrmInputError(
+            f"{name} holds timestamps of Spark's old kind (INT96), of which pyarrow {pyarrow.__version__} reads those "
+            f"before 1970 wrong: install pyarrow 23 or later, or let Spark write the file with "
+            f"spark.sql.parquet.outputTimestampType=TIMESTAMP_MICROS"
+        )
 
 
 class Partition:

@@ -43,7 +43,8 @@ FAULTS: list[dict[str, Any]] = [
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values()))[:60])
 def test_a_fault_that_passes_changes_nothing(trial: Trial, fault: dict[str, Any]) -> None:
     active = trial.fault(**fault)
-    trial.check(trial.run())
+    # One call at a time: which rows a refusal meets, and whether one of them alone, is then always the same.
+    trial.check(trial.run(concurrency=1))
     assert active.fired or fault.get("method") == "POST"  # an update has none
 
 
