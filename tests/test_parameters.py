@@ -130,6 +130,19 @@ def test_airflows_own_parameters_are_known_to_type_checkers() -> None:
     assert taken - {"self", "kwargs", "args"} <= set(get_type_hints(AirflowSensorArguments))
 
 
+@each_task
+def test_no_class_gives_airflows_parameters_other_defaults(kind: Any) -> None:
+    """As one without an `__init__` of its own does: Airflow takes the defaults of mapped tasks from there."""
+    own = kind.__mro__[: kind.__mro__.index(BaseOperator)]
+    for cls in (cls for cls in own if cls is not BaseSensorOperator and "__init__" in vars(cls)):
+        defaults = {
+            name
+            for name, one in inspect.signature(cls.__init__).parameters.items()
+            if one.default is not one.empty
+        }
+        assert not defaults & {"retries", "inlets", "outlets", "retry_delay", "owner", "pool_slots"}, cls
+
+
 # A retry resumes its own job only
 
 

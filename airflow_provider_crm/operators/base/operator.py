@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from airflow_provider_crm._compat import BaseOperator
+from airflow_provider_crm._compat import AirflowArguments, BaseOperator
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.parameters import CheckedParameters
 
@@ -29,6 +29,11 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
     #: has stopped. All others do: one that is forgotten here costs some work, never a row.
     not_in_fingerprint: ClassVar[frozenset[str]] = frozenset()
     _stop: Callable[[], None] | None = None
+
+    def __init__(self, **kwargs: Unpack[AirflowArguments]) -> None:
+        # Airflow takes the defaults of a mapped task from each class on the way: one without an `__init__` of its own
+        # would seem to set `retries=0` and `inlets=None`.
+        super().__init__(**kwargs)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Do the work.
