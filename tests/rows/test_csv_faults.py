@@ -11,6 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_crm.values import normal_email
+
 
 def _reasons(rows: Any) -> list[str]:
     return [row.reason for row in rows.bad]
@@ -125,6 +127,15 @@ def test_line_ends_of_another_kind_in_places_cost_each_row_of_the_line(read: Any
     assert [row.data for row in rows.bad] == [{"unparsed": "3,4"}, {"unparsed": "5,6"}]
 
 
+def _names_somebody(row: Any) -> bool:
+    """Return False for a row that is rejected once its key is read: it changes nobody."""
+    try:
+        normal_email(row["email"])
+    except ValueError:
+        return False
+    return True
+
+
 _NOTE = st.text(alphabet='ab ,"\n', max_size=12)
 
 
@@ -135,6 +146,8 @@ _NOTE = st.text(alphabet='ab ,"\n', max_size=12)
     at=st.integers(0, 400),
     data=st.data(),
 )
+@example(notes=[("", "\n,"), ("", ",a")], quoting=csv.QUOTE_MINIMAL, at=0, data=None)
+@example(notes=[("", ",,\n"), ("", ",,a")], quoting=csv.QUOTE_MINIMAL, at=0, data=None)
 @example(notes=[("a\nb", "")] * 4, quoting=csv.QUOTE_MINIMAL, at=0, data=None)
 def test_one_quote_too_many_or_too_few(
     read: Any, scratch: Path, notes: list[tuple[str, str]], quoting: Any, at: int, data: Any
@@ -154,7 +167,8 @@ def test_one_quote_too_many_or_too_few(
     path.write_bytes(b"email,note,more\n" + body.encode())
     rows = read(str(path))
     addresses = [address for address, *_ in people]
-    for row in rows.good:
+    good = [row for row in rows.good if _names_somebody(row)]
+    for row in good:
         held = [address for address in addresses if address in f"{row['note']}{row['more']}"]
         assert not held, "somebody else's line is in this person's cell"
     # A row may be another one only in the cell that the quote fell into.
@@ -162,6 +176,6 @@ def test_one_quote_too_many_or_too_few(
         address: {"email": address, "note": note or None, "more": more or None}
         for address, note, more in people
     }
-    changed = [row for row in rows.good if row != whole.get((row["email"] or "").strip('"'))]
+    changed = [row for row in good if row != whole.get((row["email"] or "").strip('"'))]
     assert len(changed) <= 1
     assert len(rows.all) >= len(people)
