@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 try:
-    from airflow.sdk import DAG
+    from airflow.sdk import DAG, task
 except ImportError:  # Airflow 2
     from airflow import DAG
+    from airflow.decorators import task
 
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 from airflow_provider_crm.sensors.expertsender import ExpertSenderCustomerSensor
@@ -35,10 +36,17 @@ with DAG(
         timeout=timedelta(days=14),
         soft_fail=True,
     )
+
+    @task
+    def person(email: str) -> list[dict[str, object]]:
+        """Rows are never rendered, so that what people write is not taken for a template: a task makes this one."""
+        return [{"email": email, "status": 0}]
+
+    rows = person("{{ params.email }}")
     subscribe = MindbazUpsertSubscribersOperator(
         task_id="subscribe",
-        source=[{"email": "{{ params.email }}", "status": 0}],
+        source=rows,
         field_map={"email": 1, "status": 7},
         rejects_path="{{ params.rejects_path }}",
     )
-    confirmed >> subscribe
+    confirmed >> rows >> subscribe
