@@ -317,8 +317,9 @@ class PagedList(Generic[P]):
             return [_Part(start, size, None, error)]
         except (CrmRateLimitError, CrmUnreachableError):
             raise  # it is not for the rows that there is no answer
-        except CrmTransientError:
-            if halvings == MOST_HALVINGS or size < 4:
+        except CrmTransientError as error:
+            # 503 is about the server, whatever it is asked for (RFC 9110, section 15.6.4).
+            if error.status == 503 or halvings == MOST_HALVINGS or size < 4:
                 raise
         half = size // 2
         first = self._parts(start, half, halvings + 1)
