@@ -47,7 +47,8 @@ def test_three_modes(run_dag: Any, waiting: Sandbox) -> None:
     assert tasks["deferred"][0] == "success", result["log"]
     assert set(tasks["deferred"][1]) == {"id", "status"}
     assert tasks["deferred_in_vain"] == ("failed", None), result["log"]
-    assert waiting.calls.count("spread", "GET", "/customers-consents") == 3
+    # Three looks; a page whose answer is lost, as on a machine under load, is asked for once more in halves.
+    assert waiting.calls.count("spread", "GET", "/customers-consents") in (3, 4)
     assert waiting.calls.count("mindbaz") == 2
     assert waiting.calls.count("expertsender") == 2
     assert "zoe@" not in result["log"], result["log"]

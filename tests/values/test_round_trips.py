@@ -112,7 +112,9 @@ def test_spread(crm_sandbox: Sandbox, run: TaskRunner, found: list[dict[str, Any
     before = list(crm_sandbox.records("spread", "customers"))
     for suffix in FORMATS:
         path = run.results_path.with_name(f"spread.{suffix}")
-        SpreadExportCustomersOperator(task_id="x", path=str(path), show_custom_fields=True).execute({})
+        SpreadExportCustomersOperator(
+            task_id="x", path=str(path), show_custom_fields=True, window="all"
+        ).execute({})
         ended = run(
             SpreadUpsertCustomersOperator, str(path), field_map={name: name for name in CUSTOMER_FIELDS}
         )
