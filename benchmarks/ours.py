@@ -28,8 +28,8 @@ from airflow_provider_crm.operators.spread.exports import (
 
 logging.disable(logging.WARNING)
 EXPORTS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "customers": (SpreadExportCustomersOperator, {}),
-    "customers-consents": (SpreadExportConsentsOperator, {"consent_id": "9876"}),
+    "customers": (SpreadExportCustomersOperator, {"window": "all"}),
+    "customers-consents": (SpreadExportConsentsOperator, {"consent_id": "9876", "window": "all"}),
 }
 
 
