@@ -47,7 +47,7 @@ def test_three_modes(run_dag: Any, waiting: Sandbox) -> None:
     assert tasks["deferred"][0] == "success", result["log"]
     assert set(tasks["deferred"][1]) == {"id", "status"}
     assert tasks["deferred_in_vain"] == ("failed", None), result["log"]
-    # Three looks; a page whose answer is lost, as on a machine under load, is asked for once more in halves.
+    # Three looks; under load a fourth call was seen once, whose cause is not known.
     assert waiting.calls.count("spread", "GET", "/customers-consents") in (3, 4)
     assert waiting.calls.count("mindbaz") == 2
     assert waiting.calls.count("expertsender") == 2
