@@ -108,16 +108,16 @@ def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> 
             custom = ({} if is_empty(value) else checked(field, custom_fields_of, value)) | custom
         elif field.startswith(CUSTOM_FIELD):
             custom[field.removeprefix(CUSTOM_FIELD)] = value
-        elif not is_empty(value):
-            values[field] = checked(field, check_of(field), value)
+        elif not is_empty(value) and (written := checked(field, check_of(field), value)):
+            values[field] = written
         elif send_blanks and field not in ("email", "tags"):
             values[field] = None
-    written = {
+    numbered = {
         number: None if is_empty(value) else checked(CUSTOM_FIELD + number, custom_value, value)
         for number, value in custom.items()
         if send_blanks or not is_empty(value)
     }
-    return values | ({"custom_fields": written} if written else {})
+    return values | ({"custom_fields": numbered} if numbered else {})
 
 
 def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
