@@ -37,7 +37,8 @@ class FieldMapping(Generic[F]):
         self._known = known
         self._columns: dict[str, F] = {}
         self._explicit = field_map is not None
-        self._send_nulls = nulls == "send"
+        #: Whether an empty value is sent.
+        self.send_nulls = nulls == "send"
         for column, name in (field_map or {}).items():
             self._columns[column] = self._field(name)
         self._refuse_twice()
@@ -74,7 +75,7 @@ class FieldMapping(Generic[F]):
         for column in self._columns if self._explicit else data:
             value = data.get(column)
             empty = is_empty(value)
-            if empty and not (self._send_nulls and column in data):
+            if empty and not (self.send_nulls and column in data):
                 continue
             field = self._columns.get(column)
             yield self._late(column) if field is None else field, None if empty else value

@@ -101,7 +101,7 @@ class UpsertCustomers:
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Customer]:
         key = key_text(self._key_field, data.get(self._key_column))
         try:
-            customer = customer_of(self._mapping.fields(data))
+            customer = customer_of(self._mapping.fields(data), send_blanks=self._mapping.send_nulls)
             if self._read_by is None and not self._allow_resubscribe and opts_in(customer):
                 raise ValueError(
                     f"whether somebody has opted out cannot be looked up by {self._match_by}: "
