@@ -9,7 +9,7 @@ from typing import Any, Generic
 
 import msgspec
 
-from airflow_provider_crm.bulk.opt_outs import OptOutMemory
+from airflow_provider_crm.bulk.opt_outs import NOT_CARRIED_OUT, OptOutMemory, opt_out_alone, with_reason
 from airflow_provider_crm.bulk.outcomes import (
     Destination,
     Ending,
@@ -25,6 +25,9 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
 WINDOW = 30_000
+
+Waiting = OrderedDict[object, tuple[RowKey, Item[R]]]
+"""Rows that are held back, by what they are about."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +73,7 @@ def batches(
     """
     size = destination.batch_size
     opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
-    waiting: OrderedDict[object, tuple[RowKey, Item[R]]] = OrderedDict()
+    waiting: Waiting[R] = OrderedDict()
     batch: Batch[R] = Batch(1)
 
     def fill() -> Batch[R]:
@@ -86,9 +89,14 @@ def batches(
         else:
             try:
                 key, record = destination.read(row.data)
+            except InvalidRowError as error:
+                ends: Outcome | None = rejected("validate", str(error))
+                if opt_outs and error.said:
+                    ends = _opted_out(opt_outs, waiting, row, error)
+                if ends is not None:
+                    batch.ended.append(Ended(row.number, error.key, row.data, ends))
             except ValueError as error:
-                name = error.key if isinstance(error, InvalidRowError) else None
-                batch.ended.append(Ended(row.number, name, row.data, rejected("validate", str(error))))
+                batch.ended.append(Ended(row.number, None, row.data, rejected("validate", str(error))))
             else:
                 identity = key.text if key.merges else row.number
                 if opt_outs:
@@ -107,5 +115,29 @@ def batches(
 
 
 def _duplicate(item: Item[Any], later: int) -> Ended:
-    reason = f"row {later} is about the same person"
-    return Ended(item.row.number, item.key, item.row.data, Outcome(Ending.SKIPPED, reason))
+    if item.rejected is not None:
+        outcome = with_reason(item.rejected, f"its opt-out goes with row {later}")
+    else:
+        outcome = Outcome(Ending.SKIPPED, f"row {later} is about the same person")
+    return Ended(item.row.number, item.key, item.row.data, outcome)
+
+
+def _opted_out(
+    memory: OptOutMemory[R], waiting: Waiting[R], row: Row, error: InvalidRowError
+) -> Outcome | None:
+    """Send the opt-out of a row that cannot be sent with another row of the person, or alone.
+
+    :return: how the row ends; None where what becomes of its opt-out is not known yet.
+    """
+    outcome = rejected("validate", str(error))
+    if error.key is None:
+        return with_reason(outcome, NOT_CARRIED_OUT)
+    if error.key in waiting:
+        other = waiting[error.key][1]
+        memory.opt_outs.keep(other.record, error.said)
+        memory.apply(error.key, other.record)
+        return with_reason(outcome, f"its opt-out goes with row {other.row.number}")
+    item = opt_out_alone(memory.opt_outs, row, error.key, error.said, outcome)
+    memory.apply(error.key, item.record)
+    waiting[error.key] = RowKey(error.key), item
+    return None

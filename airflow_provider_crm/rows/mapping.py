@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm.exceptions import CrmInputError
@@ -79,6 +80,12 @@ class FieldMapping(Generic[F]):
                 continue
             field = self._columns.get(column)
             yield self._late(column) if field is None else field, None if empty else value
+
+    def readable(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
+        """Return a row's values by field as :meth:`fields` does, without the columns that are none."""
+        for column in data:
+            with suppress(ValueError):
+                yield from tuple(self.fields({column: data[column]}))
 
     def _late(self, column: str) -> F:
         """Find the field of a column that the rows looked at before did not have."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.schemas.expertsender.cells import (
     LONGEST_ATTRIBUTE_NAME,
     MAX_INT32,
+    REFUSED,
     attribute_name,
     birth,
     cell_text,
@@ -120,6 +122,8 @@ class Draft:
         if is_empty(value):
             return
         if consent_id in self.consents:
+            if consent_value(value) == REFUSED:
+                self.consents[consent_id] = REFUSED
             raise ValueError(f"consent {consent_id} is given twice")
         self.consents[consent_id] = consent_value(value)
 
@@ -228,6 +232,15 @@ def customer_of(values: Iterable[tuple[CustomerField, Any]], *, send_blanks: boo
     return draft.customer()
 
 
+def refusals_in(values: Iterable[tuple[CustomerField, Any]]) -> list[int]:
+    """Return the ids of the consents that a row refuses, whatever else of it cannot be sent."""
+    draft = Draft(send_blanks=False)
+    for one, value in values:
+        with suppress(ValueError):
+            one.write(draft, value)
+    return [number for number, value in draft.consents.items() if value == REFUSED]
+
+
 def _value_field(name: str) -> CustomerField:
     writer = _WRITERS[name]
 
@@ -256,8 +269,14 @@ def _write_consents(draft: Draft, value: Any) -> None:
         for name, write in _OPTIONS.items():
             write(draft, data.get(name))
         data = data.get("consents") or []
+    problems = []
     for number, one in _pairs(data, "id"):
-        draft.add_consent(number, one)
+        try:
+            draft.add_consent(number, one)
+        except ValueError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
 
 
 def _write_force(draft: Draft, value: Any) -> None:

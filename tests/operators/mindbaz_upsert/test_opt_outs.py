@@ -101,3 +101,65 @@ def test_a_retry_remembers_the_opt_outs_of_the_try_before(upsert: Upsert, distan
     assert store
     run(upsert, rows, store=store, concurrency=1, allow_resubscribe=True)
     assert upsert.held(EMAIL)[7] == 1
+
+
+@pytest.mark.parametrize("held", [None, 0, 1])
+def test_an_opt_out_in_a_row_that_cannot_be_read_is_carried_out(upsert: Upsert, held: int | None) -> None:
+    if held is not None:
+        upsert.sandbox.mindbaz.insert({1: EMAIL, 7: held, 14: "Ana"})
+    rows = [person(status="1", left="2024-05-01", name="x" * 300)]
+    run(upsert, rows)
+    assert upsert.endings == ["rejected"]
+    if held is None:
+        assert upsert.reason.endswith("(its opt-out is not carried out: not in Mindbaz)")
+        assert upsert.emails() == []
+        return
+    assert upsert.reason.startswith("nom: the text has 300 characters")
+    assert upsert.reason.endswith("(its opt-out is carried out)")
+    assert (upsert.held(EMAIL)[7], upsert.held(EMAIL)[14]) == (1, "Ana")
+    run(upsert, rows)
+    assert upsert.reason.endswith("(its opt-out is carried out)"), "a second run finds it done"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_opt_out_in_a_row_that_cannot_be_read_wins_over_the_others(
+    upsert: Upsert, distance: int, order: int
+) -> None:
+    upsert.sandbox.mindbaz.insert({1: EMAIL, 7: 0, 14: "Ana"})
+    bad, good = person(status=1, left="yesterday"), person(status=0, name="Anna")
+    run(upsert, [bad, good][::order], allow_resubscribe=True)
+    assert (upsert.held(EMAIL)[7], upsert.held(EMAIL)[14]) == (1, "Anna")
+    assert sorted(upsert.endings) == ["rejected", "updated"]
+    row = 2 if order == 1 else 1
+    said = f"its opt-out goes with row {row}" if distance else "its opt-out is carried out"
+    assert upsert.reason == f"desabonnement: a date is written YYYY-MM-DD or YYYY-MM-DD HH:MM:SS ({said})"
+
+
+def test_an_opt_out_of_nobody_is_said_to_be_lost(upsert: Upsert) -> None:
+    run(upsert, [{**person(status=1), "email": "ana@"}])
+    assert upsert.reason == "this is not an e-mail address (its opt-out is not carried out)"
+
+
+def test_an_opt_out_in_a_row_that_mindbaz_refuses_is_carried_out(upsert: Upsert) -> None:
+    upsert.sandbox.mindbaz.insert({1: EMAIL, 7: 0, 43: "C1"})
+    upsert.sandbox.mindbaz.insert({1: "taken@example.fr", 7: 0, 43: "C2"})
+    rows = [{"id_client": "C1", "email": "taken@example.fr", "statut": 1}]
+    upsert(rows, match_by="IdClient")
+    assert upsert.endings == ["rejected"]
+    assert upsert.reason.endswith("(its opt-out is carried out)")
+    assert upsert.held(EMAIL)[7] == 1
+    assert upsert.held("taken@example.fr")[7] == 0
+
+
+def test_what_opts_nobody_out_is_rejected_without_a_word_on_it(upsert: Upsert) -> None:
+    upsert.sandbox.mindbaz.insert({1: EMAIL, 7: 1})
+    run(upsert, [person(status=0, left="yesterday")])
+    assert "opt-out" not in upsert.reason
+    assert upsert.writes() == []
+
+
+def test_an_opt_out_that_two_subscribers_share_is_said_to_be_lost(upsert: Upsert) -> None:
+    for email in (EMAIL, "ana2@example.fr"):
+        upsert.sandbox.mindbaz.insert({1: email, 7: 0, 43: "C1"})
+    upsert([{"id_client": "C1", "statut": 1}], match_by="IdClient")
+    assert upsert.reason == "2 subscribers share this IdClient (its opt-out is not carried out)"
