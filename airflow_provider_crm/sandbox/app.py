@@ -80,6 +80,9 @@ class SandboxApp:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
+            if plan.before is not None:
+                system = plan.before[system.name]
+                system.find_route(call)
             return plan.spoil(system.handle(call))
 
     async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
