@@ -45,7 +45,8 @@ class Destination:
     :param will: a row with which a person opts out and one with which the same person opts in, where the destination
         knows of that: the first is carried out, whatever their order and distance.
     :param blind: what a client of this CRM cannot see, or has to take at its word, with the reason: the kind of a
-        fault whose answer looks like a success or a refusal, or a switch and its value (``root_key=contact``).
+        fault whose answer looks like a success or a refusal, ``stale`` for looks that lag behind, or a switch and
+        its value (``root_key=contact``).
     """
 
     name: str

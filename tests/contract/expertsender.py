@@ -29,6 +29,7 @@ def _seed(sandbox: Sandbox) -> None:
     for number in (0, 2, 4):
         sandbox.expertsender.add_customer(f"p{number}@x.fr", first_name="old")
     sandbox.expertsender.add_customer("leaving@x.fr", first_name="old", consents={1: "True"})
+    sandbox.expertsender.add_customer("out@x.fr", first_name="old", consents={1: "False"})
 
 
 def _held(sandbox: Sandbox) -> tuple[dict[str, Any], Counter[tuple[str, int]]]:
@@ -58,6 +59,7 @@ def _opted_out(sandbox: Sandbox) -> set[tuple[int, int]]:
 
 
 NOBODY_NEW = {"p0@x.fr": ("old", {}), "p2@x.fr": ("old", {}), "p4@x.fr": ("old", {})}
+OUT = {"out@x.fr": ("old", {1: "False"})}
 LEAVING, LEFT = {"leaving@x.fr": ("old", {1: "True"})}, {"leaving@x.fr": ("Left", {1: "False"})}
 KNOWN = {"p0@x.fr": ("Z", {}), "p2@x.fr": ("P2", {1: AWAITING}), "p4@x.fr": ("P4", {})}
 NEW = {"p1@x.fr": ("P1", {}), "p3@x.fr": ("P3", {1: AWAITING, 2: "True"}), "p6@x.fr": ("P6", {})}
@@ -81,41 +83,45 @@ UPSERT = Destination(
         {"email": "leaving@x.fr", "firstName": "Left", "consents.1": False},
         {"email": " "},
         {"email": "bad@x.fr", "gender": "?"},
+        {"email": "out@x.fr", "firstName": "In", "consents.1": True},
         {"email": "P0@X.fr", "firstName": "Z"},
     ],
     modes={
         "AddOrUpdate": Mode(
             ends="skipped updated updated updated updated rejected updated rejected rejected updated"
-            " rejected rejected updated",
+            " rejected rejected rejected updated",
             dry="skipped updated updated updated updated updated updated updated updated updated"
-            " rejected rejected updated",
+            " rejected rejected rejected updated",
             again="skipped updated updated updated updated rejected updated rejected rejected updated"
-            " rejected rejected updated",
-            held=({**KNOWN, **NEW, **LEFT}, {("p2@x.fr", 1): 1, ("p3@x.fr", 1): 1}),
+            " rejected rejected rejected updated",
+            held=({**KNOWN, **NEW, **LEFT, **OUT}, {("p2@x.fr", 1): 1, ("p3@x.fr", 1): 1}),
         ),
         "Add": Mode(
             parameters={"mode": "Add"},
             ends="skipped created skipped created skipped rejected created rejected rejected skipped"
-            " rejected rejected skipped",
+            " rejected rejected skipped skipped",
             dry="skipped created skipped created skipped created created created created skipped"
-            " rejected rejected skipped",
+            " rejected rejected skipped skipped",
             again="skipped skipped skipped skipped skipped rejected skipped rejected rejected skipped"
-            " rejected rejected skipped",
-            held=({**NOBODY_NEW, **NEW, **LEAVING}, {("p3@x.fr", 1): 1}),
+            " rejected rejected skipped skipped",
+            held=({**NOBODY_NEW, **NEW, **LEAVING, **OUT}, {("p3@x.fr", 1): 1}),
         ),
         "Update": Mode(
             parameters={"mode": "Update"},
             ends="skipped skipped updated skipped updated skipped skipped skipped skipped updated"
-            " rejected rejected updated",
+            " rejected rejected rejected updated",
             again="skipped skipped updated skipped updated skipped skipped skipped skipped updated"
-            " rejected rejected updated",
-            held=({**KNOWN, **LEFT}, {("p2@x.fr", 1): 1}),
+            " rejected rejected rejected updated",
+            held=({**KNOWN, **LEFT, **OUT}, {("p2@x.fr", 1): 1}),
         ),
     },
     held=_held,
     opted_out=_opted_out,
     will=({"email": "P0@x.fr", "consents.1": False}, {"email": "p0@x.fr", "consents.1": True}),
-    blind=BLIND,
+    blind={
+        **BLIND,
+        "stale": "no call writes on condition of what is held: whom no look shows is written as somebody new",
+    },
 )
 
 DELETE = Destination(
@@ -134,7 +140,7 @@ DELETE = Destination(
         "delete": Mode(
             ends="skipped skipped updated rejected updated",
             again="skipped skipped skipped rejected skipped",
-            held=({"p4@x.fr": ("old", {}), **LEAVING}, {}),
+            held=({"p4@x.fr": ("old", {}), **LEAVING, **OUT}, {}),
         )
     },
     held=_held,

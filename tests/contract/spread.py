@@ -214,15 +214,16 @@ EMAILS = Destination(
             ("nobody@example.fr", "nowhere@example.fr"),
             ("c@example.fr", "C@example.fr"),
             ("c@example.fr", None),
+            ("done-old@example.fr", "done@example.fr"),
         )
     ],
     modes={
         "emails": Mode(
-            ends="updated updated rejected unchanged rejected unchanged rejected",
+            ends="updated updated rejected skipped rejected unchanged rejected unchanged",
             # The first address of the chain leads nowhere any more.
-            again="rejected unchanged rejected unchanged rejected unchanged rejected",
+            again="rejected unchanged rejected skipped rejected unchanged rejected unchanged",
             # The second link of the chain is not there before the first is made.
-            dry="updated rejected rejected unchanged rejected unchanged rejected",
+            dry="updated rejected rejected skipped rejected unchanged rejected unchanged",
             held=["a3@example.fr", "b@example.fr", "c@example.fr", "done@example.fr"],
         )
     },
@@ -254,17 +255,21 @@ DELETE = Destination(
         {"id": "98", "email": "kept@example.fr"},  # registered anew, under another id
         {"id": None, "email": None},
         {"id": "12,34", "email": None},
+        {"id": 123456, "email": None},
     ],
     modes={
         "delete": Mode(
-            ends="updated updated updated rejected skipped skipped rejected rejected rejected",
-            again="skipped skipped skipped rejected skipped skipped rejected rejected rejected",
+            ends="skipped updated updated rejected skipped skipped rejected rejected rejected updated",
+            again="skipped skipped skipped rejected skipped skipped rejected rejected rejected skipped",
             held=["d@example.fr", "kept@example.fr"],
         )
     },
     held=lambda sandbox: sorted(_emails(sandbox).values()),
     opted_out=_opted_out,
-    blind=BLIND,
+    blind={
+        **BLIND,
+        "stale": "it is deleted by SPREAD's id only, and what a call by an unknown one answers is not documented",
+    },
 )
 
 # --- loyalty -------------------------------------------------------------------------------------------------------
