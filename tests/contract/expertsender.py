@@ -7,11 +7,13 @@ from typing import Any
 
 from airflow_provider_crm.operators.expertsender import (
     ExpertSenderDeleteCustomersOperator,
+    ExpertSenderExportCustomersOperator,
     ExpertSenderUpsertCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from airflow_provider_crm.sensors.expertsender import ExpertSenderCustomerSensor
 
-from .entry import Destination, Mode
+from .entry import Destination, Export, Mode, Sensor
 
 AWAITING = "AwaitingConfirmation"
 POINTS = "customAttributes.Points de fidélité"
@@ -146,4 +148,26 @@ DELETE = Destination(
     held=_held,
     opted_out=_opted_out,
     blind=BLIND,
+)
+
+CUSTOMERS = Export(
+    name="expertsender-customers",
+    system="expertsender",
+    operator=ExpertSenderExportCustomersOperator,
+    parameters={
+        "source": [{"email": email} for email in ("p0@x.fr", "leaving@x.fr", "nobody@x.fr", " P0@x.fr")]
+    },
+    seed=_seed,
+    column="email",
+    values=["p0@x.fr", "leaving@x.fr"],
+)
+
+CUSTOMER = Sensor(
+    name="expertsender-customer",
+    system="expertsender",
+    sensor=ExpertSenderCustomerSensor,
+    parameters={"value": "new@x.fr", "consent_id": 1, "consent_value": "True"},
+    seed=_seed,
+    arrive=lambda sandbox: sandbox.expertsender.add_customer("new@x.fr", consents={1: "True"}),
+    seen={"by": "email", "consent_id": "1", "consent_value": "True"},
 )
