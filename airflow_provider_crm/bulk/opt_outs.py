@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
 import msgspec
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, OptOuts, Outcome, R, rejected
-from airflow_provider_crm.rows.files import not_written
 from airflow_provider_crm.rows.row import Row
+from airflow_provider_crm.rows.scratch import scratch_table, scratching
 
 #: A byte each tells whether the file is worth asking: most people have opted out of nothing.
 _MARKS = 1 << 20
@@ -36,15 +35,7 @@ class OptOutMemory(Generic[R]):
         self.opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
         self._salt = secrets.token_bytes(16)
-        # Without a name it is a temporary file, which goes with the connection.
-        self._store = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        for statement in (
-            "PRAGMA journal_mode=OFF",
-            "PRAGMA synchronous=OFF",
-            "CREATE TABLE opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID",
-            "BEGIN",  # one transaction for all: what is thrown away in the end needs none for each
-        ):
-            self._store.execute(statement)
+        self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
 
     def close(self) -> None:
         """Forget everything."""
@@ -59,11 +50,8 @@ class OptOutMemory(Generic[R]):
         if said and said != earlier:
             self._marks[hash(person) % _MARKS] = 1
             row = self._fingerprint(person), msgspec.json.encode(said)
-            try:
+            with scratching("The list of the source's opt-outs"):
                 self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
-            except sqlite3.OperationalError as error:
-                folder = "SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp)"
-                raise not_written("The list of the source's opt-outs", error, folder) from error
 
     def _recall(self, person: str) -> Any:
         if not self._marks[hash(person) % _MARKS]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_crm.bulk import batches
 from airflow_provider_crm.exceptions import CrmTransientError
+from airflow_provider_crm.rows.sources import split_source
 from tests.helpers.state import TaskState
 
 from .upserting import Row, Upsert
@@ -27,7 +29,7 @@ def person(**values: Any) -> Row:
     return {"email": EMAIL, "status": None, "name": None, "left": None, **values}
 
 
-def run(upsert: Upsert, rows: list[Row], **parameters: Any) -> dict[str, Any]:
+def run(upsert: Upsert, rows: list[Row] | str, **parameters: Any) -> dict[str, Any]:
     return upsert(rows, field_map=FIELDS, batch_size=1, **parameters)
 
 
@@ -163,3 +165,13 @@ def test_an_opt_out_that_two_subscribers_share_is_said_to_be_lost(upsert: Upsert
         upsert.sandbox.mindbaz.insert({1: email, 7: 0, 43: "C1"})
     upsert([{"id_client": "C1", "statut": 1}], match_by="IdClient")
     assert upsert.reason == "2 subscribers share this IdClient (its opt-out is not carried out)"
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_shards_know_the_opt_outs_of_their_people(upsert: Upsert, tmp_path: Path, order: int) -> None:
+    upsert.sandbox.mindbaz.insert({1: EMAIL, 7: 0})
+    others = [person(name="x") | {"email": f"p{number}@example.fr"} for number in range(20)]
+    rows = [person(status=1), *others, {**person(status=0), "email": " ANA@example.fr"}]
+    for shard in split_source(rows, 5, str(tmp_path / "shards"), key="email")[::order]:
+        run(upsert, shard, allow_resubscribe=True)
+    assert upsert.held(EMAIL)[7] == 1
