@@ -1,9 +1,9 @@
 """Erase the people who asked for it from all three CRMs, with a certificate.
 
 Whoever handles requests puts the addresses into a file and starts a run with it, and with the number of people in
-`expected`: with another number of rows nobody is erased. Each run has a certificate of its own. Before the first person is
-erased all are added to the suppression list, which the other tasks take as their `suppression_source`. Mindbaz
-documents no deletion: people there are unsubscribed, and the certificate has their ids for somebody's hand.
+`expected`: with another number of rows nobody is erased. Each run has a certificate of its own. Before the first
+person is erased all are added to the suppression list, which the other tasks take as their `suppression_source`.
+Mindbaz documents no deletion: people there are unsubscribed, and the certificate has their ids for somebody's hand.
 """
 
 from __future__ import annotations
