@@ -83,7 +83,8 @@ class SandboxApp:
             if plan.before is not None:
                 system = plan.before[system.name]
                 system.find_route(call)
-            return plan.spoil(system.handle(call))
+            answer = system.handle(call)
+            return answer if plan.spoil is None else plan.spoil(answer)
 
     async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         if answer.breaks is None:
