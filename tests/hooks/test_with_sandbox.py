@@ -18,6 +18,7 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
+from tests.helpers.connections import set_connection
 
 
 @pytest.fixture
@@ -45,6 +46,21 @@ PASSING = [
 each_passing = pytest.mark.parametrize(
     "fault", PASSING, ids=lambda fault: "-".join(map(str, fault.values())) or "none"
 )
+
+
+@pytest.mark.parametrize(
+    ("hook_class", "system"),
+    [(SpreadHook, "spread"), (MindbazHook, "mindbaz"), (ExpertSenderHook, "expertsender")],
+)
+def test_a_host_without_the_path_of_the_api(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch, hook_class: Any, system: str
+) -> None:
+    assert hook_class().test_connection()[0]
+    set_connection(monkeypatch, sandbox, system, host=sandbox.url)
+    works, sentence = hook_class().test_connection()
+    assert not works
+    assert sentence.endswith(f". A base URL is all before the resource, such as {hook_class.default_url}")
+    assert ".." not in sentence
 
 
 # SPREAD
