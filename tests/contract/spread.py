@@ -257,7 +257,7 @@ DELETE = Destination(
     ],
     modes={
         "delete": Mode(
-            ends="updated updated updated rejected skipped skipped rejected rejected rejected",
+            ends="deleted deleted deleted rejected skipped skipped rejected rejected rejected",
             again="skipped skipped skipped rejected skipped skipped rejected rejected rejected",
             held=["d@example.fr", "kept@example.fr"],
         )

@@ -32,6 +32,6 @@ def test_every_operator_that_writes_rows_is_registered() -> None:
 def test_an_entry_has_rows_of_every_kind(destination: Destination) -> None:
     ends = set(" ".join(mode.ends for mode in destination.modes.values()).split())
     assert "rejected" in ends
-    assert ends & {"created", "updated"}
+    assert ends & {"created", "updated", "deleted"}
     assert ends & {"skipped", "unchanged"}
     assert all(len(mode.ends.split()) == len(destination.rows) for mode in destination.modes.values())
