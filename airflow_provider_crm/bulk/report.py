@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -166,9 +167,13 @@ class Report:
             journal.flush()
 
     def close(self) -> None:
-        """Finish the files."""
-        for journal in self._journals.values():
-            journal.close()
+        """Finish the files.
+
+        :raises CrmFileError: one could not be written; the other is finished all the same.
+        """
+        with ExitStack() as closing:
+            for journal in self._journals.values():
+                closing.callback(journal.close)
 
     def add(self, row: Ended) -> None:
         """Note a row's end."""

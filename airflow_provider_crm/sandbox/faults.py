@@ -21,10 +21,12 @@ kind                what happens                                                
 ``query_too_long``  calls whose query string is longer than ``limit`` are refused               ``limit``, ``status``
 ``redirect``        the caller is sent elsewhere: to the path with (``slash``) or without       ``to``, ``status``
                     (``no_slash``) a slash at its end, or to another base URL
+``redirect_after``  the change is made, the answer is a redirect to the same address            ``status``
 ``expire_tokens``   every access token dies before the call is handled                          ``refresh_too``
 ``page_cap``        a page holds no more rows than this, whatever was asked for                 ``limit``
 ``next_page_url``   ``nextPageUrl`` in another form, see ``SpreadSwitches.next_page_url``       ``form``
 ``abort_at``        a batch fails after so many items; what came before stays (Mindbaz)         ``item``
+``stale``           what is read is as it was when the fault was put in force                    ``writes``
 ==================  ==========================================================================  ====================
 """
 
@@ -32,10 +34,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,10 +59,12 @@ Kind = Literal[
     "answer_after",
     "query_too_long",
     "redirect",
+    "redirect_after",
     "expire_tokens",
     "page_cap",
     "next_page_url",
     "abort_at",
+    "stale",
 ]
 
 
@@ -86,6 +91,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     :param refresh_too: refresh tokens die as well.
     :param form: the form of a ``nextPageUrl``.
     :param item: items of a batch that are still applied.
+    :param writes: calls that are no GET, with the last of which stale reads end.
     """
 
     kind: Kind
@@ -109,15 +115,21 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     refresh_too: bool = False
     form: str = "foreign"
     item: int = 0
+    writes: int = 1
 
 
 class ActiveFault:
-    """A fault in force, and how often it was met and fired."""
+    """A fault in force, and how often it was met and fired.
 
-    def __init__(self, fault: Fault) -> None:
+    :param before: the stand-ins as they were when it was put in force, for stale reads.
+    """
+
+    def __init__(self, fault: Fault, before: Mapping[str, Any] | None = None) -> None:
         self.fault = fault
+        self.before = before
         self.matched = 0
         self.fired = 0
+        self.writes = 0
         self._random = random.Random(fault.seed)
 
     def matches(self, call: Call) -> bool:
@@ -125,12 +137,15 @@ class ActiveFault:
         fault = self.fault
         if fault.system not in (None, call.system):
             return False
+        self.writes += call.method != "GET"
         if fault.method is not None and fault.method.upper() != call.method:
             return False
         if fault.path is not None:
             start = fault.path.lower()
             if not any(p.lower().startswith(start) for p in (call.resource, call.route, call.raw_path)):
                 return False
+        if fault.kind == "stale":
+            return call.method == "GET" and self.writes < fault.writes
         condition = CONDITIONS.get(fault.kind)
         return condition is None or condition(fault, call)
 
@@ -155,19 +170,21 @@ class Plan:
     :param wait_before: seconds before the call is handled.
     :param wait_after: seconds between the change and the answer.
     :param instead: the answer in place of handling the call at all.
+<<<<<<< HEAD
+    :param spoil: makes of the answer after the change the one that goes out.
+=======
     :param outcome: the fault that spoils the answer after the change.
+    :param before: the stand-ins that answer in place of those of today.
+>>>>>>> c92ad10
     """
 
     kinds: list[str] = field(default_factory=list)
     wait_before: float = 0.0
     wait_after: float = 0.0
     instead: Answer | None = None
-    outcome: Fault | None = None
+    spoil: Callable[[Answer], Answer] | None = None
     expire: Fault | None = None
-
-    def spoil(self, answer: Answer) -> Answer:
-        """The answer as it goes out after the change was made."""
-        return answer if self.outcome is None else AFTER[self.outcome.kind](self.outcome, answer)
+    before: Mapping[str, Any] | None = None
 
 
 class FaultBox:
@@ -176,9 +193,9 @@ class FaultBox:
     def __init__(self) -> None:
         self.active: list[ActiveFault] = []
 
-    def add(self, fault: Fault) -> ActiveFault:
+    def add(self, fault: Fault, before: Mapping[str, Any] | None = None) -> ActiveFault:
         """Put a fault in force."""
-        self.active.append(ActiveFault(fault))
+        self.active.append(ActiveFault(fault, before))
         return self.active[-1]
 
     def clear(self) -> None:
@@ -194,7 +211,7 @@ class FaultBox:
         for active in self.active:
             fault = active.fault
             ends_call = fault.kind in BEFORE or fault.kind in AFTER
-            if ends_call and (plan.instead is not None or plan.outcome is not None):
+            if ends_call and (plan.instead is not None or plan.spoil is not None):
                 continue
             if not active.matches(call) or not active.due():
                 continue
@@ -202,13 +219,15 @@ class FaultBox:
             if fault.kind in BEFORE:
                 plan.instead = BEFORE[fault.kind](fault, call)
             elif fault.kind in AFTER:
-                plan.outcome = fault
+                plan.spoil = partial(AFTER[fault.kind], fault, call)
             elif fault.kind == "latency":
                 plan.wait_before += fault.ms / 1000
             elif fault.kind == "slow_after":
                 plan.wait_after += fault.ms / 1000
             elif fault.kind == "expire_tokens":
                 plan.expire = fault
+            elif fault.kind == "stale":
+                plan.before = active.before
             else:
                 call.hints[fault.kind] = HINTS[fault.kind](fault)
         return plan
@@ -281,9 +300,12 @@ def _redirect(fault: Fault, call: Call) -> Answer:
         target = path.rstrip("/")
     else:
         target = fault.to.rstrip("/") + path
-    if call.query:
-        target += f"?{call.query}"
-    return Answer(fault.status or 301, b"", HTML, {"Location": target})
+    return _redirect_to(target, call, fault.status or 301)
+
+
+def _redirect_to(path: str, call: Call, status: int) -> Answer:
+    target = f"{path}?{call.query}" if call.query else path
+    return Answer(status, b"", HTML, {"Location": target})
 
 
 def _refuse_query(fault: Fault, call: Call) -> Answer:
@@ -296,7 +318,7 @@ def _drop(fault: Fault) -> Answer:
     return Answer(0, breaks=Break(-1, fault.reset))
 
 
-def _truncate(fault: Fault, answer: Answer) -> Answer:
+def _truncate(fault: Fault, call: Call, answer: Answer) -> Answer:
     answer.breaks = Break(int(len(answer.body) * fault.fraction), fault.reset)
     return answer
 
@@ -311,12 +333,13 @@ BEFORE: dict[str, Callable[[Fault, Call], Answer]] = {
     "redirect": _redirect,
 }
 
-AFTER: dict[str, Callable[[Fault, Answer], Answer]] = {
-    "error_after": lambda fault, answer: _server_error(fault, 500),
-    "drop_after": lambda fault, answer: _drop(fault),
+AFTER: dict[str, Callable[[Fault, Call, Answer], Answer]] = {
+    "error_after": lambda fault, call, answer: _server_error(fault, 500),
+    "drop_after": lambda fault, call, answer: _drop(fault),
     "truncate": _truncate,
-    "html_after": lambda fault, answer: _login_page(fault),
-    "answer_after": lambda fault, answer: _own_answer(fault, fault.status or 200, "{}"),
+    "html_after": lambda fault, call, answer: _login_page(fault),
+    "answer_after": lambda fault, call, answer: _own_answer(fault, fault.status or 200, "{}"),
+    "redirect_after": lambda fault, call, answer: _redirect_to(call.raw_path, call, fault.status or 302),
 }
 
 HINTS: dict[str, Callable[[Fault], object]] = {
