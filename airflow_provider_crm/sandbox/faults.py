@@ -167,15 +167,15 @@ class ActiveFault:
 class Plan:
     """What is going to happen to one call.
 
-    :param wait_before: seconds before the call is handled.
-    :param wait_after: seconds between the change and the answer.
-    :param instead: the answer in place of handling the call at all.
-<<<<<<< HEAD
-    :param spoil: makes of the answer after the change the one that goes out.
-=======
-    :param outcome: the fault that spoils the answer after the change.
-    :param before: the stand-ins that answer in place of those of today.
->>>>>>> c92ad10
+        :param wait_before: seconds before the call is handled.
+        :param wait_after: seconds between the change and the answer.
+        :param instead: the answer in place of handling the call at all.
+    <<<<<<< HEAD
+        :param spoil: makes of the answer after the change the one that goes out.
+    =======
+        :param outcome: the fault that spoils the answer after the change.
+        :param before: the stand-ins that answer in place of those of today.
+    >>>>>>> c92ad10
     """
 
     kinds: list[str] = field(default_factory=list)
