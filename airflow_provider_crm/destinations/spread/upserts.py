@@ -127,13 +127,14 @@ class UpsertCustomers:
         self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
-        key = self._key(data.get(self._key_column))
+        key = self.key(data)
         try:
             return RowKey(key), customer_values(self._mapping.fields(data), send_blanks=self._send_nulls)
         except ValueError as error:
             raise InvalidRowError(str(error), key) from None
 
-    def _key(self, value: Any) -> str:
+    def key(self, data: Mapping[str, Any]) -> str:
+        value = data.get(self._key_column)
         if self._match_by == "email":
             return normal_email(value)
         key = key_of(value)

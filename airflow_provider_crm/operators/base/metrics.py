@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _COUNTERS = {
     **{
         ending: f"crm.rows.{ending}"
-        for ending in ("read", "created", "updated", "unchanged", "skipped", "rejected")
+        for ending in ("read", "created", "updated", "unchanged", "skipped", "rejected", "known", "drifted")
     },
     "rows": "crm.rows.exported",
     "credited": "crm.rows.credited",

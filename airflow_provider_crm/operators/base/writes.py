@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
@@ -15,6 +16,7 @@ from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
@@ -139,6 +141,12 @@ class CrmBulkOperator(CrmBaseOperator):
         """Return what has to be true of the source before anything is sent."""
         return [AtLeast(self.min_rows)] if self.min_rows else []
 
+    def _opened_snapshot(
+        self, context: Context, hook: Any, destination: Any
+    ) -> AbstractContextManager[Snapshot[Any] | None]:
+        """Open what the CRM has accepted before, where the task keeps that."""
+        return nullcontext()
+
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
 
@@ -152,32 +160,39 @@ class CrmBulkOperator(CrmBaseOperator):
         )
         destination = self._destination(hook, source)
         source = look_through(source, self._checks())
-        engine: BulkEngine[Any] = BulkEngine(
-            DryRun(destination) if self.only_plan else destination,
-            source,
-            report,
-            self._checkpoint(context, hook),
-            concurrency=hook.concurrency,
-            max_retries=hook.settings.extras.max_retries,
-            sleep=hook.pause,
-            stop=hook.close,
-        )
-        self.log.info("Sending %s to %s", source.description, hook.hook_name)
-        try:
-            engine.run()
-        finally:
-            report.close()
-        summary = {
-            **self._summary(report),
-            "requests": hook.counters.requests,
-            "retries": hook.counters.retries,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
-        emit(hook.conn_type, type(self).__name__, summary)
-        if summary["rejected"] and self.rejects_path and "ti" in context:
-            context["ti"].xcom_push(REJECTS_KEY, self.rejects_path)  # for the link, also of a task that fails
-        report.check_rejects(self.max_rejects)
+        with self._opened_snapshot(context, hook, destination) as snapshot:
+            engine: BulkEngine[Any] = BulkEngine(
+                DryRun(destination) if self.only_plan else destination,
+                source,
+                report,
+                None if snapshot else self._checkpoint(context, hook),
+                concurrency=hook.concurrency,
+                max_retries=hook.settings.extras.max_retries,
+                sleep=hook.pause,
+                stop=hook.close,
+                snapshot=snapshot,
+            )
+            self.log.info("Sending %s to %s", source.description, hook.hook_name)
+            try:
+                engine.run()
+            finally:
+                report.close()
+            summary = {
+                **self._summary(report),
+                **(snapshot.counts if snapshot else {}),
+                "requests": hook.counters.requests,
+                "retries": hook.counters.retries,
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
+            emit(hook.conn_type, type(self).__name__, summary)
+            if summary["rejected"] and self.rejects_path and "ti" in context:
+                context["ti"].xcom_push(
+                    REJECTS_KEY, self.rejects_path
+                )  # for the link, also of a task that fails
+            report.check_rejects(self.max_rejects)
+            if snapshot:
+                snapshot.complete()
         return summary
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:

@@ -10,11 +10,10 @@ from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustome
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
+from airflow_provider_crm.operators.base.changes import ChangesArguments, CrmChangesOperator
 from airflow_provider_crm.operators.base.writes import (
     CrmDeleteOperator,
-    CrmMappedOperator,
     DeleteArguments,
-    MappedArguments,
 )
 from airflow_provider_crm.parameters import ConnId, Count, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -29,7 +28,7 @@ from airflow_provider_crm.schemas.expertsender.write import (
 )
 
 
-class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
+class ExpertSenderUpsertCustomersOperator(CrmChangesOperator):
     """Create and update ExpertSender customers in bulk, with the end of every row accounted for.
 
     Columns, or the values of ``field_map``, are the vendor's fields, in any case of letters:
@@ -67,11 +66,11 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         (templated)
     :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.changes.CrmChangesOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmMappedOperator.template_fields,
+        *CrmChangesOperator.template_fields,
         "expertsender_conn_id",
         "match_by",
         "mode",
@@ -89,7 +88,7 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         mode: Annotated[Mode | str, one_of("AddOrUpdate", "Add", "Update")] = "AddOrUpdate",
         batch_size: Count = 100,
         allow_resubscribe: YesOrNo = False,
-        **kwargs: Unpack[MappedArguments],
+        **kwargs: Unpack[ChangesArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.expertsender_conn_id = expertsender_conn_id

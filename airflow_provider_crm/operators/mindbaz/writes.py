@@ -12,10 +12,9 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 from airflow_provider_crm.hooks.mindbaz.lookups import KEY_FIELDS
 from airflow_provider_crm.links import MindbazLink, RejectsFileLink
+from airflow_provider_crm.operators.base.changes import ChangesArguments, CrmChangesOperator
 from airflow_provider_crm.operators.base.writes import (
     CrmBulkOperator,
-    CrmMappedOperator,
-    MappedArguments,
     UpsertMode,
     WriteArguments,
 )
@@ -27,7 +26,7 @@ from airflow_provider_crm.schemas.mindbaz.write import MAX_SUBSCRIBERS
 MatchBy = Annotated[Literal["Email", "IdClient"] | str, one_of(*KEY_FIELDS)]
 
 
-class MindbazUpsertSubscribersOperator(CrmMappedOperator):
+class MindbazUpsertSubscribersOperator(CrmChangesOperator):
     """Create and update Mindbaz subscribers in bulk, with the end of every row accounted for.
 
     Look-up by the match key, then creates and updates together in calls of up to 5000. Only what Mindbaz does not hold
@@ -43,11 +42,11 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one. (templated)
 
     Columns, or the values of ``field_map``, are field ids (``14``), or names as in the site's list of fields.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.changes.CrmChangesOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmMappedOperator.template_fields,
+        *CrmChangesOperator.template_fields,
         "mindbaz_conn_id",
         "match_by",
         "mode",
@@ -65,7 +64,7 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
         mode: UpsertMode = "upsert",
         batch_size: Annotated[int | str, whole(1, MAX_SUBSCRIBERS)] = MAX_SUBSCRIBERS,
         allow_resubscribe: YesOrNo = False,
-        **kwargs: Unpack[MappedArguments],
+        **kwargs: Unpack[ChangesArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.mindbaz_conn_id = mindbaz_conn_id

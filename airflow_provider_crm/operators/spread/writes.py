@@ -12,6 +12,7 @@ from airflow_provider_crm.destinations.spread.upserts import UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
+from airflow_provider_crm.operators.base.changes import ChangesArguments, CrmChangesOperator
 from airflow_provider_crm.operators.base.writes import (
     CrmBulkOperator,
     CrmDeleteOperator,
@@ -27,7 +28,7 @@ from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.spread.write import customer_field
 
 
-class SpreadUpsertCustomersOperator(CrmMappedOperator):
+class SpreadUpsertCustomersOperator(CrmChangesOperator):
     """Create and update SPREAD customers, with the end of every row accounted for.
 
     Each row is looked up, and sent only where it brings something new: a second run changes nothing. SPREAD does not
@@ -47,11 +48,11 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
     ``isFollow``, ``isFanLinkedin``, ``isBuyer`` (0 or 1; with version 2 only), ``company``, ``fonction``, ``tags``
     (a list, or a text ``a|b``), ``custom_fields`` (a mapping of field id to value, or its JSON text; several choices
     are a list), and ``custom_fields.1234`` for a single one.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.changes.CrmChangesOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmMappedOperator.template_fields,
+        *CrmChangesOperator.template_fields,
         "spread_conn_id",
         "match_by",
         "mode",
@@ -64,7 +65,7 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         match_by: Annotated[Literal["email", "externalId"] | str, one_of("email", "externalId")] = "email",
         mode: UpsertMode = "upsert",
-        **kwargs: Unpack[MappedArguments],
+        **kwargs: Unpack[ChangesArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
