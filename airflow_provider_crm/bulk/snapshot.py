@@ -26,10 +26,6 @@ log = logging.getLogger(__name__)
 
 #: Rows that are compared with the snapshot in one go.
 TOGETHER = 999
-#: People whose entries were taken out lately: those that a look into the store, made when their next row was read,
-#: can have missed.
-_LATELY = WINDOW + 4 * TOGETHER
-
 #: How a row has to end for the CRM to hold it.
 ACCEPTED = (Ending.CREATED, Ending.UPDATED, Ending.UNCHANGED)
 _CODES = {ending: bytes([number]) for number, ending in enumerate(ACCEPTED)}
@@ -106,7 +102,7 @@ class Digests:
         key = hashlib.blake2b(salt, key=hashlib.blake2b(secret.encode()).digest()).digest()
         self._person = hashlib.blake2b(b"person", digest_size=8, key=key)
         self._row = hashlib.blake2b(b"row", digest_size=_DIGEST, key=key)
-        self._encode = msgspec.json.Encoder(order="deterministic", enc_hook=str).encode
+        self._encode = msgspec.json.Encoder(enc_hook=str).encode
 
     def person(self, key: str) -> int:
         digest = self._person.copy()
@@ -119,9 +115,9 @@ class Digests:
         digest.update(repr(data).encode(errors="surrogatepass"))
         return digest.digest()
 
-    def values(self, key: str, record: Any) -> bytes:
+    def values(self, key: str, record: Mapping[Any, Any]) -> bytes:
         digest = self._row.copy()
-        digest.update(self._encode((key, record)))
+        digest.update(self._encode((key, sorted(record.items()))))
         return digest.digest()
 
 
@@ -133,6 +129,8 @@ class Snapshot(RowReader[R], Generic[R]):
     :param full: take no row for known, and renew all entries.
     :param dry: leave the store alone.
     :param verify: the share of known rows that are looked up all the same.
+    :param window: rows that are held back to find duplicates.
+    :param together: rows that are compared with the store in one go.
     """
 
     def __init__(
@@ -144,6 +142,8 @@ class Snapshot(RowReader[R], Generic[R]):
         full: bool = False,
         dry: bool = False,
         verify: float = 0.0,
+        window: int = WINDOW,
+        together: int = TOGETHER,
     ) -> None:
         super().__init__(destination)
         self._keyed = destination
@@ -152,6 +152,8 @@ class Snapshot(RowReader[R], Generic[R]):
         self._full = full
         self._dry = dry
         self._verify = verify
+        self._window = window
+        self._together = together
         #: Rows that were read ahead of their turn, by their number.
         self._ahead: dict[int, tuple[str, Mark]] = {}
         self._lately: OrderedDict[int, None] = OrderedDict()
@@ -167,14 +169,15 @@ class Snapshot(RowReader[R], Generic[R]):
         """Cut rows into batches of those that are not known; the others end beside them."""
         size = self._keyed.batch_size
         batch: Batch[R] = Batch(1)
-        for some in batches(self._read_ahead(rows), self._keyed, size=TOGETHER, reader=self):
+        ahead = self._read_ahead(rows)
+        for some in batches(ahead, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
             for item in self._sift(some.items, batch.ended):
                 batch.add(RowKey(item.key), item)
                 if len(batch.items) == size:
                     yield batch
                     batch = Batch(batch.number + 1)
-            if len(batch.ended) >= TOGETHER:  # what is left waits for a whole batch
+            if len(batch.ended) >= self._together:  # what is left waits for a whole batch
                 yield Batch(batch.number, ended=batch.ended)
                 batch = Batch(batch.number + 1, batch.items, batch.locks)
         if batch.items or batch.ended:
@@ -182,7 +185,7 @@ class Snapshot(RowReader[R], Generic[R]):
 
     def _read_ahead(self, rows: Iterable[AnyRow]) -> Iterator[AnyRow]:
         iterator = iter(rows)
-        while some := list(itertools.islice(iterator, TOGETHER)):
+        while some := list(itertools.islice(iterator, self._together)):
             self._look_up([row for row in some if isinstance(row, Row)])
             yield from some
 
@@ -271,7 +274,8 @@ class Snapshot(RowReader[R], Generic[R]):
             self._last[person] = item.row.number
             self._lately[person] = None
             self._lately.move_to_end(person)
-        while len(self._lately) > _LATELY:
+        # A look into the store, made when a row was read, can have missed those that were taken out since.
+        while len(self._lately) > self._window + 4 * self._together:
             self._lately.popitem(last=False)
 
     # Back from the CRM
