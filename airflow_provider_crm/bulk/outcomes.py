@@ -117,6 +117,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param maybe_applied: an earlier call that held it may have been applied by the CRM.
     :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
     :param refused: the latest refusal of this very row; None when there was none.
+    :param may_create: whether it may create somebody who is absent, where others of its kind do.
     :param mark: what a snapshot knows of the row.
     """
 
@@ -126,6 +127,7 @@ class Item(msgspec.Struct, Generic[R]):
     maybe_applied: bool = False
     was_absent: bool = False
     refused: Refused | None = None
+    may_create: bool = True
     mark: Any = None
 
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import random
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol
 
 import msgspec
@@ -115,7 +115,7 @@ class Digests:
         digest.update(repr(data).encode(errors="surrogatepass"))
         return digest.digest()
 
-    def values(self, key: str, record: Mapping[Any, Any]) -> bytes:
+    def values(self, key: str, record: Any) -> bytes:
         digest = self._row.copy()
         digest.update(self._encode((key, sorted(record.items()))))
         return digest.digest()
@@ -129,6 +129,7 @@ class Snapshot(RowReader[R], Generic[R]):
     :param full: take no row for known, and renew all entries.
     :param dry: leave the store alone.
     :param verify: the share of known rows that are looked up all the same.
+    :param exempt: says of a row that it is to be passed on and that nothing is noted of it.
     :param window: rows that are held back to find duplicates.
     :param together: rows that are compared with the store in one go.
     """
@@ -142,6 +143,7 @@ class Snapshot(RowReader[R], Generic[R]):
         full: bool = False,
         dry: bool = False,
         verify: float = 0.0,
+        exempt: Callable[[Item[R]], bool] | None = None,
         window: int = WINDOW,
         together: int = TOGETHER,
     ) -> None:
@@ -152,6 +154,7 @@ class Snapshot(RowReader[R], Generic[R]):
         self._full = full
         self._dry = dry
         self._verify = verify
+        self._exempt = exempt
         self._window = window
         self._together = together
         #: Rows that were read ahead of their turn, by their number.
@@ -209,7 +212,7 @@ class Snapshot(RowReader[R], Generic[R]):
         if ahead is None:
             return super().read(row)
         key, mark = ahead
-        if mark.found.startswith(mark.cells) and not self.opted_out(key):
+        if mark.found.startswith(mark.cells) and self._exempt is None and not self.opted_out(key):
             return RowKey(key), Item(row, key, None, mark=mark)  # type: ignore[arg-type]
         row_key, item = super().read(row)
         item.mark = mark
@@ -240,7 +243,7 @@ class Snapshot(RowReader[R], Generic[R]):
 
     def _known_as(self, item: Item[R], mark: Mark) -> Outcome | None:
         """Return how an item ends that needs no call."""
-        if not mark.found or mark.person in self._lately:
+        if not mark.found or mark.person in self._lately or self._is_exempt(item):
             return None
         if item.record is not None:
             mark.entry = self._entry(item, mark)
@@ -259,7 +262,12 @@ class Snapshot(RowReader[R], Generic[R]):
             item.record = super().read(item.row)[1].record
         mark.entry = mark.entry or self._entry(item, mark)
 
+    def _is_exempt(self, item: Item[R]) -> bool:
+        return self._exempt is not None and self._exempt(item)
+
     def _entry(self, item: Item[R], mark: Mark) -> bytes:
+        if self._is_exempt(item):
+            return b""
         # A row that opts out is read each time, so that later rows of its person know of it.
         opt_outs = self._keyed.opt_outs
         cells = _UNTOLD if opt_outs and opt_outs.find(item.record) else mark.cells
@@ -295,7 +303,7 @@ class Snapshot(RowReader[R], Generic[R]):
             if self._last[mark.person] != row.number:
                 continue  # a later row of the person is on its way: what it leaves is not known yet
             del self._last[mark.person]
-            if ending in ACCEPTED:
+            if ending in ACCEPTED and mark.entry:
                 accepted.append((mark.person, mark.entry + _CODES[ending] + self._store.run))
         if accepted and not self._dry:
             self._store.put_in(accepted)

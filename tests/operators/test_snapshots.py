@@ -256,3 +256,27 @@ def opted_out(nightly: Nightly) -> bool:
         return subscriber is not None and subscriber[7] == 1
     customer = nightly.sandbox.expertsender.by_email("p1@example.fr")
     return customer is not None and customer.consents[1] == "False"
+
+
+def test_people_who_are_suppressed_are_skipped_although_they_are_known(nightly: Nightly) -> None:
+    rows = nightly.people(1, 2)
+    nightly(rows)
+    suppressed = {"suppression_source": [{"email": "p1@example.fr"}]}
+    ended = nightly(rows, **suppressed)
+    assert ended.said == ["skipped: suppressed", "unchanged: as it was accepted before"]
+    changed = nightly.people(1, name="Martin") + rows[1:]
+    nightly(changed, **suppressed)
+    assert nightly.writes == 0
+    nightly(changed)
+    assert nightly.writes == 1, "what was not sent because of the list is not taken for sent"
+
+
+def test_the_opt_out_of_somebody_suppressed_is_no_reason_to_take_their_row_for_sent(nightly: Nightly) -> None:
+    if nightly.upsert.opt_out is None:
+        pytest.skip("rows hold no opt-out")
+    nightly(nightly.people(1))
+    row = nightly.people(1, name="Martin", **nightly.upsert.opt_out[0])
+    nightly(row, suppression_source=[{"email": "p1@example.fr"}])
+    assert opted_out(nightly)
+    assert nightly(row).summary["known"] == 0
+    assert nightly.writes == 1

@@ -12,6 +12,7 @@ from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
@@ -62,7 +63,6 @@ class CrmUpsertOperator(CrmMappedOperator):
         "snapshot",
         "full_resync",
     )
-    not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"snapshot", "full_resync"}
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
 
@@ -90,14 +90,14 @@ class CrmUpsertOperator(CrmMappedOperator):
         """
         raise NotImplementedError
 
-    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Destination[Any]:
+    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Suppressible[Any]:
         """Make the destination.
 
         :param key_column: the column that holds the match key.
         """
         raise NotImplementedError
 
-    def _destination(self, hook: Any, source: Source) -> Destination[Any]:
+    def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
@@ -108,15 +108,25 @@ class CrmUpsertOperator(CrmMappedOperator):
 
     @contextmanager
     def _opened_snapshot(
-        self, context: Context, hook: CrmHook[Any], destination: KeyedDestination[Any]
+        self,
+        context: Context,
+        hook: CrmHook[Any],
+        destination: KeyedDestination[Any],
+        guarded: Destination[Any],
     ) -> Iterator[Snapshot[Any] | None]:
         if self.snapshot is None:
             yield None
             return
         store = SnapshotFile(self.snapshot, self._about(hook), _run_of(context), dry=self.only_plan)
         with closing(store):
-            digests = Digests(store.salt, hook.settings.password)
-            yield Snapshot(destination, store, digests, full=self.full_resync, dry=self.only_plan)
+            yield Snapshot(
+                destination,
+                store,
+                Digests(store.salt, hook.settings.password),
+                full=self.full_resync,
+                dry=self.only_plan,
+                exempt=guarded.concerns if isinstance(guarded, Suppressing) else None,
+            )
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""
