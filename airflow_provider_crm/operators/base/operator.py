@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments, BaseOperator
 from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.parameters import CheckedParameters
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         :raises CrmInputError: a parameter cannot be used; nothing was written.
         """
         self.check_parameters()
+        check_files(self, context, self.parameters())
         with closing(self._hook()) as hook:
             self._stop = hook.close
             return self._run(context, hook)
