@@ -80,7 +80,8 @@ class SandboxApp:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
-            return plan.spoil(system.handle(call))
+            answer = system.handle(call)
+            return answer if plan.spoil is None else plan.spoil(answer)
 
     async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         if answer.breaks is None:

@@ -21,6 +21,7 @@ kind                what happens                                                
 ``query_too_long``  calls whose query string is longer than ``limit`` are refused               ``limit``, ``status``
 ``redirect``        the caller is sent elsewhere: to the path with (``slash``) or without       ``to``, ``status``
                     (``no_slash``) a slash at its end, or to another base URL
+``redirect_after``  the change is made, the answer is a redirect to the same address            ``status``
 ``expire_tokens``   every access token dies before the call is handled                          ``refresh_too``
 ``page_cap``        a page holds no more rows than this, whatever was asked for                 ``limit``
 ``next_page_url``   ``nextPageUrl`` in another form, see ``SpreadSwitches.next_page_url``       ``form``
@@ -35,6 +36,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -56,6 +58,7 @@ Kind = Literal[
     "answer_after",
     "query_too_long",
     "redirect",
+    "redirect_after",
     "expire_tokens",
     "page_cap",
     "next_page_url",
@@ -155,19 +158,15 @@ class Plan:
     :param wait_before: seconds before the call is handled.
     :param wait_after: seconds between the change and the answer.
     :param instead: the answer in place of handling the call at all.
-    :param outcome: the fault that spoils the answer after the change.
+    :param spoil: makes of the answer after the change the one that goes out.
     """
 
     kinds: list[str] = field(default_factory=list)
     wait_before: float = 0.0
     wait_after: float = 0.0
     instead: Answer | None = None
-    outcome: Fault | None = None
+    spoil: Callable[[Answer], Answer] | None = None
     expire: Fault | None = None
-
-    def spoil(self, answer: Answer) -> Answer:
-        """The answer as it goes out after the change was made."""
-        return answer if self.outcome is None else AFTER[self.outcome.kind](self.outcome, answer)
 
 
 class FaultBox:
@@ -194,7 +193,7 @@ class FaultBox:
         for active in self.active:
             fault = active.fault
             ends_call = fault.kind in BEFORE or fault.kind in AFTER
-            if ends_call and (plan.instead is not None or plan.outcome is not None):
+            if ends_call and (plan.instead is not None or plan.spoil is not None):
                 continue
             if not active.matches(call) or not active.due():
                 continue
@@ -202,7 +201,7 @@ class FaultBox:
             if fault.kind in BEFORE:
                 plan.instead = BEFORE[fault.kind](fault, call)
             elif fault.kind in AFTER:
-                plan.outcome = fault
+                plan.spoil = partial(AFTER[fault.kind], fault, call)
             elif fault.kind == "latency":
                 plan.wait_before += fault.ms / 1000
             elif fault.kind == "slow_after":
@@ -281,9 +280,12 @@ def _redirect(fault: Fault, call: Call) -> Answer:
         target = path.rstrip("/")
     else:
         target = fault.to.rstrip("/") + path
-    if call.query:
-        target += f"?{call.query}"
-    return Answer(fault.status or 301, b"", HTML, {"Location": target})
+    return _redirect_to(target, call, fault.status or 301)
+
+
+def _redirect_to(path: str, call: Call, status: int) -> Answer:
+    target = f"{path}?{call.query}" if call.query else path
+    return Answer(status, b"", HTML, {"Location": target})
 
 
 def _refuse_query(fault: Fault, call: Call) -> Answer:
@@ -296,7 +298,7 @@ def _drop(fault: Fault) -> Answer:
     return Answer(0, breaks=Break(-1, fault.reset))
 
 
-def _truncate(fault: Fault, answer: Answer) -> Answer:
+def _truncate(fault: Fault, call: Call, answer: Answer) -> Answer:
     answer.breaks = Break(int(len(answer.body) * fault.fraction), fault.reset)
     return answer
 
@@ -311,12 +313,13 @@ BEFORE: dict[str, Callable[[Fault, Call], Answer]] = {
     "redirect": _redirect,
 }
 
-AFTER: dict[str, Callable[[Fault, Answer], Answer]] = {
-    "error_after": lambda fault, answer: _server_error(fault, 500),
-    "drop_after": lambda fault, answer: _drop(fault),
+AFTER: dict[str, Callable[[Fault, Call, Answer], Answer]] = {
+    "error_after": lambda fault, call, answer: _server_error(fault, 500),
+    "drop_after": lambda fault, call, answer: _drop(fault),
     "truncate": _truncate,
-    "html_after": lambda fault, answer: _login_page(fault),
-    "answer_after": lambda fault, answer: _own_answer(fault, fault.status or 200, "{}"),
+    "html_after": lambda fault, call, answer: _login_page(fault),
+    "answer_after": lambda fault, call, answer: _own_answer(fault, fault.status or 200, "{}"),
+    "redirect_after": lambda fault, call, answer: _redirect_to(call.raw_path, call, fault.status or 302),
 }
 
 HINTS: dict[str, Callable[[Fault], object]] = {
