@@ -1,4 +1,7 @@
-"""Connections that tell whether a call can have left. Knows the HTTP library only."""
+"""How a call gets to a server: by which proxy, and over connections that tell whether it can have left.
+
+Knows the HTTP library only.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ import requests.adapters
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
+
+from airflow_provider_crm.http.urls import is_loopback, origin
 
 
 class NotConnectedError(urllib3.exceptions.NewConnectionError):
@@ -58,3 +63,30 @@ class Adapter(requests.adapters.HTTPAdapter):
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = _POOLS
         return manager
+
+
+class Ways:
+    """What the environment says of each server: its proxy, and whose certificates to trust.
+
+    :param verify: check certificates, or the path of a CA bundle to check them with.
+    """
+
+    def __init__(self, verify: bool | str) -> None:
+        self._verify = verify
+        self._known: dict[tuple[str, str, int], dict[str, Any]] = {}
+
+    def to(self, url: str) -> dict[str, Any]:
+        """Return what a session is to be told for a URL.
+
+        It is asked for once for each server, since asking on every call costs a third of the call.
+        """
+        server = origin(url)
+        way = self._known.get(server)
+        if way is None:
+            way = dict(requests.Session().merge_environment_settings(url, {}, True, self._verify, None))
+            if is_loopback(server[1]):
+                # To a proxy it is another machine, and the key would go there in clear; that NO_PROXY has to name it is
+                # easily forgotten (meteor/meteor, issue 5417; puppetlabs/puppet, pull request 7662).
+                way["proxies"] = {}
+            self._known[server] = way
+        return way

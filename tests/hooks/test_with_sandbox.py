@@ -218,6 +218,16 @@ def test_credentials_stay_at_home(sandbox: Any) -> None:
         SpreadHook().credit_loyalty(amount=5, email="a@example.fr")
 
 
+def test_the_sandbox_is_reached_whatever_proxy_the_company_has(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert [hook().test_connection()[0] for hook in (SpreadHook, MindbazHook, ExpertSenderHook)] == [True] * 3
+
+
 # ExpertSender CDP
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmUnreachableError
 from airflow_provider_crm.http.answers import read_json
+from airflow_provider_crm.http.auth import NoAuth
 from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.client import HttpClient
 from tests.helpers.servers import OK, Handle, RawServer, make_certificate, read_request, until_hung_up
@@ -115,6 +116,55 @@ def test_a_credit_that_went_through_a_proxy_may_have_arrived(
         assert proxy.connections == 1
 
 
+# Which calls go by the proxy
+
+
+def answer(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(OK)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
+def test_this_machine_is_not_reached_by_a_proxy(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    with RawServer(answer) as crm, RawServer(answer) as proxy:
+        behind(monkeypatch, proxy)
+        assert make_client(f"http://{host}:{crm.port}", max_retries=0).request(CREDIT, read) == {"ok": 1}
+        assert (crm.connections, proxy.connections) == (1, 0)
+
+
+TOKEN = Call("POST", "/oauth2/token", url="http://login.invalid/oauth2/token", auth=NoAuth())
+
+
+def test_the_token_service_goes_by_its_own_way(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API is on this machine, or named in ``NO_PROXY``, and the token service is neither."""
+    with RawServer(answer) as crm, RawServer(answer) as proxy:
+        behind(monkeypatch, proxy)
+        client = make_client(f"http://127.0.0.1:{crm.port}", max_retries=0)
+        for _ in range(2):
+            assert client.request(CREDIT, read) == client.request(TOKEN, read) == {"ok": 1}
+        assert (crm.connections, proxy.connections) == (2, 2)
+
+
+def test_a_server_that_needs_no_proxy_leaves_the_others_theirs(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(answer) as proxy:
+        behind(monkeypatch, proxy)
+        monkeypatch.setenv("no_proxy", "login.invalid")
+        client = make_client(PLAIN, max_retries=0)
+        assert client.request(CREDIT, read) == {"ok": 1}
+        with pytest.raises(CrmUnreachableError):  # nobody knows the name
+            client.request(TOKEN, read)
+        assert proxy.connections == 1
+
+
+# Through a tunnel
+
+
 class Tunnel:
     """A proxy that leads every tunnel to one server."""
 
@@ -148,11 +198,6 @@ def through_a_tunnel(
     with RawServer(lambda one: answers.pop(0)(one), tls=tls) as crm, RawServer(Tunnel(crm)) as proxy:
         behind(monkeypatch, proxy)
         yield make_client(TLS, max_retries=1, timeout=2.0, verify=str(trusted)), answers
-
-
-def answer(connection: socket.socket) -> None:
-    read_request(connection)
-    connection.sendall(OK)
 
 
 def test_a_credit_through_a_tunnel(through_a_tunnel: tuple[HttpClient, list[Handle]]) -> None:
