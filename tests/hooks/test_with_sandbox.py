@@ -18,6 +18,7 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
+from tests.helpers.connections import set_connection
 
 
 @pytest.fixture
@@ -216,6 +217,22 @@ def test_credentials_stay_at_home(sandbox: Any) -> None:
     sandbox.fault(kind="redirect", to="https://elsewhere.example/api", status=307)
     with pytest.raises(CrmRedirectError, match=r"elsewhere\.example"):
         SpreadHook().credit_loyalty(amount=5, email="a@example.fr")
+
+
+def test_a_token_of_which_nobody_says_how_long_it_lives(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_url = f"{sandbox.url}/mindbaz/oauth2/token"
+    login = {"login": "demo-login", "password": "demo-password"}
+    set_connection(monkeypatch, sandbox, "mindbaz", auth="jwt", token_url=token_url, **login)
+    sandbox.switch("mindbaz", expires_in=False)
+    hook = MindbazHook()
+    for _ in range(40):
+        hook.list_fields()
+    assert sandbox.calls.count("mindbaz", "POST", "/oauth2/token") == 1
+    sandbox.mindbaz.expire_tokens()
+    hook.list_fields()
+    assert sandbox.calls.count("mindbaz", "POST", "/oauth2/token") == 2
 
 
 def test_the_sandbox_is_reached_whatever_proxy_the_company_has(
