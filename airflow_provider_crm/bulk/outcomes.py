@@ -117,6 +117,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param maybe_applied: an earlier call that held it may have been applied by the CRM.
     :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
     :param refused: the latest refusal of this very row; None when there was none.
+    :param may_create: whether it may create somebody who is absent, where others of its kind do.
     """
 
     row: Row
@@ -125,6 +126,7 @@ class Item(msgspec.Struct, Generic[R]):
     maybe_applied: bool = False
     was_absent: bool = False
     refused: Refused | None = None
+    may_create: bool = True
 
 
 class Step(msgspec.Struct, Generic[R], frozen=True):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.suppression import Identifier, by_email
 from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.schemas.spread.cells import checked
@@ -38,6 +39,9 @@ class UpdateEmails:
         self._hook = hook
         self._old_field = old_field
         self._new_field = new_field
+        self.identifiers: Sequence[Identifier[EmailRecord]] = (
+            by_email(lambda item: (item.record.old, item.record.new), old_field, new_field),
+        )
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, EmailRecord]:
         old, new = (
@@ -45,6 +49,9 @@ class UpdateEmails:
         )
         # A chain, a to b and b to c, has to be walked in order.
         return RowKey(old, locks=(old, new)), EmailRecord(old, new)
+
+    def refusal(self, record: EmailRecord) -> None:
+        return None
 
     def plan(self, items: Sequence[Item[EmailRecord]]) -> list[Outcome | Step[EmailRecord]]:
         return [self._plan_one(item) for item in items]

@@ -14,12 +14,12 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertMode
 from airflow_provider_crm.operators.base.writes import (
-    CrmBulkOperator,
     CrmDeleteOperator,
     CrmMappedOperator,
+    CrmSuppressibleOperator,
     DeleteArguments,
     MappedArguments,
-    WriteArguments,
+    SuppressibleArguments,
 )
 from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -137,7 +137,7 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
         return CreateConsents(hook, mapping, only_changes=self.only_changes)
 
 
-class SpreadUpdateEmailsOperator(CrmBulkOperator):
+class SpreadUpdateEmailsOperator(CrmSuppressibleOperator):
     """Give SPREAD customers another e-mail; a change that is made already is left alone.
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
@@ -146,11 +146,11 @@ class SpreadUpdateEmailsOperator(CrmBulkOperator):
     :param old_field: the column with the current e-mail. (templated)
     :param new_field: the column with the new one. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmBulkOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmSuppressibleOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmBulkOperator.template_fields,
+        *CrmSuppressibleOperator.template_fields,
         "spread_conn_id",
         "old_field",
         "new_field",
@@ -163,7 +163,7 @@ class SpreadUpdateEmailsOperator(CrmBulkOperator):
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         old_field: Column = "old_email",
         new_field: Column = "new_email",
-        **kwargs: Unpack[WriteArguments],
+        **kwargs: Unpack[SuppressibleArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
