@@ -63,7 +63,11 @@ class Tokens:
         token = self._sign(now, switches)
         self._access[token] = now + switches.token_lifetime
         self._refresh.setdefault(refresh_token, now + switches.refresh_lifetime)
-        answer = {"access_token": token, "token_type": "bearer", "refresh_token": refresh_token}
+        answer: dict[str, object] = {
+            "access_token": token,
+            "token_type": "bearer",
+            "refresh_token": refresh_token,
+        }
         if switches.expires_in:
             answer["expires_in"] = math.floor(switches.token_lifetime)
         return json_answer(answer)
