@@ -187,7 +187,7 @@ ONCE: dict[str, tuple[type[Any], Callable[[Any, str], object]]] = {
         SpreadHook,
         lambda hook, one: hook.create_consent(one, consent_id=9876, **WHEN),
     ),
-    "POST /{site_id}/Subscribers": (
+    "POST /Subscribers": (
         MindbazHook,
         lambda hook, one: hook.create_subscribers([{"fields": {1: "b@example.fr"}}]),
     ),
