@@ -48,6 +48,21 @@ each_passing = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize(
+    ("hook_class", "system"),
+    [(SpreadHook, "spread"), (MindbazHook, "mindbaz"), (ExpertSenderHook, "expertsender")],
+)
+def test_a_host_without_the_path_of_the_api(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch, hook_class: Any, system: str
+) -> None:
+    assert hook_class().test_connection()[0]
+    set_connection(monkeypatch, sandbox, system, host=sandbox.url)
+    works, sentence = hook_class().test_connection()
+    assert not works
+    assert sentence.endswith(f". A base URL is all before the resource, such as {hook_class.default_url}")
+    assert ".." not in sentence
+
+
 # SPREAD
 
 
