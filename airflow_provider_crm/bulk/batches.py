@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -31,12 +31,16 @@ Waiting = OrderedDict[object, tuple[RowKey, Item[R]]]
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """A row whose end is known."""
+    """A row whose end is known.
+
+    :ivar at: when, in seconds since 1970; None where no call was made for it.
+    """
 
     number: int
     key: str | None
     data: Mapping[str, Any]
     outcome: Outcome
+    at: float | None = None
 
 
 @dataclass(slots=True)
@@ -57,12 +61,56 @@ class Batch(Generic[R]):
         self.items.append(item)
         self.locks += key.held
 
+    def numbers(self) -> Iterator[int]:
+        """Give the numbers of its rows."""
+        yield from (item.row.number for item in self.items)
+        yield from (row.number for row in self.ended)
+
+
+class RowReader(Generic[R]):
+    """Reads each row once, with what earlier rows of the person have opted out of."""
+
+    def __init__(self, destination: Destination[R]) -> None:
+        self._read = destination.read
+        self._opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
+
+    def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
+        """Return what is left to do of a row that is rejected and opts its person out of something."""
+        assert self._opt_outs is not None
+        item = opt_out_alone(self._opt_outs.opt_outs, row, key, said, ends)
+        self._opt_outs.apply(key, item.record)
+        return item
+
+    def keep(self, item: Item[R], said: Any) -> None:
+        """Write into another row of a person what they have opted out of."""
+        assert self._opt_outs is not None
+        if item.record is None:  # it is known, and was not read therefore
+            item.record = RowReader.read(self, item.row)[1].record
+        self._opt_outs.opt_outs.keep(item.record, said)
+        self._opt_outs.apply(item.key, item.record)
+
+    def read(self, row: Row) -> tuple[RowKey, Item[R]]:
+        """Return what a row is about, and the row in the destination's terms.
+
+        :raises ValueError: it cannot be sent.
+        """
+        key, record = self._read(row.data)
+        if self._opt_outs:
+            self._opt_outs.apply(key.text, record)
+        return key, Item(row, key.text, record)
+
+    def opted_out(self, person: str) -> bool:
+        """Return whether a row read before has opted a person out of something."""
+        return self._opt_outs is not None and self._opt_outs.remembers(person)
+
 
 def batches(
     rows: Iterable[Row | UnreadableRow],
     destination: Destination[R],
     *,
     window: int = WINDOW,
+    size: int | None = None,
+    reader: RowReader[R] | None = None,
 ) -> Generator[Batch[R], None, None]:
     """Cut rows into batches, the same ones whenever the same rows come in.
 
@@ -70,9 +118,11 @@ def batches(
 
     :param destination: reads the rows, and says how many a batch takes.
     :param window: rows that are held back to find duplicates.
+    :param size: rows of a batch, where these are not what a call takes.
+    :param reader: reads the rows in the destination's place.
     """
-    size = destination.batch_size
-    opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
+    size = size or destination.batch_size
+    reader = reader or RowReader(destination)
     waiting: Waiting[R] = OrderedDict()
     batch: Batch[R] = Batch(1)
 
@@ -88,23 +138,19 @@ def batches(
             batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
         else:
             try:
-                key, record = destination.read(row.data)
+                key, item = reader.read(row)
             except InvalidRowError as error:
-                ends: Outcome | None = rejected("validate", str(error))
-                if opt_outs and error.said:
-                    ends = _opted_out(opt_outs, waiting, row, error)
+                ends = _opted_out(reader, waiting, row, error) if error.said else _invalid(error)
                 if ends is not None:
                     batch.ended.append(Ended(row.number, error.key, row.data, ends))
             except ValueError as error:
                 batch.ended.append(Ended(row.number, None, row.data, rejected("validate", str(error))))
             else:
                 identity = key.text if key.merges else row.number
-                if opt_outs:
-                    opt_outs.apply(key.text, record)
                 earlier = waiting.pop(identity, None)
                 if earlier is not None:
                     batch.ended.append(_duplicate(earlier[1], row.number))
-                waiting[identity] = key, Item(row, key.text, record)
+                waiting[identity] = key, item
         if len(waiting) >= window + size:
             yield fill()
         elif len(batch.ended) >= max(size, 1000):
@@ -122,22 +168,24 @@ def _duplicate(item: Item[Any], later: int) -> Ended:
     return Ended(item.row.number, item.key, item.row.data, outcome)
 
 
-def _opted_out(
-    memory: OptOutMemory[R], waiting: Waiting[R], row: Row, error: InvalidRowError
-) -> Outcome | None:
+def _invalid(error: InvalidRowError) -> Outcome:
+    return rejected("validate", str(error))
+
+
+def _opted_out(reader: RowReader[R], waiting: Waiting[R], row: Row, error: InvalidRowError) -> Outcome | None:
     """Send the opt-out of a row that cannot be sent with another row of the person, or alone.
 
     :return: how the row ends; None where what becomes of its opt-out is not known yet.
     """
-    outcome = rejected("validate", str(error))
+    outcome = _invalid(error)
     if error.key is None:
         return with_reason(outcome, NOT_CARRIED_OUT)
     if error.key in waiting:
         other = waiting[error.key][1]
-        memory.opt_outs.keep(other.record, error.said)
-        memory.apply(error.key, other.record)
+        try:
+            reader.keep(other, error.said)
+        except ValueError:  # the row was accepted before, and the CRM takes such rows no longer
+            return with_reason(outcome, NOT_CARRIED_OUT)
         return with_reason(outcome, f"its opt-out goes with row {other.row.number}")
-    item = opt_out_alone(memory.opt_outs, row, error.key, error.said, outcome)
-    memory.apply(error.key, item.record)
-    waiting[error.key] = RowKey(error.key), item
+    waiting[error.key] = RowKey(error.key), reader.opt_out_of(row, error.key, error.said, outcome)
     return None

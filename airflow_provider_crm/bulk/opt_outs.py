@@ -53,6 +53,10 @@ class OptOutMemory(Generic[R]):
             with scratching("The list of the source's opt-outs"):
                 self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
 
+    def remembers(self, person: str) -> bool:
+        """Return whether an earlier row of the person has opted out of something."""
+        return bool(self._recall(person))
+
     def _recall(self, person: str) -> Any:
         if not self._marks[hash(person) % _MARKS]:
             return None

@@ -121,6 +121,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param refused: the latest refusal of this very row; None when there was none.
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
+    :param mark: what a snapshot knows of the row.
     """
 
     row: Row
@@ -131,6 +132,7 @@ class Item(msgspec.Struct, Generic[R]):
     refused: Refused | None = None
     may_create: bool = True
     rejected: Outcome | None = None
+    mark: Any = None
 
 
 class Step(msgspec.Struct, Generic[R], frozen=True):

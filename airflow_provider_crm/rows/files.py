@@ -54,6 +54,9 @@ class Location(Protocol):
 
     def open(self) -> BinaryIO: ...
 
+    def create(self) -> BinaryIO:
+        """Open this file for writing, an earlier content dropped."""
+
     def create_folder(self) -> None: ...
 
     def remove(self) -> None: ...
@@ -124,6 +127,9 @@ class LocalLocation:
 
     def open(self) -> BinaryIO:
         return cast(BinaryIO, self.path.open("rb", buffering=0))
+
+    def create(self) -> BinaryIO:
+        return self.path.open("wb")
 
     def create_folder(self) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
@@ -239,6 +245,9 @@ class StoredLocation:
 
     def open(self) -> BinaryIO:
         return cast(BinaryIO, self.path.open("rb"))  # type: ignore[no-untyped-call]
+
+    def create(self) -> BinaryIO:
+        return cast(BinaryIO, self.path.open("wb"))  # type: ignore[no-untyped-call]
 
     def create_folder(self) -> None:
         self._fs.makedirs(self.path.path, exist_ok=True)

@@ -88,10 +88,13 @@ class UpsertSubscribers:
             normal=lambda value: key_text(value, match_by),
         )
 
+    def key(self, data: Mapping[str, Any]) -> str:
+        return key_text(data.get(self._key_column), self._match_by)
+
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
         key = None
         try:
-            key = key_text(data.get(self._key_column), self._match_by)
+            key = self.key(data)
             return RowKey(key), self._values(data)
         except ValueError as error:
             raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None

@@ -175,3 +175,18 @@ def test_shards_know_the_opt_outs_of_their_people(upsert: Upsert, tmp_path: Path
     for shard in split_source(rows, 5, str(tmp_path / "shards"), key="email")[::order]:
         run(upsert, shard, allow_resubscribe=True)
     assert upsert.held(EMAIL)[7] == 1
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["beside its known row", "alone"])
+def test_an_opt_out_in_a_rejected_row_wins_over_a_snapshot(
+    upsert: Upsert, tmp_path: Path, distance: int, again: bool
+) -> None:
+    snapshot = str(tmp_path / "snapshot")
+    good, bad = person(status=0, name="Ana"), person(status=1, left="yesterday")
+    run(upsert, [good], snapshot=snapshot)
+    for rows in ([good, bad] if again else [bad], [bad]):
+        run(upsert, rows, snapshot=snapshot)
+        assert upsert.endings[-1] == "rejected"
+        assert (upsert.held(EMAIL)[7], upsert.held(EMAIL)[14]) == (1, "Ana")
+    run(upsert, [good], snapshot=snapshot, allow_resubscribe=True)
+    assert upsert.endings == ["updated"], "what the snapshot said of them is not so any more"
