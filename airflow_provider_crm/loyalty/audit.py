@@ -20,6 +20,7 @@ from airflow_provider_crm.loyalty.lines import (
     line_pages,
 )
 from airflow_provider_crm.loyalty.states import State
+from airflow_provider_crm.values import moment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def _moment(value: datetime | str | None) -> datetime | None:
     if value is None or value == "":
         return None
     try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
+        moment = moment_of(value)
     except ValueError:
         raise CrmInputError("A window is given as datetimes or YYYY-MM-DD HH:MM:SS") from None
     return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
