@@ -357,6 +357,7 @@ def test_a_path_may_be_an_object_and_is_text_from_then_on(kind: Any, name: str) 
 def test_every_path_is_among_them() -> None:
     assert {name for _, name in EVERY_PATH} == {
         "absent_path",
+        "leavers_path",
         "path",
         "rejects_path",
         "report_path",

@@ -170,9 +170,9 @@ class CrmBulkOperator(CrmBaseOperator):
             rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
         )
         destination = self._destination(hook, source)
-        source = look_through(source, self._checks())
         guarded = self._guarded(context, destination)
         with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+            source = look_through(source, [*self._checks(), *(snapshot.checks if snapshot else ())])
             engine: BulkEngine[Any] = BulkEngine(
                 DryRun(guarded) if self.only_plan else guarded,
                 source,
@@ -203,8 +203,6 @@ class CrmBulkOperator(CrmBaseOperator):
                     REJECTS_KEY, self.rejects_path
                 )  # for the link, also of a task that fails
             report.check_rejects(self.max_rejects)
-            if snapshot:
-                snapshot.complete()
         return summary
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
