@@ -179,9 +179,9 @@ class CrmBulkOperator(CrmBaseOperator):
             erased_as=self._erased_as(),
         )
         destination = self._destination(hook, source)
-        source = look_through(source, self._checks())
         guarded = self._guarded(context, destination)
         with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+            source = look_through(source, [*self._checks(), *(snapshot.checks if snapshot else ())])
             engine: BulkEngine[Any] = BulkEngine(
                 DryRun(guarded) if self.only_plan else guarded,
                 source,
@@ -208,8 +208,6 @@ class CrmBulkOperator(CrmBaseOperator):
             }
             emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
             report.check_rejects(self.max_rejects)
-            if snapshot:
-                snapshot.complete()
         return summary
 
     def _account(self) -> dict[str, Any]:
