@@ -9,18 +9,19 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Required, Unpack
 
-from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
+from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
+from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.metrics import emit
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import (
     Concurrency,
     FieldMap,
@@ -28,6 +29,7 @@ from airflow_provider_crm.parameters import (
     MinRows,
     Nulls,
     Path,
+    Share,
     YesOrNo,
 )
 from airflow_provider_crm.parameters import Source as SourceParameter
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 
-class WriteArguments(AirflowArguments, total=False):
+class WriteArguments(RunArguments, total=False):
     """What every writing operator takes, see :class:`CrmBulkOperator`."""
 
     source: Required[SourceParameter]
@@ -47,6 +49,7 @@ class WriteArguments(AirflowArguments, total=False):
     results_path: Path | None
     max_rejects: MaxRejects
     min_rows: MinRows | None
+    max_deviation: Share | None
     nulls: Nulls
     concurrency: Concurrency | None
     dry_run: YesOrNo
@@ -81,6 +84,9 @@ class CrmBulkOperator(CrmBaseOperator):
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
     :param max_rejects: fail when more rows are rejected: a number, or a float as share of the rows. (templated)
     :param min_rows: fail before anything is sent when the source has fewer rows. (templated)
+    :param max_deviation: fail before anything is sent when the rows of the source differ by more than this share, such
+        as 0.5, from the median of the last seven successful runs of this task, which needs the history. Fewer
+        than three runs let it pass. (templated)
     :param nulls: ``skip`` leaves empty values out, ``send`` sends them. (templated)
     :param concurrency: calls in flight of the whole task; the connection's extra and then 8 otherwise.
         (templated)
@@ -89,12 +95,14 @@ class CrmBulkOperator(CrmBaseOperator):
 
     source = SourceField()
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "source",
         "rejects_path",
         "reject_data",
         "results_path",
         "max_rejects",
         "min_rows",
+        "max_deviation",
         "nulls",
         "concurrency",
         "only_plan",
@@ -102,7 +110,14 @@ class CrmBulkOperator(CrmBaseOperator):
     ui_color = "#e8f0fe"
     operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
     # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
-    not_in_fingerprint = frozenset({"source", "max_rejects", "min_rows", "concurrency", "dry_run"})
+    not_in_fingerprint = CrmBaseOperator.not_in_fingerprint | {
+        "source",
+        "max_rejects",
+        "min_rows",
+        "max_deviation",
+        "concurrency",
+        "dry_run",
+    }
 
     def __init__(
         self,
@@ -113,10 +128,11 @@ class CrmBulkOperator(CrmBaseOperator):
         results_path: Path | None = None,
         max_rejects: MaxRejects = 0,
         min_rows: MinRows | None = None,
+        max_deviation: Share | None = None,
         nulls: Nulls = "skip",
         concurrency: Concurrency | None = None,
         dry_run: YesOrNo = False,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
@@ -125,6 +141,7 @@ class CrmBulkOperator(CrmBaseOperator):
         self.results_path: Any = results_path
         self.max_rejects: Any = max_rejects
         self.min_rows: Any = min_rows
+        self.max_deviation: Any = max_deviation
         self.nulls = nulls
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
@@ -168,7 +185,7 @@ class CrmBulkOperator(CrmBaseOperator):
             erased_as=self._erased_as(),
         )
         destination = self._destination(hook, source)
-        source = look_through(source, self._checks())
+        source = look_through(source, [*self._checks(), *self._usual(context)])
         destination = self._guarded(context, destination)
         engine: BulkEngine[Any] = BulkEngine(
             DryRun(destination) if self.only_plan else destination,
@@ -196,6 +213,15 @@ class CrmBulkOperator(CrmBaseOperator):
         report.check_rejects(self.max_rejects)
         return summary
 
+    def _usual(self, context: Context) -> list[Check]:
+        if self.max_deviation is None:
+            return []
+        usual = usual_rows_of(self.history_conn_id, context)
+        return [] if usual is None else [NearUsual(usual, self.max_deviation)]
+
+    def _goes_on(self) -> bool:
+        return self._report is not None and self._report.goes_on
+
     def _account(self) -> dict[str, Any]:
         report = self._report or Report()
         return {
@@ -207,8 +233,8 @@ class CrmBulkOperator(CrmBaseOperator):
             "results_path": self.results_path,
         }
 
-    def _end(self, context: Context, report: dict[str, Any]) -> None:
-        super()._end(context, report)
+    def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
+        super()._end(context, report, noted)
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
