@@ -91,7 +91,7 @@ def note_run(conn_id: str | None, context: Any, run: Run) -> NotedRun | None:
     :return: None where there is no history, or it cannot be opened.
     """
     history = open_history(conn_id)
-    task = task_try(context)
+    task = task_try(context) if history else None
     if history is None or task is None:
         return None
     from airflow_provider_crm.history.store import history_days

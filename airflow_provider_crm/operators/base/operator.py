@@ -61,7 +61,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         :return: the summary, which is JSON and names no person.
         :raises CrmInputError: a parameter cannot be used; nothing was written.
         """
-        run = Run(self.hook_class.conn_type, type(self).__name__, dry_run=self.only_plan is True)
+        run = Run(self._system(), type(self).__name__, dry_run=self.only_plan is True)
         noted = None
         try:
             self.check_parameters()
@@ -116,6 +116,10 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         raise NotImplementedError
+
+    def _system(self) -> str:
+        """Return what the report calls the CRM."""
+        return self.hook_class.conn_type
 
     def _hook(self) -> Any:
         conn_id = getattr(self, self.hook_class.conn_name_attr)

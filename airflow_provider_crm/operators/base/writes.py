@@ -313,5 +313,5 @@ class CrmDeleteOperator(CrmBulkOperator):
         announced = self.require_confirmation_count
         return super()._checks() + ([] if announced is None else [Announced(announced)])
 
-    def _erased_as(self) -> str:
+    def _erased_as(self) -> str | None:
         return "deleted"
