@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -28,12 +28,16 @@ WINDOW = 30_000
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """A row whose end is known."""
+    """A row whose end is known.
+
+    :ivar at: when, in seconds since 1970; None where no call was made for it.
+    """
 
     number: int
     key: str | None
     data: Mapping[str, Any]
     outcome: Outcome
+    at: float | None = None
 
 
 @dataclass(slots=True)
@@ -53,6 +57,11 @@ class Batch(Generic[R]):
     def add(self, key: RowKey, item: Item[R]) -> None:
         self.items.append(item)
         self.locks += key.held
+
+    def numbers(self) -> Iterator[int]:
+        """Give the numbers of its rows."""
+        yield from (item.row.number for item in self.items)
+        yield from (row.number for row in self.ended)
 
 
 def batches(

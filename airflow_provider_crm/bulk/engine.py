@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,7 +20,7 @@ from typing import Generic
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.outcomes import Destination, R, Step, Verdict
-from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
@@ -135,8 +136,9 @@ class BulkEngine(Generic[R]):
 
     def _process(self, batch: Batch[R]) -> list[Ended]:
         settled = self._settler.settle(batch.items) if batch.items else ()
+        now = time.time()
         return batch.ended + [
-            Ended(item.row.number, item.key, item.row.data, outcome) for item, outcome in settled
+            Ended(item.row.number, item.key, item.row.data, outcome, now) for item, outcome in settled
         ]
 
     def _finish(self, work: _Work[R]) -> None:
@@ -164,6 +166,7 @@ class BulkEngine(Generic[R]):
                 digest=work.digest,
                 counts={ending.value: number for ending, number in self._report.counts.items()},
                 amount=str(self._report.amount),
+                reasons=self._report.reasons.told(),
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
@@ -186,11 +189,14 @@ class BulkEngine(Generic[R]):
         stream = self._batches()
         progress = self._checkpoint.load() if self._checkpoint else None
         if self._checkpoint and progress is not None:
-            if not self._same_rows(self._checkpoint, progress, stream):
+            done = EndedRows()
+            if not self._same_rows(self._checkpoint, progress, stream, done):
                 log.info("The source is not the one of the earlier try: starting from the first row")
             else:
                 try:
-                    self._report.resume(progress.counts, progress.sizes, Decimal(progress.amount))
+                    self._report.resume(
+                        progress.counts, progress.sizes, Decimal(progress.amount), progress.reasons, done
+                    )
                 except JournalLostError as error:
                     log.warning("%s: starting from the first row", error)
                 else:
@@ -204,11 +210,16 @@ class BulkEngine(Generic[R]):
 
     @staticmethod
     def _same_rows(
-        checkpoint: Checkpoint, progress: Progress, stream: Generator[Batch[R], None, None]
+        checkpoint: Checkpoint, progress: Progress, stream: Generator[Batch[R], None, None], done: EndedRows
     ) -> bool:
-        """Return True if the source still begins with the rows that an earlier try has done; read past them."""
+        """Return True if the source still begins with the rows that an earlier try has done; read past them.
+
+        :param done: takes their numbers.
+        """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
+            for number in batch.numbers():
+                done.add(number)
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

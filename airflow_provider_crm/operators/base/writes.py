@@ -128,6 +128,7 @@ class CrmBulkOperator(CrmBaseOperator):
         self.nulls = nulls
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
+        self._report: Report | None = None
 
     # What a subclass adds
 
@@ -143,6 +144,10 @@ class CrmBulkOperator(CrmBaseOperator):
         """Return the counts of the rows, and where the rejects are."""
         return report.summary()
 
+    def _erased_as(self) -> str | None:
+        """Return what the results call a person who was erased; None where nobody is."""
+        return None
+
     def _checks(self) -> list[Check]:
         """Return what has to be true of the source before anything is sent."""
         return [AtLeast(self.min_rows)] if self.min_rows else []
@@ -155,8 +160,12 @@ class CrmBulkOperator(CrmBaseOperator):
         """
         started = time.monotonic()
         source = open_source(self.source)
-        report = Report(
-            rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
+        self._report = report = Report(
+            rejects_path=self.rejects_path,
+            reject_data=self.reject_data,
+            results_path=self.results_path,
+            dry_run=self.only_plan,
+            erased_as=self._erased_as(),
         )
         destination = self._destination(hook, source)
         source = look_through(source, self._checks())
@@ -171,7 +180,8 @@ class CrmBulkOperator(CrmBaseOperator):
             sleep=hook.pause,
             stop=hook.close,
         )
-        self.log.info("Sending %s to %s", source.description, hook.hook_name)
+        said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
+        self.log.info("%s %s to %s", said, source.description, hook.hook_name)
         try:
             engine.run()
         finally:
@@ -182,12 +192,25 @@ class CrmBulkOperator(CrmBaseOperator):
             "retries": hook.counters.retries,
             "seconds": round(time.monotonic() - started, 3),
         }
-        self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
-        emit(hook.conn_type, type(self).__name__, summary)
-        if summary["rejected"] and self.rejects_path and "ti" in context:
-            context["ti"].xcom_push(REJECTS_KEY, self.rejects_path)  # for the link, also of a task that fails
+        emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
         report.check_rejects(self.max_rejects)
         return summary
+
+    def _account(self) -> dict[str, Any]:
+        report = self._report or Report()
+        return {
+            **self._summary(report),
+            **super()._account(),
+            "last_row": report.last_row,
+            "reasons": report.reasons.told(),
+            "rejects_path": self.rejects_path,
+            "results_path": self.results_path,
+        }
+
+    def _end(self, context: Context, report: dict[str, Any]) -> None:
+        super()._end(context, report)
+        # For the link, which Airflow makes for each task: without the XCom it logs an error.
+        self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
@@ -263,3 +286,6 @@ class CrmDeleteOperator(CrmBulkOperator):
     def _checks(self) -> list[Check]:
         announced = self.require_confirmation_count
         return super()._checks() + ([] if announced is None else [Announced(announced)])
+
+    def _erased_as(self) -> str:
+        return "deleted"

@@ -144,6 +144,9 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         self.by = by
         self.with_anonymization: Any = with_anonymization
 
+    def _erased_as(self) -> str:
+        return "anonymised" if self.with_anonymization else "deleted"
+
     def _destination(self, hook: ExpertSenderHook, source: Source) -> DeleteCustomers:
         source.require([self.by])
         read_consents(hook, needed=False)
