@@ -22,6 +22,7 @@ from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.outcomes import Destination, R, Step, Verdict
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -67,6 +68,7 @@ class BulkEngine(Generic[R]):
     :param max_retries: how often a batch is sent again after an unknown outcome.
     :param sleep: waits some seconds; ends early when the task does.
     :param stop: makes calls that wait give up, when the task fails.
+    :param snapshot: keeps rows from being sent that were accepted before.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class BulkEngine(Generic[R]):
         max_retries: int,
         sleep: Callable[[float], object],
         stop: Callable[[], None],
+        snapshot: Snapshot[R] | None = None,
     ) -> None:
         self._destination = destination
         self._source = source
@@ -88,6 +91,7 @@ class BulkEngine(Generic[R]):
         self._settler = Settler(destination, max_retries=max_retries, sleep=sleep)
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
+        self._snapshot = snapshot
         self._reported: _Work[R] | None = None
         #: What is locked by rows in flight, and by those of which batch.
         self._locked: dict[str, int] = {}
@@ -125,6 +129,8 @@ class BulkEngine(Generic[R]):
             self._checkpoint.clear()
 
     def _batches(self) -> Generator[Batch[R], None, None]:
+        if self._snapshot is not None:
+            return self._snapshot.batches(self._source)
         return batches(self._source, self._destination)
 
     def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
@@ -149,8 +155,7 @@ class BulkEngine(Generic[R]):
         for lock in work.batch.locks:
             self._locked.pop(lock, None)
         self._reported = None  # until the counts are again those of whole batches
-        for row in rows:
-            self._report.add(row)
+        self._add(rows)
         self._reported = work
         self._report.flush()
         self._report.progress(self._source)
@@ -177,9 +182,14 @@ class BulkEngine(Generic[R]):
             work.future.cancel()
         for work in pending:
             if not work.future.cancelled() and work.future.exception() is None:
-                for row in work.future.result():
-                    self._report.add(row)
+                self._add(work.future.result())
         self._report.flush()
+
+    def _add(self, rows: Sequence[Ended]) -> None:
+        for row in rows:
+            self._report.add(row)
+        if self._snapshot is not None:
+            self._snapshot.note(rows)
 
     def _take_up(self) -> Generator[Batch[R], None, None]:
         """Open the report's files, where an earlier try left them if its rows are still the same.

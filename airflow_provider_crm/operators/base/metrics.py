@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 _COUNTERS = {
     **{
         ending: f"rows.{ending}"
-        for ending in ("read", "created", "updated", "unchanged", "skipped", "rejected")
+        for ending in ("read", "created", "updated", "unchanged", "skipped", "rejected", "known", "drifted")
     },
     "rows": "rows.exported",
     "credited": "rows.credited",

@@ -10,6 +10,7 @@ from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
+from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.run import REPORT_KEY, Run, say
 from airflow_provider_crm.parameters import CheckedParameters
 
@@ -61,6 +62,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
 
     def _execute(self, context: Context) -> dict[str, Any]:
         self.check_parameters()
+        check_files(self, context, self.parameters())
         with closing(self._hook()) as hook:
             self._counters = hook.counters
             self._stop = hook.close

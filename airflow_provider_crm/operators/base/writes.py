@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Required, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
@@ -15,6 +16,7 @@ from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
@@ -152,6 +154,15 @@ class CrmBulkOperator(CrmBaseOperator):
         """Return what has to be true of the source before anything is sent."""
         return [AtLeast(self.min_rows)] if self.min_rows else []
 
+    def _opened_snapshot(
+        self, context: Context, hook: Any, destination: Any, guarded: Destination[Any]
+    ) -> AbstractContextManager[Snapshot[Any] | None]:
+        """Open what the CRM has accepted before, where the task keeps that.
+
+        :param guarded: the destination with what keeps it from sending some of the rows.
+        """
+        return nullcontext()
+
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
 
@@ -169,31 +180,36 @@ class CrmBulkOperator(CrmBaseOperator):
         )
         destination = self._destination(hook, source)
         source = look_through(source, self._checks())
-        destination = self._guarded(context, destination)
-        engine: BulkEngine[Any] = BulkEngine(
-            DryRun(destination) if self.only_plan else destination,
-            source,
-            report,
-            self._checkpoint(context, hook),
-            concurrency=hook.concurrency,
-            max_retries=hook.settings.extras.max_retries,
-            sleep=hook.pause,
-            stop=hook.close,
-        )
-        said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
-        self.log.info("%s %s to %s", said, source.description, hook.hook_name)
-        try:
-            engine.run()
-        finally:
-            report.close()
-        summary = {
-            **self._summary(report),
-            "requests": hook.counters.requests,
-            "retries": hook.counters.retries,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
-        report.check_rejects(self.max_rejects)
+        guarded = self._guarded(context, destination)
+        with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+            engine: BulkEngine[Any] = BulkEngine(
+                DryRun(guarded) if self.only_plan else guarded,
+                source,
+                report,
+                None if snapshot else self._checkpoint(context, hook),
+                concurrency=hook.concurrency,
+                max_retries=hook.settings.extras.max_retries,
+                sleep=hook.pause,
+                stop=hook.close,
+                snapshot=snapshot,
+            )
+            said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
+            self.log.info("%s %s to %s", said, source.description, hook.hook_name)
+            try:
+                engine.run()
+            finally:
+                report.close()
+            summary = {
+                **self._summary(report),
+                **(snapshot.counts if snapshot else {}),
+                "requests": hook.counters.requests,
+                "retries": hook.counters.retries,
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
+            report.check_rejects(self.max_rejects)
+            if snapshot:
+                snapshot.complete()
         return summary
 
     def _account(self) -> dict[str, Any]:
