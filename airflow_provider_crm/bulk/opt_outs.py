@@ -59,6 +59,10 @@ class OptOutMemory(Generic[R]):
                 folder = "SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp)"
                 raise not_written("The list of the source's opt-outs", error, folder) from error
 
+    def remembers(self, person: str) -> bool:
+        """Return whether an earlier row of the person has opted out of something."""
+        return bool(self._recall(person))
+
     def _recall(self, person: str) -> Any:
         if not self._marks[hash(person) % _MARKS]:
             return None

@@ -87,8 +87,11 @@ class UpsertSubscribers:
             normal=lambda value: key_text(value, match_by),
         )
 
+    def key(self, data: Mapping[str, Any]) -> str:
+        return key_text(data.get(self._key_column), self._match_by)
+
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
-        key = key_text(data.get(self._key_column), self._match_by)
+        key = self.key(data)
         try:
             return RowKey(key), self._values(data)
         except ValueError as error:
