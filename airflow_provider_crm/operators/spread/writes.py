@@ -95,8 +95,9 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     """Record answers to consents in SPREAD, each of them once.
 
     The CRM keeps a history and takes the same answer any number of times. So an answer is sent only where it changes
-    something, and an acceptance that is not newer than a refusal in the CRM never: nobody is subscribed again by old
-    data. A refusal is always sent, unless it is there already. Of two answers of one moment the refusal counts; and
+    something, and an acceptance that is not newer than a refusal in the CRM, or in an earlier row, never: nobody is
+    subscribed again by old data. A refusal is always sent, unless the CRM holds it or, as its latest answer, a newer
+    one. Of two answers of one moment the refusal counts; and
     since local time does not tell the hour that October repeats from the one before it, a refusal in it is written as
     its last second, so that no acceptance of these two hours lies after it.
 
