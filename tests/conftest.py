@@ -52,10 +52,11 @@ os.environ.update(
 )
 
 
-# A property hangs on no time: what is slow on a busy machine is not wrong.
-settings.register_profile("tests", deadline=None, print_blob=True)
-settings.register_profile("nightly", settings.get_profile("tests"), max_examples=5000)
-settings.load_profile("tests")
+# A property hangs on no time: what is slow on a busy machine is not wrong. A change is judged by examples that are the
+# same each time; HYPOTHESIS_PROFILE=nightly looks for new ones.
+settings.register_profile("tests", deadline=None, print_blob=True, derandomize=True)
+settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
 
 
 def pytest_unconfigure() -> None:

@@ -6,6 +6,7 @@ Imports neither pandas nor NumPy, whose values it takes all the same.
 from __future__ import annotations
 
 import datetime as dt
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from decimal import Decimal
@@ -21,11 +22,12 @@ _OWN = frozenset(
 def is_empty(value: Any) -> bool:
     """Return True if a cell holds nothing.
 
-    That is None, a text of blanks, an empty list or map, and what data frames have in the place of a missing value.
+    That is None, a text of blanks and invisible signs, an empty list or map, and what data frames have in the place of
+    a missing value.
     """
     kind = type(value)
     if kind is str:
-        return not value or value.isspace()
+        return not value or value.isspace() or not (value.isprintable() or visible(value))
     if value is None:
         return True
     if kind is int or kind is bool:
@@ -35,13 +37,22 @@ def is_empty(value: Any) -> bool:
     if isinstance(value, Decimal):
         return value.is_nan()
     if isinstance(value, str):
-        return not value.strip()
+        return not visible(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return not bytes(value).strip()
     if isinstance(value, list | tuple | dict | set | frozenset):
         return not value
     own = plain(value)
     return own is not value and is_empty(own)
+
+
+def visible(text: str) -> str:
+    """Return a text without control and format signs, such as U+200B and NUL, and blanks around it."""
+    if text.isascii() and text.isprintable():
+        return text.strip()
+    return "".join(
+        sign for sign in text if sign.isspace() or unicodedata.category(sign) not in ("Cc", "Cf")
+    ).strip()
 
 
 def plain(value: Any) -> Any:

@@ -8,7 +8,7 @@ import unicodedata
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_crm.values.cells import is_empty, plain
+from airflow_provider_crm.values.cells import is_empty, plain, visible
 from airflow_provider_crm.values.texts import comparable, text_of
 
 #: From here on a float no longer tells neighbouring whole numbers apart.
@@ -31,7 +31,7 @@ def normal_email(value: Any) -> str:
     """
     if type(value) is str and _PLAIN_ADDRESS.fullmatch(value):
         return value
-    text = "" if is_empty(value) else _visible(text_of(value))
+    text = "" if is_empty(value) else visible(text_of(value))
     if not text:
         raise ValueError("the e-mail is empty")
     text = _without_formula(text)
@@ -78,7 +78,7 @@ def reference_of(value: Any) -> str:
     text = text_of(own)
     if isinstance(own, Decimal) and "." in text:
         return text.rstrip("0")
-    text = comparable(_without_formula(_visible(text)))
+    text = comparable(_without_formula(visible(text)))
     if "\n" in text or "\r" in text:
         raise ValueError("a key holds no line end: two rows may have come into one cell")
     return text
@@ -91,15 +91,6 @@ def phone_of(value: Any) -> str:
     :raises ValueError: no number, or one that has lost digits.
     """
     return _digits_back(_without_scheme(reference_of(value), "tel:"))
-
-
-def _visible(text: str) -> str:
-    """Take out control and format signs, such as U+200B and NUL, which no key has; blanks stay inside."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(
-        sign for sign in text if sign.isspace() or unicodedata.category(sign) not in ("Cc", "Cf")
-    ).strip()
 
 
 def _without_formula(text: str) -> str:

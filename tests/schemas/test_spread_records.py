@@ -20,7 +20,7 @@ from airflow_provider_crm.schemas.spread.cells import (
 from airflow_provider_crm.schemas.spread.write import (
     CUSTOMER_FIELDS,
     TEXTS,
-    customer_field,
+    CustomerFields,
     customer_values,
     differing,
     overlaid,
@@ -41,7 +41,7 @@ def one(field: str, value: Any) -> Any:
 
 @pytest.mark.parametrize("name", [*CUSTOMER_FIELDS, "custom_fields.1234"])
 def test_fields_that_can_be_written(name):
-    assert customer_field(name) == name
+    assert CustomerFields().find(name) == name
 
 
 @pytest.mark.parametrize(
@@ -60,12 +60,12 @@ def test_fields_that_can_be_written(name):
     ],
 )
 def test_fields_that_cannot_be_written(name):
-    assert customer_field(name) is None
+    assert CustomerFields().find(name) is None
 
 
 def test_fields_that_the_api_version_does_not_write():
-    assert customer_field("isBuyer", ("email", "custom_fields")) is None
-    assert customer_field("custom_fields.1", ("email",)) is None
+    assert CustomerFields(("email", "custom_fields")).find("isBuyer") is None
+    assert CustomerFields(("email",)).find("custom_fields.1") is None
 
 
 # Values

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.http.calls import encode_json
@@ -22,6 +22,7 @@ from airflow_provider_crm.schemas.expertsender.write import CustomerFields, cust
 from airflow_provider_crm.schemas.mindbaz.write import FieldType
 from airflow_provider_crm.schemas.spread.write import CUSTOMER_FIELDS, customer_values, differing
 from airflow_provider_crm.values import is_empty
+from tests.helpers.properties import at_least
 from tests.helpers.tasks import TaskRunner
 
 from .cells import CELLS, KINDS
@@ -94,7 +95,7 @@ def tried(write: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
         return None, str(error) or "no reason"
 
 
-@settings(max_examples=600)
+@at_least(600)
 @given(ANY, st.sampled_from(sorted(KINDS)))
 def test_a_value_stays_what_it_is(cell: Any, kind: str) -> None:
     if is_empty(cell):
@@ -103,10 +104,12 @@ def test_a_value_stays_what_it_is(cell: Any, kind: str) -> None:
     assert reason or KINDS[kind](value) == value, "written twice, it is another value"
 
 
-@settings(max_examples=600)
+@at_least(600)
 @given(ANY, st.sampled_from((*CUSTOMER_FIELDS, "custom_fields.34567")))
 @example([("34567", {"name": "Sport", "value": "Judo"})], "custom_fields")
 @example('["vip","club"]', "tags")
+@example("\x1b", "externalId")
+@example('=""', "zip")
 def test_spread(cell: Any, field: str) -> None:
     written, reason = tried(lambda: customer_values([(field, cell)], send_blanks=False))
     if reason:
@@ -118,7 +121,7 @@ def test_spread(cell: Any, field: str) -> None:
     assert customer_values(written.items(), send_blanks=False) == written
 
 
-@settings(max_examples=600)
+@at_least(600)
 @given(ANY, st.sampled_from(MINDBAZ))
 def test_mindbaz(cell: Any, field: FieldType) -> None:
     if is_empty(cell):
@@ -129,7 +132,7 @@ def test_mindbaz(cell: Any, field: FieldType) -> None:
         assert field.convert(written) == written
 
 
-@settings(max_examples=600)
+@at_least(600)
 @given(ANY, st.sampled_from(EXPERTSENDER_NAMES))
 def test_expertsender(cell: Any, name: str) -> None:
     field = EXPERTSENDER.find(name)
@@ -144,7 +147,7 @@ def test_expertsender(cell: Any, name: str) -> None:
     assert wire_customer(dict(customer)) == customer, "what is in the CRM's form already stays as it is"
 
 
-@settings(max_examples=400)
+@at_least(400)
 @given(ANY, ANY, ANY)
 def test_credits(key: Any, who: Any, amount: Any) -> None:
     reader = CreditReader(CreditFields(), secret="s", allow_debit=True)

@@ -47,7 +47,7 @@ def run(tmp_path: Path) -> TaskRunner:
     return TaskRunner(tmp_path)
 
 
-@pytest.mark.parametrize("key", CLIENT_IDS, ids=repr)
+@pytest.mark.parametrize("key", CLIENT_IDS, ids=lambda key: type(key).__name__)
 def test_an_opt_out_finds_a_client_however_the_id_is_written(
     crm_sandbox: Sandbox, run: TaskRunner, key: Any
 ) -> None:

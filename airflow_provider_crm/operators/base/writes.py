@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Required, Unpack
+from typing import TYPE_CHECKING, Any, Required, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
@@ -15,7 +15,6 @@ from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report
-from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.metrics import emit
@@ -28,7 +27,6 @@ from airflow_provider_crm.parameters import (
     Nulls,
     Path,
     YesOrNo,
-    one_of,
 )
 from airflow_provider_crm.parameters import Source as SourceParameter
 from airflow_provider_crm.rows.sources import Source, open_source
@@ -36,8 +34,6 @@ from airflow_provider_crm.rows.templates import SourceField
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
-
-UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
 
 class WriteArguments(AirflowArguments, total=False):

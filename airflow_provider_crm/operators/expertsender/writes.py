@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Unpack, cast, get_args
 
 from airflow_provider_crm.destinations.expertsender.deletes import DeleteCustomers
@@ -10,18 +10,15 @@ from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustome
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
-from airflow_provider_crm.operators.base.writes import (
-    CrmDeleteOperator,
-    CrmMappedOperator,
-    DeleteArguments,
-    MappedArguments,
-)
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator
+from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments, MappedArguments
 from airflow_provider_crm.parameters import ConnId, Count, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.expertsender.write import (
     KEY_FIELDS,
     By,
+    CustomerField,
     CustomerFields,
     MatchBy,
     Mode,
@@ -29,7 +26,7 @@ from airflow_provider_crm.schemas.expertsender.write import (
 )
 
 
-class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
+class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
     """Create and update ExpertSender customers in bulk, with the end of every row accounted for.
 
     Columns, or the values of ``field_map``, are the vendor's fields, in any case of letters:
@@ -71,14 +68,13 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
     """
 
     template_fields: Sequence[str] = (
-        *CrmMappedOperator.template_fields,
+        *CrmUpsertOperator.template_fields,
         "expertsender_conn_id",
-        "match_by",
-        "mode",
         "batch_size",
         "allow_resubscribe",
     )
     hook_class = ExpertSenderHook
+    key_fields = KEY_FIELDS
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
@@ -91,22 +87,21 @@ class ExpertSenderUpsertCustomersOperator(CrmMappedOperator):
         allow_resubscribe: YesOrNo = False,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.expertsender_conn_id = expertsender_conn_id
-        self.match_by = match_by
-        self.mode = mode
         self.batch_size: Any = batch_size
         self.allow_resubscribe: Any = allow_resubscribe
 
-    def _destination(self, hook: ExpertSenderHook, source: Source) -> UpsertCustomers:
-        names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
-        fields = CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
-        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
-        key_field = fields.find(KEY_FIELDS[self.match_by])
+    def _fields(self, hook: ExpertSenderHook, names: Iterable[str | int]) -> CustomerFields:
+        return CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
+
+    def _upserts(
+        self, hook: ExpertSenderHook, mapping: FieldMapping[CustomerField], key_column: str
+    ) -> UpsertCustomers:
         return UpsertCustomers(
             hook,
             mapping,
-            key_column=mapping.check(source, key_field),
+            key_column=key_column,
             match_by=self.match_by,
             mode=self.mode,
             batch_size=self.batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, Unpack
 
 from airflow_provider_crm.destinations.mindbaz.unsubscribe import UnsubscribeSubscribers
@@ -12,22 +12,17 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 from airflow_provider_crm.hooks.mindbaz.lookups import KEY_FIELDS
 from airflow_provider_crm.links import MindbazLink, RejectsFileLink
-from airflow_provider_crm.operators.base.writes import (
-    CrmBulkOperator,
-    CrmMappedOperator,
-    MappedArguments,
-    UpsertMode,
-    WriteArguments,
-)
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertMode
+from airflow_provider_crm.operators.base.writes import CrmBulkOperator, MappedArguments, WriteArguments
 from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of, whole
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
-from airflow_provider_crm.schemas.mindbaz.write import MAX_SUBSCRIBERS
+from airflow_provider_crm.schemas.mindbaz.write import MAX_SUBSCRIBERS, Fields, FieldType
 
 MatchBy = Annotated[Literal["Email", "IdClient"] | str, one_of(*KEY_FIELDS)]
 
 
-class MindbazUpsertSubscribersOperator(CrmMappedOperator):
+class MindbazUpsertSubscribersOperator(CrmUpsertOperator):
     """Create and update Mindbaz subscribers in bulk, with the end of every row accounted for.
 
     Look-up by the match key, then creates and updates together in calls of up to 5000. Only what Mindbaz does not hold
@@ -47,14 +42,13 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
     """
 
     template_fields: Sequence[str] = (
-        *CrmMappedOperator.template_fields,
+        *CrmUpsertOperator.template_fields,
         "mindbaz_conn_id",
-        "match_by",
-        "mode",
         "batch_size",
         "allow_resubscribe",
     )
     hook_class = MindbazHook
+    key_fields = KEY_FIELDS
     operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
@@ -67,22 +61,21 @@ class MindbazUpsertSubscribersOperator(CrmMappedOperator):
         allow_resubscribe: YesOrNo = False,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.mindbaz_conn_id = mindbaz_conn_id
-        self.match_by = match_by
-        self.mode = mode
         self.batch_size: Any = batch_size
         self.allow_resubscribe: Any = allow_resubscribe
 
-    def _destination(self, hook: MindbazHook, source: Source) -> UpsertSubscribers:
-        names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
-        fields = read_fields(hook, names_needed=not all(str(name).isdecimal() for name in names))
-        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
-        key_field = fields.find(KEY_FIELDS[self.match_by])
+    def _fields(self, hook: MindbazHook, names: Iterable[str | int]) -> Fields:
+        return read_fields(hook, names_needed=not all(str(name).isdecimal() for name in names))
+
+    def _upserts(
+        self, hook: MindbazHook, mapping: FieldMapping[FieldType], key_column: str
+    ) -> UpsertSubscribers:
         return UpsertSubscribers(
             hook,
             mapping,
-            key_column=mapping.check(source, key_field),
+            key_column=key_column,
             match_by=self.match_by,
             mode=self.mode,
             batch_size=self.batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Annotated, Any, Literal, Unpack
 
 from airflow_provider_crm.destinations.spread.consents import COLUMNS, WHICH, WHO, CreateConsents
@@ -12,22 +12,22 @@ from airflow_provider_crm.destinations.spread.upserts import UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertMode
 from airflow_provider_crm.operators.base.writes import (
     CrmBulkOperator,
     CrmDeleteOperator,
     CrmMappedOperator,
     DeleteArguments,
     MappedArguments,
-    UpsertMode,
     WriteArguments,
 )
 from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
-from airflow_provider_crm.schemas.spread.write import customer_field
+from airflow_provider_crm.schemas.spread.write import CustomerFields
 
 
-class SpreadUpsertCustomersOperator(CrmMappedOperator):
+class SpreadUpsertCustomersOperator(CrmUpsertOperator):
     """Create and update SPREAD customers, with the end of every row accounted for.
 
     Each row is looked up, and sent only where it brings something new: a second run changes nothing. SPREAD does not
@@ -50,13 +50,9 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (
-        *CrmMappedOperator.template_fields,
-        "spread_conn_id",
-        "match_by",
-        "mode",
-    )
+    template_fields: Sequence[str] = (*CrmUpsertOperator.template_fields, "spread_conn_id")
     hook_class = SpreadHook
+    key_fields = {"email": "email", "externalId": "externalId"}
 
     def __init__(
         self,
@@ -66,20 +62,13 @@ class SpreadUpsertCustomersOperator(CrmMappedOperator):
         mode: UpsertMode = "upsert",
         **kwargs: Unpack[MappedArguments],
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.spread_conn_id = spread_conn_id
-        self.match_by = match_by
-        self.mode = mode
 
-    def _destination(self, hook: SpreadHook, source: Source) -> UpsertCustomers:
-        writable = hook.writable_fields
-        mapping = FieldMapping(
-            lambda name: customer_field(name, writable),
-            self.field_map,
-            nulls=self.nulls,
-            known=lambda: writable,
-        )
-        key_column = mapping.check(source, self.match_by)
+    def _fields(self, hook: SpreadHook, names: Iterable[str | int]) -> CustomerFields:
+        return CustomerFields(hook.writable_fields)
+
+    def _upserts(self, hook: SpreadHook, mapping: FieldMapping[str], key_column: str) -> UpsertCustomers:
         check_base_url(hook)
         return UpsertCustomers(
             hook,

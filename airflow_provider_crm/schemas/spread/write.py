@@ -69,22 +69,32 @@ CUSTOM_FIELD = "custom_fields."
 # Customers
 
 
-def customer_field(name: str | int, writable: Collection[str] = CUSTOMER_FIELDS) -> str | None:
-    """Find a field that can be written by the name a user writes: the vendor's, or ``custom_fields.1234``.
+class CustomerFields:
+    """The fields of a customer that can be written, found by the names that users write.
 
-    :return: None when there is none.
+    :param writable: the vendor's names of those that the API version takes.
     """
-    text = str(name)
-    if text in writable:
-        return text
-    number = text.removeprefix(CUSTOM_FIELD)
-    return text if number != text and "custom_fields" in writable and is_id(number) else None
+
+    def __init__(self, writable: Collection[str] = CUSTOMER_FIELDS) -> None:
+        self._writable = writable
+
+    def find(self, name: str | int) -> str | None:
+        """Find a field by the vendor's name, or ``custom_fields.1234``; None when there is none."""
+        text = str(name)
+        if text in self._writable:
+            return text
+        number = text.removeprefix(CUSTOM_FIELD)
+        return text if number != text and "custom_fields" in self._writable and is_id(number) else None
+
+    def names(self) -> Collection[str]:
+        """Return the names to choose from, for an error message."""
+        return self._writable
 
 
 def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> Row:
     """Check a row's values and put them into the vendor's form.
 
-    :param fields: field, as :func:`customer_field` gives it, and value.
+    :param fields: field, as :class:`CustomerFields` gives it, and value.
     :param send_blanks: whether a blank value becomes None, which clears; otherwise it is left out. The e-mail, without
         which nothing can be written, and tags, which can only be added, are always left out when they are blank.
     :return: texts; ``tags`` as a list, ``custom_fields`` as a map of id to text.
@@ -98,16 +108,16 @@ def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> 
             custom = ({} if is_empty(value) else checked(field, custom_fields_of, value)) | custom
         elif field.startswith(CUSTOM_FIELD):
             custom[field.removeprefix(CUSTOM_FIELD)] = value
-        elif not is_empty(value):
-            values[field] = checked(field, check_of(field), value)
+        elif not is_empty(value) and (written := checked(field, check_of(field), value)):
+            values[field] = written
         elif send_blanks and field not in ("email", "tags"):
             values[field] = None
-    written = {
+    numbered = {
         number: None if is_empty(value) else checked(CUSTOM_FIELD + number, custom_value, value)
         for number, value in custom.items()
         if send_blanks or not is_empty(value)
     }
-    return values | ({"custom_fields": written} if written else {})
+    return values | ({"custom_fields": numbered} if numbered else {})
 
 
 def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
