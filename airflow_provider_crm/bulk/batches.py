@@ -92,7 +92,7 @@ def batches(
             else:
                 identity = key.text if key.merges else row.number
                 if opt_outs:
-                    opt_outs.apply(key.held[0], record)
+                    opt_outs.apply(key.text, record)
                 earlier = waiting.pop(identity, None)
                 if earlier is not None:
                     batch.ended.append(_duplicate(earlier[1], row.number))

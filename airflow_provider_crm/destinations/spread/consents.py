@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_crm.bulk.opt_outs import OptOutMemory
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
@@ -42,7 +43,7 @@ class ConsentRecord:
     :param customer_id: found by the e-mail where the row has none.
     :param consent_id: found by the technical name where the row has none and the name is one consent's alone.
     :param created_at: local time.
-    :param refused_at: the newest refusal of this consent in the row or in rows before it; empty when there is none.
+    :param refused_at: the newest refusal in the row or in one planned before it; empty when there is none.
     :param seen: track ids of the customer's answers to this consent before the last call; None when nobody looked.
     """
 
@@ -98,13 +99,15 @@ class CreateConsents:
     """
 
     batch_size = 1
-    opt_outs = Refusals()
+    opt_outs: None = None
 
     def __init__(self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool) -> None:
         self._hook = hook
         self._mapping = mapping
         self._only_changes = only_changes
         self._names = ConsentNames(hook)
+        self._refusals = OptOutMemory(Refusals())
+        self._lock = threading.Lock()
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, ConsentRecord]:
         given = {name: value for name, value in self._mapping.fields(data) if not is_empty(value)}
@@ -133,6 +136,7 @@ class CreateConsents:
     def _plan_one(self, item: Item[ConsentRecord]) -> Outcome | Step[ConsentRecord]:
         if problem := self._find(item.record):
             return problem
+        self._remember(item.record)
         if item.maybe_applied or self._only_changes or item.record.channel_id:
             try:
                 history = self._history(item.record)
@@ -157,6 +161,12 @@ class CreateConsents:
                 )
             record.consent_id = ids[0] if ids else None
         return None
+
+    def _remember(self, record: ConsentRecord) -> None:
+        """Let a row know of the refusals before it, by whichever names they say whose and of what they are."""
+        which = f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
+        with self._lock:
+            self._refusals.apply(which, record)
 
     def _history(self, record: ConsentRecord) -> list[Row]:
         """Read the customer's answers to this consent.
@@ -237,9 +247,7 @@ def _refusal(record: ConsentRecord, history: Sequence[Row], latest: Row | None) 
         refusals.append(latest)
     refusal = max(refusals, key=_arrival, default=None)
     if refusal is None or any(
-        not _is(row, "refused")
-        and _arrival(row) > _arrival(refusal)
-        and _date(row) <= _answered(refusal)
+        not _is(row, "refused") and _arrival(row) > _arrival(refusal) and _date(row) <= _answered(refusal)
         for row in history
     ):
         return None
