@@ -6,12 +6,17 @@ rest of the line to pytest.
 
 from __future__ import annotations
 
+import os
+
 import nox
 import nox.project
 
 nox.needs_version = ">=2024.10.9"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_venv = "yes"
+
+# Hundreds of tests start processes of their own, each of which would compile Airflow anew: five seconds of CPU.
+os.environ |= {"UV_COMPILE_BYTECODE": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 

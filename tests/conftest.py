@@ -1,7 +1,8 @@
-"""An Airflow of its own for the test session, a way to run DAGs in it, a PostgreSQL, a Redis, a clock."""
+"""An Airflow of its own for the test session, a way to run DAGs in it, a PostgreSQL, a MariaDB, a Redis, a clock."""
 
 from __future__ import annotations
 
+import getpass
 import json
 import logging
 import os
@@ -53,10 +54,10 @@ os.environ.update(
 
 
 # A property hangs on no time: what is slow on a busy machine is not wrong. A change is judged by examples that are the
-# same each time; HYPOTHESIS_PROFILE=nightly looks for new ones.
+# same each time; ``--hypothesis-profile=nightly`` looks for new ones.
 settings.register_profile("tests", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "tests"))
+settings.load_profile("tests")
 
 
 def pytest_unconfigure() -> None:
@@ -85,6 +86,49 @@ def postgres() -> Iterator[str]:
     yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[str]:
+    """The URL of a MariaDB of the session's own, in latin1 as old servers are."""
+    pytest.importorskip("pymysql")
+    server, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
+    if server is None or install is None:
+        pytest.skip("there is no MariaDB here")
+    folder = Path(tempfile.mkdtemp(prefix="crm-maria-"))
+    common = ["--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}/data"]
+    subprocess.run(
+        [install, *common, "--auth-root-authentication-method=normal"], check=True, capture_output=True
+    )
+    options = ["--skip-networking", "--character-set-server=latin1", f"--socket={folder}/socket"]
+    process = subprocess.Popen(
+        [server, *common, *options, f"--pid-file={folder}/pid"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    url = f"mysql+pymysql://root@localhost/mysql?unix_socket={folder}/socket"
+    _make_database(url, process)
+    yield url.replace("/mysql?", "/ledger?")
+    process.terminate()
+    process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_database(url: str, process: subprocess.Popen[bytes]) -> None:
+    """Make a database as soon as the server answers."""
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(url)
+    while True:
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.text("create database ledger"))
+        except sa.exc.OperationalError:
+            assert process.poll() is None, "MariaDB does not start"
+            time.sleep(0.1)
+        else:
+            engine.dispose()
+            return
 
 
 @pytest.fixture

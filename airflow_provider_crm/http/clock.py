@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
+from airflow_provider_crm.http.forks import renew_in_children
+
 TOO_LATE = "The task ended before this call was made"
 
 
@@ -13,6 +15,13 @@ class Clock:
 
     def __init__(self) -> None:
         self._ended = threading.Event()
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Take a new event: a thread that is not here may have held the lock of the other."""
+        ended, self._ended = self.ended, threading.Event()
+        if ended:
+            self.end()
 
     def now(self) -> float:
         """Return seconds that only grow, whatever happens to the date."""

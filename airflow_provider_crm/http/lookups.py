@@ -13,6 +13,7 @@ from airflow_provider_crm.exceptions import (
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
+from airflow_provider_crm.http.forks import renew_in_children
 from airflow_provider_crm.http.lists import Page
 
 T = TypeVar("T")
@@ -34,6 +35,11 @@ class Lookups:
 
     def __init__(self, longest: int = LONGEST) -> None:
         self._longest = longest
+        self.after_fork()
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Take a new lock: a thread that is not here may have held the other."""
         self._lock = threading.Lock()
 
     def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:

@@ -20,7 +20,8 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from airflow_provider_crm.loyalty.database import Database, LedgerError
+from airflow_provider_crm.databases.database import Database
+from airflow_provider_crm.loyalty.database import LedgerError
 from airflow_provider_crm.loyalty.states import State
 from airflow_provider_crm.loyalty.tables import baselines_table, credits_table
 

@@ -17,10 +17,11 @@ from typing import Any, Self
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import IntegrityError
 
+from airflow_provider_crm.databases.database import Database
 from airflow_provider_crm.exceptions import CrmTransientError
 from airflow_provider_crm.loyalty.baseline_store import BaselineStore
 from airflow_provider_crm.loyalty.credits import Credit
-from airflow_provider_crm.loyalty.database import Database, LedgerError
+from airflow_provider_crm.loyalty.database import LedgerError
 from airflow_provider_crm.loyalty.entries import (
     CreditRows,
     compare,
@@ -79,7 +80,7 @@ class Claims:
         longest_call: float = 0.0,
         clock: Callable[[], float] = machine_clock,
     ) -> None:
-        self._database = Database(engine)
+        self._database = Database(engine, LedgerError)
         self._rows = CreditRows(account)
         self._lease = lease = LEASE if lease is None else lease
         # A request leaves this long after its credit was confirmed at the latest, and lasts so long at most.

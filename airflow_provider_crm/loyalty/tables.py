@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 
+from airflow_provider_crm.databases.columns import Text
 from airflow_provider_crm.loyalty.credits import plain
 
 
@@ -29,39 +29,6 @@ class _Amount(sa.types.TypeDecorator[Decimal]):
         return None if value is None else plain(Decimal(str(value)))
 
 
-class _Text(sa.types.TypeDecorator[str]):
-    """A text of a bounded length in Unicode, compared letter by letter.
-
-    MySQL and MariaDB would otherwise keep it in the database's own charset, which may be latin1, and take "A" and "a"
-    for the same key.
-
-    :param length: characters at most.
-    :param words: it is only for people to read, so that what does not fit is cut off.
-    """
-
-    impl = sa.String
-    cache_ok = True
-
-    def __init__(self, length: int, *, words: bool = False) -> None:
-        super().__init__(length)
-        self.length = length
-        self.words = words
-
-    def load_dialect_impl(self, dialect: Any) -> Any:
-        if dialect.name in ("mysql", "mariadb"):
-            return dialect.type_descriptor(
-                mysql.VARCHAR(self.length, charset="utf8mb4", collation="utf8mb4_bin")
-            )
-        return dialect.type_descriptor(sa.String(self.length))
-
-    def process_bind_param(self, value: Any, dialect: Any) -> Any:
-        if value is None or not self.words:
-            return value
-        # PostgreSQL takes no NUL, and no database half a character.
-        whole = value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
-        return whole if len(whole) <= self.length else f"{whole[: self.length - 1]}…"
-
-
 metadata = sa.MetaData()
 
 #: One row a credit. No e-mail: ``customer_hash`` is keyed with a secret that is not in the database.
@@ -69,26 +36,26 @@ credits_table = sa.Table(
     "crm_loyalty_credit",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=True),
-    sa.Column("account", _Text(64), nullable=False),
-    sa.Column("credit_key", _Text(255), nullable=False),
-    sa.Column("customer_id", _Text(64)),
-    sa.Column("customer_hash", _Text(64)),
+    sa.Column("account", Text(64), nullable=False),
+    sa.Column("credit_key", Text(255), nullable=False),
+    sa.Column("customer_id", Text(64)),
+    sa.Column("customer_hash", Text(64)),
     sa.Column("amount", _Amount, nullable=False),
-    sa.Column("state", _Text(10), nullable=False),
+    sa.Column("state", Text(10), nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     # Customer and amount, while the credit is on its way or in doubt.
-    sa.Column("lane", _Text(64)),
-    sa.Column("line_id", _Text(64)),
-    sa.Column("baseline", _Text(32)),
-    sa.Column("reason", _Text(500, words=True)),
-    sa.Column("owner", _Text(64), nullable=False, default=""),
+    sa.Column("lane", Text(64)),
+    sa.Column("line_id", Text(64)),
+    sa.Column("baseline", Text(32)),
+    sa.Column("reason", Text(500, words=True)),
+    sa.Column("owner", Text(64), nullable=False, default=""),
     sa.Column("lease_until", sa.Float(53), nullable=False, default=0.0),
     sa.Column("sent_at", sa.Float(53)),
     sa.Column("ended_at", sa.Float(53)),
     sa.Column("version", sa.Integer, nullable=False, default=0),
-    sa.Column("dag_id", _Text(250, words=True)),
-    sa.Column("run_id", _Text(250, words=True)),
-    sa.Column("task_id", _Text(250, words=True)),
+    sa.Column("dag_id", Text(250, words=True)),
+    sa.Column("run_id", Text(250, words=True)),
+    sa.Column("task_id", Text(250, words=True)),
     sa.Column("map_index", sa.Integer),
     sa.Column("created_at", sa.DateTime, nullable=False),
     sa.Column("updated_at", sa.DateTime, nullable=False),
@@ -105,9 +72,9 @@ credits_table = sa.Table(
 baselines_table = sa.Table(
     "crm_loyalty_baseline",
     metadata,
-    sa.Column("id", _Text(32), primary_key=True),
-    sa.Column("account", _Text(64), nullable=False),
-    sa.Column("parent", _Text(32)),
+    sa.Column("id", Text(32), primary_key=True),
+    sa.Column("account", Text(64), nullable=False),
+    sa.Column("parent", Text(32)),
     sa.Column("lines", sa.LargeBinary(2**24 - 1), nullable=False),
     sa.Column("created_at", sa.DateTime, nullable=False),
 )

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import shutil
-import subprocess
-import tempfile
-import time
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -112,47 +106,6 @@ def ledger(spread, tmp_path):
         return {row.credit_key: row for row in rows}
 
     return ledger
-
-
-@pytest.fixture(scope="session")
-def mariadb():
-    """The URL of a MariaDB of the session's own, in latin1 as old servers are."""
-    pytest.importorskip("pymysql")
-    server, install = shutil.which("mariadbd"), shutil.which("mariadb-install-db")
-    if server is None or install is None:
-        pytest.skip("there is no MariaDB here")
-    folder = Path(tempfile.mkdtemp(prefix="crm-maria-"))
-    common = ["--no-defaults", f"--user={getpass.getuser()}", f"--datadir={folder}/data"]
-    subprocess.run(
-        [install, *common, "--auth-root-authentication-method=normal"], check=True, capture_output=True
-    )
-    options = ["--skip-networking", "--character-set-server=latin1", f"--socket={folder}/socket"]
-    process = subprocess.Popen(
-        [server, *common, *options, f"--pid-file={folder}/pid"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    url = f"mysql+pymysql://root@localhost/mysql?unix_socket={folder}/socket"
-    make_database(url, process)
-    yield url.replace("/mysql?", "/ledger?")
-    process.terminate()
-    process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-def make_database(url, process):
-    """Make a database as soon as the server answers."""
-    engine = sa.create_engine(url)
-    while True:
-        try:
-            with engine.begin() as connection:
-                connection.execute(sa.text("create database ledger"))
-        except sa.exc.OperationalError:
-            assert process.poll() is None, "MariaDB does not start"
-            time.sleep(0.1)
-        else:
-            engine.dispose()
-            return
 
 
 @pytest.fixture(

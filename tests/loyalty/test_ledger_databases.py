@@ -8,9 +8,10 @@ from decimal import Decimal
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_crm.databases.database import Database
 from airflow_provider_crm.loyalty import entries
 from airflow_provider_crm.loyalty.credits import Credit
-from airflow_provider_crm.loyalty.database import Database, LedgerError
+from airflow_provider_crm.loyalty.database import LedgerError
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.states import Origin
 from airflow_provider_crm.loyalty.tables import metadata
@@ -25,7 +26,7 @@ def test_workers_that_make_the_tables_at_once(engine):
 
     def work(own):
         try:
-            Database(own).create(metadata)
+            Database(own, LedgerError).create(metadata)
         except Exception as error:
             errors.append(error)
 

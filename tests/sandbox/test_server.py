@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
+from contextlib import ExitStack
 
 import pytest
 import requests
@@ -13,6 +13,7 @@ import requests
 from airflow_provider_crm.sandbox import cli
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.waits import patience
 
 pytest_plugins = ["pytester"]
 
@@ -151,9 +152,7 @@ def check_breaks(sandbox):
 
 def test_a_sandbox_in_its_own_process():
     switches = {"mindbaz": {"denied_site_status": 401, "rate_limit": None, "token_lifetime": 2.5}}
-    started = time.monotonic()
     with Sandbox.spawn(seed=0, switches=switches) as sandbox:
-        assert time.monotonic() - started < 3
         check_breaks(sandbox)
         sandbox.switch("mindbaz", existing_email="update")
         sandbox.seed(2, ["spread"])
@@ -182,7 +181,7 @@ def test_connections_break_without_the_fast_http_parser_and_loop():
         check_breaks(sandbox)
 
 
-def test_serve_prints_what_to_copy_and_starts_fast():
+def test_serve_prints_what_to_copy():
     command = [
         sys.executable,
         "-m",
@@ -201,10 +200,10 @@ def test_serve_prints_what_to_copy_and_starts_fast():
         "--fault",
         "rate_limited,system=spread,after=1,times=1",
     ]
-    started = time.monotonic()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        stack.callback(process.kill)
         lines = [process.stdout.readline() for _ in range(9)]
-        assert time.monotonic() - started < 3
         url = lines[0].split()[-1]
         spread = json.loads(lines[3].split("='")[1].rstrip("'\n"))
         assert spread == {
@@ -218,7 +217,7 @@ def test_serve_prints_what_to_copy_and_starts_fast():
         assert answers[0].json()["count"] == 2
         assert answers[1].status_code == 429
         process.terminate()
-        process.wait(5)
+        assert process.wait(patience(20)) == 0
 
 
 @pytest.mark.parametrize(

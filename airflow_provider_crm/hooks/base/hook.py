@@ -20,14 +20,19 @@ from airflow_provider_crm.http.auth import CrmAuth
 from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.client import RETRY_BUDGET, Counters, HttpClient
 from airflow_provider_crm.http.clock import Clock
+from airflow_provider_crm.http.forks import renew_in_children
 from airflow_provider_crm.http.quota import QuotaHeaders
 
 T = TypeVar("T")
 S = TypeVar("S")
 
+#: Clients that belong to the process this one was forked off.
+_OF_PARENTS: list[HttpClient] = []
+
 
 class CrmHook(BaseHook, Generic[E]):
-    """The base of all hooks. Safe to share between threads; nothing is looked up before the first call.
+    """The base of all hooks. Safe to share between threads, and with processes that are forked off, each of which
+    has connections, threads and counts of its own. Nothing is looked up before the first call.
 
     :param conn_id: the Airflow connection.
     :param concurrency: calls in flight at once; the connection's extra and then 8 otherwise.
@@ -56,6 +61,17 @@ class CrmHook(BaseHook, Generic[E]):
         self._making = threading.RLock()
         self._settings: Settings[E] | None = None
         self._client: HttpClient | None = None
+        renew_in_children(self)
+
+    def after_fork(self) -> None:
+        """Take a client, counts and a lock of this process' own."""
+        if self._client is not None:
+            # Letting go of it would empty a queue of connections, of which a thread that is not here may have held the
+            # lock.
+            _OF_PARENTS.append(self._client)
+        self._client = None
+        self._making = threading.RLock()
+        self.counters = Counters()
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

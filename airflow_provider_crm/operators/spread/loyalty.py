@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.databases.engines import engine_for
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.http.client import CONNECT_TIMEOUT
@@ -28,7 +29,6 @@ from airflow_provider_crm.operators.base.writes import CrmBulkOperator, WriteArg
 from airflow_provider_crm.parameters import Column, ConnId, Path, Seconds, Time, YesOrNo, number
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Source
-from airflow_provider_crm.rows.sql import engine_for
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
