@@ -37,6 +37,7 @@ from airflow_provider_crm.operators.mindbaz import (
 )
 from airflow_provider_crm.operators.spread import (
     SpreadAuditLoyaltyOperator,
+    SpreadCreateConsentsOperator,
     SpreadCreditLoyaltyOperator,
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
@@ -173,6 +174,8 @@ def test_what_does_not_make_another_job() -> None:
     assert {kind: names for kind, names in own.items() if names} == {
         **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},
         SpreadCreditLoyaltyOperator: {"settle_seconds"},
+        SpreadCreateConsentsOperator: {"settle_seconds"},
+        ExpertSenderUpsertCustomersOperator: {"settle_seconds"},
     }
     assert all(common <= kind.not_in_fingerprint for kind in WRITES)
 

@@ -80,7 +80,19 @@ class SandboxApp:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
-            return plan.spoil(system.handle(call))
+            self._state.delays.catch_up()
+            if plan.commit_late is not None:
+                self._state.delays.later(plan.commit_late, lambda: self._change(system, call))
+                return plan.spoil(call, Answer())
+            if plan.read_late is not None and call.method == "GET":
+                with self._state.delays.as_before(system, plan.read_late):
+                    return plan.spoil(call, system.handle(call))
+            return plan.spoil(call, self._change(system, call))
+
+    def _change(self, system: System, call: Call) -> Answer:
+        if call.method != "GET" and self._state.faults.has("late_reads"):
+            self._state.delays.keep(system)
+        return system.handle(call)
 
     async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         if answer.breaks is None:

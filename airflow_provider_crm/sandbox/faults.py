@@ -16,6 +16,10 @@ kind                what happens                                                
 ``truncate``        the change is made, the connection ends in the middle of the body           ``fraction``, ``reset``
 ``html_before``     status 200 with a web page in place of JSON, nothing is changed             ``status``
 ``html_after``      the change is made, the answer is status 200 with a web page                ``status``
+``late_commit``     the answer is a 504, the change is made after a while                       ``ms``, ``status``,
+                                                                                                ``body``
+``redirect_after``  the change is made, the answer is a redirect                                ``to``, ``status``
+``late_reads``      reads show what there was a while ago                                       ``ms``
 ``answer_before``   an answer of your own, nothing is changed                                   ``status``, ``body``
 ``answer_after``    the change is made, the answer is your own                                  ``status``, ``body``
 ``query_too_long``  calls whose query string is longer than ``limit`` are refused               ``limit``, ``status``
@@ -52,6 +56,9 @@ Kind = Literal[
     "truncate",
     "html_before",
     "html_after",
+    "late_commit",
+    "redirect_after",
+    "late_reads",
     "answer_before",
     "answer_after",
     "query_too_long",
@@ -82,7 +89,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     :param reset: end a connection by a TCP reset rather than an orderly close.
     :param fraction: the part of the body that still goes out.
     :param limit: bytes of a query string, or rows of a page.
-    :param to: where a redirect leads: ``slash``, ``no_slash`` or a base URL without the path.
+    :param to: where a redirect leads: ``slash``, ``no_slash``, ``same`` or a base URL without the path.
     :param refresh_too: refresh tokens die as well.
     :param form: the form of a ``nextPageUrl``.
     :param item: items of a batch that are still applied.
@@ -156,6 +163,8 @@ class Plan:
     :param wait_after: seconds between the change and the answer.
     :param instead: the answer in place of handling the call at all.
     :param outcome: the fault that spoils the answer after the change.
+    :param commit_late: seconds between the answer and the change.
+    :param read_late: seconds ago of which a read shows the state.
     """
 
     kinds: list[str] = field(default_factory=list)
@@ -164,10 +173,12 @@ class Plan:
     instead: Answer | None = None
     outcome: Fault | None = None
     expire: Fault | None = None
+    commit_late: float | None = None
+    read_late: float | None = None
 
-    def spoil(self, answer: Answer) -> Answer:
+    def spoil(self, call: Call, answer: Answer) -> Answer:
         """The answer as it goes out after the change was made."""
-        return answer if self.outcome is None else AFTER[self.outcome.kind](self.outcome, answer)
+        return answer if self.outcome is None else AFTER[self.outcome.kind](self.outcome, call, answer)
 
 
 class FaultBox:
@@ -180,6 +191,10 @@ class FaultBox:
         """Put a fault in force."""
         self.active.append(ActiveFault(fault))
         return self.active[-1]
+
+    def has(self, kind: Kind) -> bool:
+        """Whether a fault of this kind is in force."""
+        return any(active.fault.kind == kind for active in self.active)
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -203,6 +218,10 @@ class FaultBox:
                 plan.instead = BEFORE[fault.kind](fault, call)
             elif fault.kind in AFTER:
                 plan.outcome = fault
+                if fault.kind == "late_commit":
+                    plan.commit_late = fault.ms / 1000
+            elif fault.kind == "late_reads":
+                plan.read_late = fault.ms / 1000
             elif fault.kind == "latency":
                 plan.wait_before += fault.ms / 1000
             elif fault.kind == "slow_after":
@@ -273,17 +292,19 @@ def _login_page(fault: Fault) -> Answer:
     return html_answer(fault.status or 200, "Please sign in")
 
 
-def _redirect(fault: Fault, call: Call) -> Answer:
+def _redirect(fault: Fault, call: Call, status: int = 301) -> Answer:
     path = call.raw_path
     if fault.to == "slash":
         target = f"{path}/"
+    elif fault.to == "same":
+        target = path
     elif fault.to == "no_slash":
         target = path.rstrip("/")
     else:
         target = fault.to.rstrip("/") + path
     if call.query:
         target += f"?{call.query}"
-    return Answer(fault.status or 301, b"", HTML, {"Location": target})
+    return Answer(fault.status or status, b"", HTML, {"Location": target})
 
 
 def _refuse_query(fault: Fault, call: Call) -> Answer:
@@ -311,12 +332,14 @@ BEFORE: dict[str, Callable[[Fault, Call], Answer]] = {
     "redirect": _redirect,
 }
 
-AFTER: dict[str, Callable[[Fault, Answer], Answer]] = {
-    "error_after": lambda fault, answer: _server_error(fault, 500),
-    "drop_after": lambda fault, answer: _drop(fault),
-    "truncate": _truncate,
-    "html_after": lambda fault, answer: _login_page(fault),
-    "answer_after": lambda fault, answer: _own_answer(fault, fault.status or 200, "{}"),
+AFTER: dict[str, Callable[[Fault, Call, Answer], Answer]] = {
+    "error_after": lambda fault, call, answer: _server_error(fault, 500),
+    "drop_after": lambda fault, call, answer: _drop(fault),
+    "truncate": lambda fault, call, answer: _truncate(fault, answer),
+    "html_after": lambda fault, call, answer: _login_page(fault),
+    "late_commit": lambda fault, call, answer: _server_error(fault, 504),
+    "redirect_after": lambda fault, call, answer: _redirect(fault, call, 302),
+    "answer_after": lambda fault, call, answer: _own_answer(fault, fault.status or 200, "{}"),
 }
 
 HINTS: dict[str, Callable[[Fault], object]] = {
@@ -325,10 +348,14 @@ HINTS: dict[str, Callable[[Fault], object]] = {
     "abort_at": lambda fault: fault.item,
 }
 
-# A redirect to the slashed path must not fire on the slashed path again, or the caller would go round in circles.
+
+def _not_there_yet(fault: Fault, call: Call) -> bool:
+    """Not fire on the slashed path again: the caller would go round in circles."""
+    return fault.to not in ("slash", "no_slash") or call.raw_path.endswith("/") == (fault.to == "no_slash")
+
+
 CONDITIONS: dict[str, Callable[[Fault, Call], bool]] = {
     "query_too_long": lambda fault, call: len(call.query) > fault.limit,
-    "redirect": lambda fault, call: (
-        fault.to not in ("slash", "no_slash") or call.raw_path.endswith("/") == (fault.to == "no_slash")
-    ),
+    "redirect": _not_there_yet,
+    "redirect_after": _not_there_yet,
 }

@@ -73,6 +73,7 @@ class UpsertCustomers:
     :param key_column: the column that holds the match key.
     :param mode: one of :data:`MODES`.
     :param allow_resubscribe: let a row subscribe, or ask, somebody who has opted out.
+    :param settle_seconds: how long it may take until a customer shows that a message was asked for.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class UpsertCustomers:
         mode: str,
         batch_size: int,
         allow_resubscribe: bool,
+        settle_seconds: float,
     ) -> None:
         self._hook = hook
         self._mapping = mapping
@@ -94,6 +96,7 @@ class UpsertCustomers:
         self._mode = cast(Mode, mode)
         self._read_by = READ_BY.get(match_by)
         self._allow_resubscribe = allow_resubscribe
+        self._settle = settle_seconds
         self.opt_outs = RefusedConsents()
         # Where nobody can be looked up, nothing could tell afterwards which customers of a refused call were added.
         self.batch_size = 1 if mode == "Add" and self._read_by is None else batch_size
@@ -141,7 +144,7 @@ class UpsertCustomers:
             said = "an earlier call, whose answer was lost, may have added the customer"
             return rejected("crm", f"{item.refused.reason} ({said})")
         ending = Ending.CREATED if self._mode == "Add" else Ending.UPDATED
-        return Step(item, Outcome(ending), self._to_send(item, None))
+        return self._step(item, ending, self._to_send(item, None))
 
     def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Plan:
         customer = self._to_send(item, held)
@@ -156,7 +159,12 @@ class UpsertCustomers:
         if undone:
             listed = ", ".join(map(str, undone))
             return rejected("crm", f"the customer has refused consent {listed}: see `allow_resubscribe`")
-        return Step(item, Outcome(ending), customer)
+        return self._step(item, ending, customer)
+
+    def _step(self, item: CustomerItem, ending: Ending, customer: Mapping[str, Any]) -> Step[Customer]:
+        # Sent twice, a customer is the same; a message is not.
+        settle = self._settle if asks_for_confirmation(customer) else 0.0
+        return Step(item, Outcome(ending), customer, settle)
 
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:
         if held is None:

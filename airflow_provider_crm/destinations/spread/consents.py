@@ -96,15 +96,19 @@ class CreateConsents:
 
     :param mapping: which column is which of :data:`COLUMNS`.
     :param only_changes: leave out what the CRM holds already, and consents older than a refusal.
+    :param settle_seconds: how long an answer may take to be seen after a call for it has ended.
     """
 
     batch_size = 1
     opt_outs: None = None
 
-    def __init__(self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool) -> None:
+    def __init__(
+        self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool, settle_seconds: float
+    ) -> None:
         self._hook = hook
         self._mapping = mapping
         self._only_changes = only_changes
+        self._settle = settle_seconds
         self._names = ConsentNames(hook)
         self._refusals = OptOutMemory(Refusals())
         self._lock = threading.Lock()
@@ -137,14 +141,14 @@ class CreateConsents:
         if problem := self._find(item.record):
             return problem
         self._remember(item.record)
-        if item.maybe_applied or self._only_changes or item.record.channel_id:
+        if item.maybe_applied or item.retried or self._only_changes or item.record.channel_id:
             try:
                 history = self._history(item.record)
             except CrmNotFoundError as error:  # an id that nobody has
                 return rejected("crm", error.reason)
             if known := self._known(item, history):
                 return known
-        return Step(item, Outcome(Ending.CREATED), _arguments(item.record))
+        return Step(item, Outcome(Ending.CREATED), _arguments(item.record), self._settle)
 
     def _find(self, record: ConsentRecord) -> Outcome | None:
         """Find the ids behind an e-mail and a technical name."""
@@ -192,7 +196,9 @@ class CreateConsents:
             return Outcome(Ending.CREATED, crm_id=made[-1].get("trackId"))
         record.seen = frozenset(str(row.get("trackId")) for row in history)
         if not self._only_changes:
-            return None
+            # The very answer that a try before this one may have sent is its own.
+            sent = _exact(record, history) if item.retried and record.channel_id is None else None
+            return Outcome(Ending.UNCHANGED, crm_id=sent.get("trackId")) if sent else None
         # The history does not say for which channel an answer was: one for a single channel may always be new.
         if record.channel_id is None and (same := _same(record, history)):
             return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
@@ -233,6 +239,11 @@ def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
     # One that holds until the refusal of an earlier row is seen does not hold.
     if latest is not None and _is(latest, record.status) and _date(latest) > record.refused_at:
         return latest
+    return _exact(record, history)
+
+
+def _exact(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
+    """Find the answer of the row's own status and moment."""
     return next((row for row in history if _is(row, record.status, record.created_at)), None)
 
 

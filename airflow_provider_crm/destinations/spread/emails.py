@@ -9,7 +9,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    SETTLE_SECONDS,
+    Ending,
+    Item,
+    Outcome,
+    RowKey,
+    Step,
+    Verdict,
+    rejected,
+)
 from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.schemas.spread.cells import checked
@@ -60,7 +69,7 @@ class UpdateEmails:
                 return rejected("crm", "no customer has the old e-mail or the new one")
             # The old one as the CRM writes it: whether it finds it in another case is not documented.
             rename = NewEmail(customer["email"], new)
-            return Step(item, Outcome(Ending.UPDATED, crm_id=customer["id"]), rename)
+            return Step(item, Outcome(Ending.UPDATED, crm_id=customer["id"]), rename, SETTLE_SECONDS)
         if customer is None:
             ending = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
             return Outcome(ending, crm_id=owner["id"])

@@ -156,6 +156,7 @@ class CrmBulkOperator(CrmBaseOperator):
             concurrency=hook.concurrency,
             max_retries=hook.settings.extras.max_retries,
             sleep=hook.pause,
+            now=hook.clock.now,
             stop=hook.close,
         )
         self.log.info("Sending %s to %s", source.description, hook.hook_name)

@@ -21,7 +21,7 @@ from airflow_provider_crm.operators.base.writes import (
     MappedArguments,
     WriteArguments,
 )
-from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of
+from airflow_provider_crm.parameters import Column, ConnId, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.spread.write import CustomerFields
@@ -94,7 +94,9 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
 
     :param spread_conn_id: the connection. (templated)
     :param only_changes: read a customer's history first; otherwise every row becomes an entry, and the history is read
-        only after a call that was not answered. (templated)
+        only after a call that was not answered, and in a retry. (templated)
+    :param settle_seconds: how long an answer may take to be seen in the history after a call for it has ended: so long
+        one in doubt waits before it is sent again. (templated)
 
     Columns, or the values of ``field_map``, are:
 
@@ -108,7 +110,13 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmMappedOperator.template_fields, "spread_conn_id", "only_changes")
+    template_fields: Sequence[str] = (
+        *CrmMappedOperator.template_fields,
+        "spread_conn_id",
+        "only_changes",
+        "settle_seconds",
+    )
+    not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = SpreadHook
 
     def __init__(
@@ -116,11 +124,13 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
         *,
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         only_changes: YesOrNo = True,
+        settle_seconds: Seconds = 10,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
         self.only_changes: Any = only_changes
+        self.settle_seconds: Any = settle_seconds
 
     def _destination(self, hook: SpreadHook, source: Source) -> CreateConsents:
         mapping = FieldMapping(
@@ -135,7 +145,9 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
         for either in (WHO, WHICH):
             _require_one(names, either)
         check_base_url(hook)
-        return CreateConsents(hook, mapping, only_changes=self.only_changes)
+        return CreateConsents(
+            hook, mapping, only_changes=self.only_changes, settle_seconds=self.settle_seconds
+        )
 
 
 class SpreadUpdateEmailsOperator(CrmBulkOperator):
