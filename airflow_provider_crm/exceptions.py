@@ -106,6 +106,13 @@ class CrmTooLargeError(CrmRequestError):
     """The CRM refuses the call for its size (413, 414, 431): a smaller one may pass."""
 
 
+class CrmFileError(CrmError):
+    """A file of the task's own could not be written: the disk is full, or the store did not take it.
+
+    Nothing is known to be wrong with its path: a later try may pass.
+    """
+
+
 class CrmTransientError(CrmError):
     """The CRM could not be reached, was busy or answered nonsense until the time for retries ran out.
 

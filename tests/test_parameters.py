@@ -25,7 +25,11 @@ from airflow_provider_crm._compat import (
 )
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.operators.base.writes import CrmBulkOperator, CrmDeleteOperator
+from airflow_provider_crm.operators.base.writes import (
+    CrmBulkOperator,
+    CrmDeleteOperator,
+    CrmSuppressibleOperator,
+)
 from airflow_provider_crm.operators.expertsender import (
     ExpertSenderDeleteCustomersOperator,
     ExpertSenderUpsertCustomersOperator,
@@ -173,9 +177,15 @@ def test_what_does_not_make_another_job() -> None:
     own = {kind: set(kind.not_in_fingerprint) - common for kind in WRITES}
     assert {kind: names for kind, names in own.items() if names} == {
         **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},
-        SpreadCreditLoyaltyOperator: {"settle_seconds"},
-        SpreadCreateConsentsOperator: {"settle_seconds"},
-        ExpertSenderUpsertCustomersOperator: {"settle_seconds"},
+        **{kind: {"suppression_source"} for kind in WRITES if issubclass(kind, CrmSuppressibleOperator)},
+        **{
+            kind: {"settle_seconds", "suppression_source"}
+            for kind in (
+                SpreadCreditLoyaltyOperator,
+                SpreadCreateConsentsOperator,
+                ExpertSenderUpsertCustomersOperator,
+            )
+        },
     }
     assert all(common <= kind.not_in_fingerprint for kind in WRITES)
 

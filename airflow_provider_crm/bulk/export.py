@@ -144,6 +144,7 @@ class Export:
 
         :param read: begins to read it; called again where the list changes too fast.
         :raises CrmInputError: the file cannot be written.
+        :raises CrmFileError: the disk is full, or the store does not take the file; there is none then.
         :raises CrmRejectsError: too many rows are no records; there is no file then.
         """
         for reading in range(READINGS, 0, -1):
@@ -159,7 +160,9 @@ class Export:
         target = self._make_target()
         writer: Writer | None = None
         try:
-            writer = self._format.open(target.open())
+            file = target.open()
+            with target.writing():
+                writer = self._format.open(file)
             self._rejects.restart()
             progress = _Progress()
             rows = read_rows = rejected = 0
@@ -169,7 +172,8 @@ class Export:
                     number = read_rows + reject.position + 1
                     self._rejects.add(number, reject.key, "validate", reject.reason, reject.data)
                 rejected += len(page.rejects)
-                writer.write(page.block)
+                with target.writing():
+                    writer.write(page.block)
                 rows += page.block.rows
                 read_rows += len(page.keys)
                 if page.newest is not None and (newest is None or page.newest > newest):
@@ -181,7 +185,9 @@ class Export:
                     f"max_rejects={self._max_rejects}: {self._rejects.where}. No file was made. "
                     f"{self._rejects.most_frequent}"
                 )
-            writer.finish()
+            with target.writing():
+                writer.finish()
+            self._rejects.close()  # whose failure is the export's, as long as there is no file
             return Exported(rows, target.commit(), newest)
         finally:
             if writer is not None:

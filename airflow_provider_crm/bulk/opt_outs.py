@@ -14,6 +14,7 @@ from typing import Any, Generic
 import msgspec
 
 from airflow_provider_crm.bulk.outcomes import OptOuts, R
+from airflow_provider_crm.rows.files import not_written
 
 #: A byte each tells whether the file is worth asking: most people have opted out of nothing.
 _MARKS = 1 << 20
@@ -52,7 +53,11 @@ class OptOutMemory(Generic[R]):
         if said and said != earlier:
             self._marks[hash(person) % _MARKS] = 1
             row = self._fingerprint(person), msgspec.json.encode(said)
-            self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
+            try:
+                self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
+            except sqlite3.OperationalError as error:
+                folder = "SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp)"
+                raise not_written("The list of the source's opt-outs", error, folder) from error
 
     def _recall(self, person: str) -> Any:
         if not self._marks[hash(person) % _MARKS]:

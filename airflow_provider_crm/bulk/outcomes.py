@@ -123,6 +123,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
     :param refused: the latest refusal of this very row; None when there was none.
     :param in_doubt_until: until then what the CRM does not show may be there all the same.
+    :param may_create: whether it may create somebody who is absent, where others of its kind do.
     """
 
     row: Row
@@ -133,6 +134,7 @@ class Item(msgspec.Struct, Generic[R]):
     was_absent: bool = False
     refused: Refused | None = None
     in_doubt_until: float = 0.0
+    may_create: bool = True
 
 
 class Step(msgspec.Struct, Generic[R], frozen=True):

@@ -12,6 +12,7 @@ from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Protocol
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.files import not_written
 from airflow_provider_crm.rows.sources import Row, Source, UnreadableRow
 from airflow_provider_crm.rows.sql import QuerySource
 
@@ -112,6 +113,8 @@ class _KeptRows:
         kept = row.number, data, row.reason if isinstance(row, UnreadableRow) else None
         try:
             pickle.dump(kept, self._file, protocol=5)
+        except OSError as error:
+            raise not_written("The copy of the query's rows", error, tempfile.gettempdir()) from error
         except (pickle.PicklingError, TypeError, AttributeError) as error:
             raise CrmInputError(
                 f"Row {row.number} of the query holds something that cannot be kept: cast it in the query"

@@ -9,6 +9,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -122,9 +123,13 @@ class Report:
             journal.flush()
 
     def close(self) -> None:
-        """Finish the files."""
-        for journal in self._journals.values():
-            journal.close()
+        """Finish the files.
+
+        :raises CrmFileError: one could not be written; the other is finished all the same.
+        """
+        with ExitStack() as closing:
+            for journal in self._journals.values():
+                closing.callback(journal.close)
 
     def add(self, row: Ended) -> None:
         """Note a row's end."""

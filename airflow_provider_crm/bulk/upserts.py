@@ -64,6 +64,8 @@ def decide(mode: str, item: Item[Any], held: Held) -> Decision:
     """
     fresh, again, ours = _TABLE[mode, held]
     if held is Held.NOBODY:
+        if not item.may_create:
+            return _SKIP
         item.was_absent = True
     if not item.maybe_applied:
         return fresh

@@ -38,6 +38,7 @@ from airflow_provider_crm.http.retry import (
     without_answer,
 )
 from airflow_provider_crm.http.throttle import Pacer, Throttle, Unpaced
+from airflow_provider_crm.http.transport import Adapter
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class HttpClient:
         self._max_retries = max_retries
         self._quota = quota
         self._throttle = Throttle(concurrency, pacer or Unpaced(), self._clock)
-        self._adapter = requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=concurrency)
+        self._adapter = Adapter(pool_connections=4, pool_maxsize=concurrency)
         # Asking the environment for proxies on every call costs a third of the call.
         self._environment = requests.Session().merge_environment_settings(base_url, {}, True, verify, None)
         self._local = threading.local()
@@ -200,18 +201,21 @@ class HttpClient:
     def _exchange(
         self, call: Call, request: requests.PreparedRequest, patience: float
     ) -> tuple[requests.Response, bytes]:
-        """Send a request and follow redirects as far as credentials may go.
+        """Send a request and follow redirects as far as credentials may go, to no address twice.
 
         :param patience: seconds that a pause may last for which the CRM asked.
         """
-        for _ in range(MAX_REDIRECTS + 1):
+        asked = [str(request.url)]
+        while True:
             response, body = self._send(call, request, patience)
             location = response.headers.get("Location")
             if response.status_code not in (301, 302, 303, 307, 308) or not location:
                 return response, body
+            if len(asked) > MAX_REDIRECTS:
+                raise CrmRedirectError(f"{call.name} is redirected again and again", call=call.name)
+            asked.append(redirected(call, response.status_code, asked, location))
             request = request.copy()
-            request.url = redirected(call, response.status_code, str(request.url), location)
-        raise CrmRedirectError(f"{call.name} is redirected in a circle", call=call.name)
+            request.url = asked[-1]
 
     def _send(
         self, call: Call, request: requests.PreparedRequest, patience: float

@@ -5,7 +5,8 @@ what came back                                 what the server did         sent 
 =============================================  ==========================  ===============================
 no connection was made; 429                    nothing                     always
 no whole answer; 408, 5xx; an answer that      perhaps what it was asked   where repeating changes nothing
-cannot be read; a redirect to the result
+cannot be read; a redirect that may be to
+the result
 another status; a redirect to another server   it refused                  never
 =============================================  ==========================  ===============================
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ from airflow_provider_crm.exceptions import (
     CrmNotFoundError,
     CrmOutcomeUnknownError,
     CrmRateLimitError,
+    CrmRedirectError,
     CrmRequestError,
     CrmTooLargeError,
     CrmTransientError,
@@ -91,12 +93,22 @@ def unreachable(message: str, *, call: str | None = None) -> AttemptError:
     return AttemptError(message, maybe_applied=False, ends_as=CrmUnreachableError, call=call)
 
 
-def _was_never_sent(error: Exception) -> bool:
-    """Return whether no connection was made at all, so that the CRM certainly did not see the request."""
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
-    reason = getattr(error.args[0], "reason", error.args[0]) if error.args else None
-    return isinstance(reason, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
+def _was_never_sent(error: BaseException) -> bool:
+    """Return whether no connection was made at all, so that the CRM certainly did not see the request.
+
+    What the libraries call an error of a proxy says little: they do so too where the connection broke after the call
+    had gone through the proxy (urllib3 2.8: closing a connection forgets that it was one).
+    """
+    kinds = (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
+    return any(isinstance(one, kinds) for one in _causes(error))
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """List an error and what it says it came from, the root last; not what was being handled when it was raised."""
+    while error is not None:
+        yield error
+        named = (error.__cause__, getattr(error, "reason", None), *error.args)
+        error = next((one for one in named if isinstance(one, BaseException)), None)
 
 
 def with_status(
@@ -157,27 +169,44 @@ def unreadable(call: Call, status: int, problem: str) -> AttemptError:
     )
 
 
-def redirected(call: Call, status: int, url: str, location: str) -> str:
+def redirected(call: Call, status: int, asked: Sequence[str], location: str) -> str:
     """Return where a call is to be sent instead, as it is.
 
     With method and body, whatever the status: SPREAD's own samples set ``CURLOPT_POSTREDIR`` to all of 301, 302, 303.
+    Where a call must not be repeated, only 307 and 308 say that nothing was done with it (RFC 9110, sections 15.4.8
+    and 15.4.9: the same method, to another address); after the others (15.4.2 to 15.4.4) the next address may as well
+    be that of the result, which is how a form is answered once it is carried out.
 
-    :raises CrmRedirectError: credentials must not go there.
+    :param asked: the addresses that were asked, in their order.
+    :param location: what the last one answered.
+    :raises CrmRedirectError: credentials must not go there, or what is read is not to be had.
     :raises AttemptError: the answer may be that of a call that was carried out, and must not be repeated.
     """
-    # "See other": the result is there, to be read only (RFC 9110, section 15.4.4).
-    if status == 303 and call.method != "GET":
-        raise AttemptError(f"{call.name} was answered 303", call=call.name, maybe_applied=True)
-    target = target_of(call, url, location)
-    # A form's usual answer once it is carried out is a redirect to its result with 302 (RFC 9110, section 15.4.3).
-    if not call.repeatable and _resource(target) != _resource(url):
-        problem = f"{call.name} is redirected to another resource"
-        raise AttemptError(problem, call=call.name, maybe_applied=True)
-    return target
+    only_reads = call.method == "GET"
+    if (status == 303 and not only_reads) or (status < 307 and not call.repeatable):
+        raise _perhaps_done(call, status)
+    target = target_of(call, asked[-1], location)
+    if not call.repeatable and _resource(target) != _resource(asked[-1]):
+        raise _perhaps_done(call, status)
+    if target not in asked:
+        return target
+    if only_reads:
+        raise CrmRedirectError(f"{call.name} is redirected in a circle", call=call.name)
+    raise _perhaps_done(call, status)
 
 
-def _resource(url: str) -> str:
-    return urlsplit(url).path.rstrip("/").rpartition("/")[2]
+def _perhaps_done(call: Call, status: int) -> AttemptError:
+    return AttemptError(
+        f"{call.name} was answered {status}, a redirect that is not followed (is the connection's base URL right?)",
+        maybe_applied=True,
+        call=call.name,
+        status=status,
+    )
+
+
+def _resource(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.path.rstrip("/"), parts.query
 
 
 # Whether there is another

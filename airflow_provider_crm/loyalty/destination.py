@@ -22,6 +22,7 @@ from airflow_provider_crm.bulk.outcomes import (
     Verdict,
     rejected,
 )
+from airflow_provider_crm.bulk.suppression import Identifier
 from airflow_provider_crm.exceptions import (
     CrmError,
     CrmOutcomeUnknownError,
@@ -93,6 +94,13 @@ class CreditDestination:
         # A second row of one key is no newer version of the first, and is told apart in the ledger.
         locks = (f"credit:{record.credit.lane}", f"key:{folded(key)}")
         return RowKey(key, merges=False, locks=locks), record
+
+    @property
+    def identifiers(self) -> Sequence[Identifier[CreditRecord]]:
+        return self._reader.identifiers
+
+    def refusal(self, record: CreditRecord) -> None:
+        return None
 
     # Planning: claim, and find out what is in doubt
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Context, Decimal
 from typing import Any
 
+from airflow_provider_crm.bulk.suppression import Identifier, by_email
 from airflow_provider_crm.loyalty.credits import Credit, hash_email, plain
 from airflow_provider_crm.values import (
     compared_email,
@@ -88,6 +89,16 @@ class CreditReader:
         self._fields = fields
         self._secret = secret
         self._allow_debit = allow_debit
+
+    @property
+    def identifiers(self) -> Sequence[Identifier[CreditRecord]]:
+        """How rows name people."""
+        ids = Identifier[CreditRecord](
+            names=("customer_id", self._fields.customer_id),
+            normal=key_of,
+            of=lambda item: (item.record.ref.customer_id,),
+        )
+        return (ids, by_email(lambda item: (item.record.email,), self._fields.email))
 
     def key(self, data: Mapping[str, Any]) -> str:
         """Return a credit's reference.

@@ -6,18 +6,23 @@ The only module that tells the two apart; knows neither formats nor rows.
 from __future__ import annotations
 
 import contextlib
+import errno
 import glob
 import hashlib
+import logging
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 from airflow_provider_crm._compat import AirflowNotFoundException, ObjectStoragePath
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.exceptions import CrmError, CrmFileError, CrmInputError, redact
+from airflow_provider_crm.rows.uploads import no_upload_left
+
+log = logging.getLogger(__name__)
 
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.\-]*)://")
 
@@ -65,7 +70,10 @@ class Location(Protocol):
         """
 
     def publish(self, draft: Path) -> None:
-        """Make a draft this file, all at once."""
+        """Make a draft this file, all at once.
+
+        :raises OSError: it cannot be.
+        """
 
     def open_lines(self, *, keep: bool) -> BinaryIO:
         """Open a local file, unbuffered, that holds this one's bytes: itself, or a copy that :meth:`sync` puts here.
@@ -76,7 +84,10 @@ class Location(Protocol):
         """
 
     def sync(self, file: BinaryIO) -> None:
-        """Make all that was written into a file of :meth:`open_lines` last."""
+        """Make all that was written into a file of :meth:`open_lines` last.
+
+        :raises OSError: it cannot be.
+        """
 
 
 class LocalLocation:
@@ -253,7 +264,7 @@ class StoredLocation:
     def _try(self) -> None:
         """Write and remove an empty object beside this one: pages are fetched in vain where nothing can be put."""
         beside = f"{self.path.path.rpartition('/')[0]}/.{self.name}.try"
-        with tempfile.NamedTemporaryFile(prefix="crm-export-try-") as empty:
+        with tempfile.NamedTemporaryFile(prefix="crm-export-try-") as empty, _failing_as_files_do():
             self._fs.put_file(empty.name, beside)
         with contextlib.suppress(OSError):  # a store that keeps what it is given may refuse this
             self._fs.rm_file(beside)
@@ -267,7 +278,8 @@ class StoredLocation:
         file = cast(BinaryIO, tempfile.NamedTemporaryFile(prefix="crm-journal-", buffering=0))  # noqa: SIM115
         try:
             if keep:
-                self._fs.get_file(self.path.path, file.name)
+                with _failing_as_files_do():
+                    self._fs.get_file(self.path.path, file.name)
             else:
                 self.sync(file)
         except BaseException:
@@ -280,7 +292,37 @@ class StoredLocation:
 
     def _put(self, local_path: str | Path) -> None:
         """Upload a local file as this object: whole, or not at all where the store can do so."""
-        self._fs.put_file(str(local_path), self.path.path)
+        size = os.stat(local_path).st_size
+        before = self._details()
+        try:
+            with _failing_as_files_do(), no_upload_left(self._fs, self.path.path, size):
+                self._fs.put_file(str(local_path), self.path.path)
+        except OSError as error:
+            # A store may have taken the last part although its answer was lost: tried again, it knows no such upload.
+            if before is None or (now := self._details()) in (None, before) or now.get("size") != size:
+                raise
+            log.warning("The store holds all of %s, although it said: %s", self, redact(error))
+
+    def _details(self) -> Any:
+        """Return what the store says of this object; nothing where it is absent, None where it does not say."""
+        try:
+            self._fs.invalidate_cache(self.path.path.rpartition("/")[0])
+            return self._fs.info(self.path.path)
+        except FileNotFoundError:
+            return {}
+        except Exception:  # each store has errors of its own, and some keys may write but not look
+            return None
+
+
+@contextlib.contextmanager
+def _failing_as_files_do() -> Iterator[None]:
+    """Make the errors of a store those of files: what stores cannot put into Python's words they raise as their own."""
+    try:
+        yield
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise OSError(errno.EIO, redact(error) or type(error).__name__) from error
 
 
 def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | StoredLocation:
@@ -303,11 +345,43 @@ def locate(path: str | os.PathLike[str] | ObjectStoragePath) -> LocalLocation | 
     return StoredLocation(stored, text)
 
 
-def not_writable(place: object, error: Exception) -> Exception:
-    """Return the error of a place that cannot be written to; that of a store that is away, which may pass, as it is."""
-    if isinstance(error, (ConnectionError, TimeoutError)):
-        return error
-    why = getattr(error, "strerror", None) or str(error) or type(error).__name__
+#: Errors of a place that may be right another time.
+_PASSING = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EBUSY, errno.EMFILE, errno.ENFILE, errno.ESTALE)
+)
+
+
+def not_writable(place: object, error: Exception) -> CrmError:
+    """Return the error of a place where nothing can be written."""
+    if isinstance(error, (ConnectionError, TimeoutError)) or getattr(error, "errno", None) in _PASSING:
+        return not_written(place, error)
     return CrmInputError(
-        f"{place} cannot be written to ({why}). Check the path, and that this worker may write there."
+        f"{place} cannot be written to ({_why(error)}). Check the path, and that this worker may write there."
     )
+
+
+@contextlib.contextmanager
+def writing(place: object, made_in: str | os.PathLike[str] | None = None) -> Iterator[None]:
+    """Say of a failure to write what was being written.
+
+    :param made_in: the folder that takes the bytes, where that need not be the place itself.
+    :raises CrmFileError: it failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise not_written(place, error, made_in) from error
+
+
+def not_written(
+    place: object, error: Exception, made_in: str | os.PathLike[str] | None = None
+) -> CrmFileError:
+    """Return the error of :func:`writing`."""
+    why = f"{_why(error)} in {made_in}" if made_in else _why(error)
+    return CrmFileError(
+        f"{place} could not be written ({why}). Once there is room, and the store answers, try again."
+    )
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

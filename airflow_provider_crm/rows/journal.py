@@ -8,10 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from airflow_provider_crm.exceptions import CrmError
-from airflow_provider_crm.rows.files import Location, locate, not_writable
+from airflow_provider_crm.rows.files import Location, locate, not_writable, writing
 from airflow_provider_crm.rows.jsonlines import encode_line
 
 # Lines wait in memory until there are so many bytes of them.
@@ -51,6 +52,7 @@ class Journal:
         :param resume_at: a size that :meth:`sync` returned: the file keeps its first so many bytes and goes on from
             there. By default it starts empty.
         :raises CrmInputError: the path cannot be written to.
+        :raises CrmFileError: it cannot be now.
         :raises JournalLostError: the file is gone, shorter, or has no end of a line there.
         """
         self.close()
@@ -85,15 +87,19 @@ class Journal:
             self.flush()
 
     def flush(self) -> None:
-        """Hand all lines to the operating system, where they survive the death of this process."""
+        """Hand all lines to the operating system, where they survive the death of this process.
+
+        :raises CrmFileError: the disk does not take them.
+        """
         if self._file is None or not self._buffer:
             return
         fd = self._file.fileno()
-        try:
-            _write_all(fd, self._buffer)
-        except OSError:
-            _cut_back(fd, self._size)
-            raise
+        with writing(self._location, Path(self._file.name).parent):
+            try:
+                _write_all(fd, self._buffer)
+            except OSError:
+                _cut_back(fd, self._size)
+                raise
         self._size += len(self._buffer)
         self._buffer.clear()
         self._synced = False
@@ -102,17 +108,22 @@ class Journal:
         """Make all lines last: on the disk, or in the store, which takes the whole file if it has changed.
 
         :return: the size of the file in bytes, at which a later :meth:`open` can go on.
+        :raises CrmFileError: the disk, or the store, does not take them.
         """
         self.flush()
         if self._file is not None and self._location is not None and not self._synced:
             started = time.monotonic()
-            self._location.sync(self._file)
+            with writing(self._location):
+                self._location.sync(self._file)
             self.sync_cost = time.monotonic() - started
             self._synced = True
         return self._size
 
     def close(self) -> None:
-        """Sync, and let go of the file. Once closed it stays so."""
+        """Sync, and let go of the file. Once closed it stays so.
+
+        :raises CrmFileError: what was left in memory could not be written.
+        """
         file = self._file
         if file is None:
             return

@@ -8,10 +8,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from airflow_provider_crm.rows.files import Location, locate, not_writable
+from airflow_provider_crm.rows.files import Location, locate, not_writable, writing
 
 #: Seconds after which a file that a killed task left behind is removed: no task writes for longer.
 LEFT_BEHIND_AFTER = 86_400.0
@@ -28,6 +29,7 @@ class Target:
         """Begin, and find out now whether the place can be written to.
 
         :raises CrmInputError: it cannot.
+        :raises CrmFileError: it cannot now.
         """
         try:
             self._file = self._location.draft()
@@ -36,26 +38,35 @@ class Target:
         _remove_old(Path(self._file.name))
         return self._file
 
+    def writing(self) -> AbstractContextManager[None]:
+        """Write into the file that :meth:`open` gave.
+
+        :raises CrmFileError: the disk does not take it.
+        """
+        assert self._file is not None
+        return writing(self._location, Path(self._file.name).parent)
+
     def commit(self) -> int:
         """Put the file into its place, all at once.
 
         :return: its size in bytes.
+        :raises CrmFileError: the disk, or the store, does not take it.
         """
         assert self._file is not None
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        size = os.fstat(self._file.fileno()).st_size
-        self._file.close()
-        self._location.publish(Path(self._file.name))
+        with self.writing():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            size = os.fstat(self._file.fileno()).st_size
+            self._file.close()
+        with writing(self._location):
+            self._location.publish(Path(self._file.name))
         self._file = None
         return size
 
     def abandon(self) -> None:
         """Throw away what was written; does nothing after :meth:`commit`."""
         if self._file is not None:
-            with contextlib.suppress(
-                OSError
-            ):  # on a full disk, where what is left in memory cannot be written
+            with contextlib.suppress(OSError):  # of a full disk, which does not take what is left in memory
                 self._file.close()
             Path(self._file.name).unlink(missing_ok=True)
             self._file = None

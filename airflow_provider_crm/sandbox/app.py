@@ -80,18 +80,25 @@ class SandboxApp:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
-            self._state.delays.catch_up()
+            delays = self._state.delays
+            delays.catch_up()
             if plan.commit_late is not None:
-                self._state.delays.later(plan.commit_late, lambda: self._change(system, call))
-                return plan.spoil(call, Answer())
-            if plan.read_late is not None and call.method == "GET":
-                with self._state.delays.as_before(system, plan.read_late):
-                    return plan.spoil(call, system.handle(call))
-            return plan.spoil(call, self._change(system, call))
+                delays.later(plan.commit_late, lambda at: self._change(system, call, at))
+                answer = Answer()
+            elif call.method == "GET":
+                before = plan.before or {}
+                if plan.read_late is not None:
+                    before = delays.before(plan.read_late)
+                shown = before.get(system.name, system)
+                shown.find_route(call)
+                answer = shown.handle(call)
+            else:
+                answer = self._change(system, call, delays.now())
+            return answer if plan.spoil is None else plan.spoil(answer)
 
-    def _change(self, system: System, call: Call) -> Answer:
-        if call.method != "GET" and self._state.faults.has("late_reads"):
-            self._state.delays.keep(system)
+    def _change(self, system: System, call: Call, at: float) -> Answer:
+        if self._state.faults.has("late_reads"):
+            self._state.delays.keep(system, at)
         return system.handle(call)
 
     async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,17 +18,18 @@ kind                what happens                                                
 ``html_after``      the change is made, the answer is status 200 with a web page                ``status``
 ``late_commit``     the answer is a 504, the change is made after a while                       ``ms``, ``status``,
                                                                                                 ``body``
-``redirect_after``  the change is made, the answer is a redirect                                ``to``, ``status``
-``late_reads``      reads show what there was a while ago                                       ``ms``
 ``answer_before``   an answer of your own, nothing is changed                                   ``status``, ``body``
 ``answer_after``    the change is made, the answer is your own                                  ``status``, ``body``
 ``query_too_long``  calls whose query string is longer than ``limit`` are refused               ``limit``, ``status``
 ``redirect``        the caller is sent elsewhere: to the path with (``slash``) or without       ``to``, ``status``
                     (``no_slash``) a slash at its end, or to another base URL
+``redirect_after``  the change is made, the answer is a redirect to the same address            ``status``
 ``expire_tokens``   every access token dies before the call is handled                          ``refresh_too``
 ``page_cap``        a page holds no more rows than this, whatever was asked for                 ``limit``
 ``next_page_url``   ``nextPageUrl`` in another form, see ``SpreadSwitches.next_page_url``       ``form``
 ``abort_at``        a batch fails after so many items; what came before stays (Mindbaz)         ``item``
+``late_reads``      what is read is as it was a while ago                                       ``ms``
+``stale``           what is read is as it was when the fault was put in force                    ``writes``
 ==================  ==========================================================================  ====================
 """
 
@@ -36,10 +37,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import msgspec
 
@@ -57,16 +59,17 @@ Kind = Literal[
     "html_before",
     "html_after",
     "late_commit",
-    "redirect_after",
-    "late_reads",
     "answer_before",
     "answer_after",
     "query_too_long",
     "redirect",
+    "redirect_after",
     "expire_tokens",
     "page_cap",
     "next_page_url",
     "abort_at",
+    "late_reads",
+    "stale",
 ]
 
 
@@ -89,10 +92,11 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     :param reset: end a connection by a TCP reset rather than an orderly close.
     :param fraction: the part of the body that still goes out.
     :param limit: bytes of a query string, or rows of a page.
-    :param to: where a redirect leads: ``slash``, ``no_slash``, ``same`` or a base URL without the path.
+    :param to: where a redirect leads: ``slash``, ``no_slash`` or a base URL without the path.
     :param refresh_too: refresh tokens die as well.
     :param form: the form of a ``nextPageUrl``.
     :param item: items of a batch that are still applied.
+    :param writes: calls that are no GET, with the last of which stale reads end.
     """
 
     kind: Kind
@@ -116,15 +120,21 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     refresh_too: bool = False
     form: str = "foreign"
     item: int = 0
+    writes: int = 1
 
 
 class ActiveFault:
-    """A fault in force, and how often it was met and fired."""
+    """A fault in force, and how often it was met and fired.
 
-    def __init__(self, fault: Fault) -> None:
+    :param before: the stand-ins as they were when it was put in force, for stale reads.
+    """
+
+    def __init__(self, fault: Fault, before: Mapping[str, Any] | None = None) -> None:
         self.fault = fault
+        self.before = before
         self.matched = 0
         self.fired = 0
+        self.writes = 0
         self._random = random.Random(fault.seed)
 
     def matches(self, call: Call) -> bool:
@@ -132,12 +142,15 @@ class ActiveFault:
         fault = self.fault
         if fault.system not in (None, call.system):
             return False
+        self.writes += call.method != "GET"
         if fault.method is not None and fault.method.upper() != call.method:
             return False
         if fault.path is not None:
             start = fault.path.lower()
             if not any(p.lower().startswith(start) for p in (call.resource, call.route, call.raw_path)):
                 return False
+        if fault.kind == "stale":
+            return call.method == "GET" and self.writes < fault.writes
         condition = CONDITIONS.get(fault.kind)
         return condition is None or condition(fault, call)
 
@@ -162,7 +175,8 @@ class Plan:
     :param wait_before: seconds before the call is handled.
     :param wait_after: seconds between the change and the answer.
     :param instead: the answer in place of handling the call at all.
-    :param outcome: the fault that spoils the answer after the change.
+    :param spoil: makes of the answer after the change the one that goes out.
+    :param before: the stand-ins that answer in place of those of today.
     :param commit_late: seconds between the answer and the change.
     :param read_late: seconds ago of which a read shows the state.
     """
@@ -171,14 +185,11 @@ class Plan:
     wait_before: float = 0.0
     wait_after: float = 0.0
     instead: Answer | None = None
-    outcome: Fault | None = None
+    spoil: Callable[[Answer], Answer] | None = None
     expire: Fault | None = None
+    before: Mapping[str, Any] | None = None
     commit_late: float | None = None
     read_late: float | None = None
-
-    def spoil(self, call: Call, answer: Answer) -> Answer:
-        """The answer as it goes out after the change was made."""
-        return answer if self.outcome is None else AFTER[self.outcome.kind](self.outcome, call, answer)
 
 
 class FaultBox:
@@ -187,9 +198,9 @@ class FaultBox:
     def __init__(self) -> None:
         self.active: list[ActiveFault] = []
 
-    def add(self, fault: Fault) -> ActiveFault:
+    def add(self, fault: Fault, before: Mapping[str, Any] | None = None) -> ActiveFault:
         """Put a fault in force."""
-        self.active.append(ActiveFault(fault))
+        self.active.append(ActiveFault(fault, before))
         return self.active[-1]
 
     def has(self, kind: Kind) -> bool:
@@ -209,7 +220,7 @@ class FaultBox:
         for active in self.active:
             fault = active.fault
             ends_call = fault.kind in BEFORE or fault.kind in AFTER
-            if ends_call and (plan.instead is not None or plan.outcome is not None):
+            if ends_call and (plan.instead is not None or plan.spoil is not None):
                 continue
             if not active.matches(call) or not active.due():
                 continue
@@ -217,7 +228,7 @@ class FaultBox:
             if fault.kind in BEFORE:
                 plan.instead = BEFORE[fault.kind](fault, call)
             elif fault.kind in AFTER:
-                plan.outcome = fault
+                plan.spoil = partial(AFTER[fault.kind], fault, call)
                 if fault.kind == "late_commit":
                     plan.commit_late = fault.ms / 1000
             elif fault.kind == "late_reads":
@@ -228,6 +239,8 @@ class FaultBox:
                 plan.wait_after += fault.ms / 1000
             elif fault.kind == "expire_tokens":
                 plan.expire = fault
+            elif fault.kind == "stale":
+                plan.before = active.before
             else:
                 call.hints[fault.kind] = HINTS[fault.kind](fault)
         return plan
@@ -292,19 +305,20 @@ def _login_page(fault: Fault) -> Answer:
     return html_answer(fault.status or 200, "Please sign in")
 
 
-def _redirect(fault: Fault, call: Call, status: int = 301) -> Answer:
+def _redirect(fault: Fault, call: Call) -> Answer:
     path = call.raw_path
     if fault.to == "slash":
         target = f"{path}/"
-    elif fault.to == "same":
-        target = path
     elif fault.to == "no_slash":
         target = path.rstrip("/")
     else:
         target = fault.to.rstrip("/") + path
-    if call.query:
-        target += f"?{call.query}"
-    return Answer(fault.status or status, b"", HTML, {"Location": target})
+    return _redirect_to(target, call, fault.status or 301)
+
+
+def _redirect_to(path: str, call: Call, status: int) -> Answer:
+    target = f"{path}?{call.query}" if call.query else path
+    return Answer(status, b"", HTML, {"Location": target})
 
 
 def _refuse_query(fault: Fault, call: Call) -> Answer:
@@ -317,7 +331,7 @@ def _drop(fault: Fault) -> Answer:
     return Answer(0, breaks=Break(-1, fault.reset))
 
 
-def _truncate(fault: Fault, answer: Answer) -> Answer:
+def _truncate(fault: Fault, call: Call, answer: Answer) -> Answer:
     answer.breaks = Break(int(len(answer.body) * fault.fraction), fault.reset)
     return answer
 
@@ -335,11 +349,11 @@ BEFORE: dict[str, Callable[[Fault, Call], Answer]] = {
 AFTER: dict[str, Callable[[Fault, Call, Answer], Answer]] = {
     "error_after": lambda fault, call, answer: _server_error(fault, 500),
     "drop_after": lambda fault, call, answer: _drop(fault),
-    "truncate": lambda fault, call, answer: _truncate(fault, answer),
+    "truncate": _truncate,
     "html_after": lambda fault, call, answer: _login_page(fault),
     "late_commit": lambda fault, call, answer: _server_error(fault, 504),
-    "redirect_after": lambda fault, call, answer: _redirect(fault, call, 302),
     "answer_after": lambda fault, call, answer: _own_answer(fault, fault.status or 200, "{}"),
+    "redirect_after": lambda fault, call, answer: _redirect_to(call.raw_path, call, fault.status or 302),
 }
 
 HINTS: dict[str, Callable[[Fault], object]] = {
@@ -348,14 +362,10 @@ HINTS: dict[str, Callable[[Fault], object]] = {
     "abort_at": lambda fault: fault.item,
 }
 
-
-def _not_there_yet(fault: Fault, call: Call) -> bool:
-    """Not fire on the slashed path again: the caller would go round in circles."""
-    return fault.to not in ("slash", "no_slash") or call.raw_path.endswith("/") == (fault.to == "no_slash")
-
-
+# A redirect to the slashed path must not fire on the slashed path again, or the caller would go round in circles.
 CONDITIONS: dict[str, Callable[[Fault, Call], bool]] = {
     "query_too_long": lambda fault, call: len(call.query) > fault.limit,
-    "redirect": _not_there_yet,
-    "redirect_after": _not_there_yet,
+    "redirect": lambda fault, call: (
+        fault.to not in ("slash", "no_slash") or call.raw_path.endswith("/") == (fault.to == "no_slash")
+    ),
 }

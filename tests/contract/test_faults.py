@@ -23,14 +23,19 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "page_cap": {"limit": 1},
     "next_page_url": {"form": "loop"},
     "abort_at": {"item": 1},
+    # Any other may be the answer of a call that was carried out.
+    "redirect": {"status": 308},
     "drop_after": {"reset": True},
     # By the client's clock, in which nobody has to wait.
     "late_commit": {"ms": 1500},
+    "late_reads": {"ms": 500},
 }
 #: Faults that decide how a call ends, and that no CRM means by its answer.
 ENDING = sorted(
     set(faults.BEFORE | faults.AFTER) - {"answer_before", "answer_after", "redirect", "query_too_long"}
 )
+#: Those of them that pass: what is read is not to be had from an address that leads to itself.
+PASSING = [kind for kind in ENDING if kind != "redirect_after"]
 
 
 def times(kind: str) -> dict[str, int]:
@@ -48,10 +53,8 @@ def times(kind: str) -> dict[str, int]:
 def test_a_fault_changes_no_end(trial: Trial, kind: str) -> None:
     """Every fault that the sandbox knows, on the first calls that read and the first that write."""
     trial.see_through(kind)
-    active = [
-        trial.fault(kind, method=method, **SETTINGS.get(kind, {}), **times(kind))
-        for method in ("GET", *WRITING)
-    ]
+    methods = WRITING if kind == "redirect_after" else ("GET", *WRITING)
+    active = [trial.fault(kind, method=method, **SETTINGS.get(kind, {}), **times(kind)) for method in methods]
     trial.check(trial.run())
     assert any(one.fired for one in active) or kind in faults.CONDITIONS
     trial.sandbox.clear()
@@ -62,6 +65,7 @@ def test_a_fault_changes_no_end(trial: Trial, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["drop_after", "error_after", "html_after", "late_commit"])
 def test_what_is_shown_late_is_not_done_twice(trial: Trial, kind: str, seconds: float) -> None:
     trial.fault("late_reads", ms=1000 * seconds)
+    trial.see_through("late_reads")
     for method in WRITING:
         trial.fault(kind, method=method, **{**SETTINGS.get(kind, {}), "every": 2, "times": 3})
     trial.check(trial.run())
@@ -76,7 +80,7 @@ def test_an_answer_that_comes_too_late(trial: Trial, connect: Connect) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_faults_of_several_kinds_that_come_again_and_again(trial: Trial, seed: int) -> None:
-    for number, kind in enumerate(random.Random(seed).sample(ENDING, 3)):
+    for number, kind in enumerate(random.Random(seed).sample(PASSING, 3)):
         trial.fault(kind, probability=0.15, seed=seed + number, **SETTINGS.get(kind, {}))
     trial.check(trial.run())
 

@@ -33,7 +33,8 @@ FAULTS: list[dict[str, Any]] = [
     ),
     {"kind": "answer_before", "body": REFUSED, "method": "GET", "after": 1, "times": 1},
     *({"kind": "query_too_long", "limit": 80, "status": status} for status in (414, 404, 400)),
-    *({"kind": "redirect", "to": "slash", "status": status} for status in (301, 307, 308)),
+    {"kind": "redirect", "to": "slash", "status": 301, "method": "GET"},
+    *({"kind": "redirect", "to": "slash", "status": status} for status in (307, 308)),
     *({"kind": "abort_at", "item": item, "times": 3} for item in (0, 1, 2, 3)),
     {"kind": "answer_before", "status": 413, "method": "POST", "times": 2},
 ]

@@ -27,7 +27,7 @@ def make(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> MakeHook:
             parts["extra"] = json.dumps(parts["extra"])
 
         def get_connection(conn_id: str) -> Connection:
-            return Connection(conn_id=conn_id, conn_type=hook_class.conn_type, **parts)
+            return Connection(conn_id=conn_id, **{"conn_type": hook_class.conn_type, **parts})
 
         hook = hook_class(concurrency=concurrency)  # type: ignore[call-arg]
         monkeypatch.setattr(hook, "get_connection", get_connection)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import requests_mock as requests_mock_module
 
 from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.exceptions import CrmConnectionError
@@ -20,9 +21,8 @@ VENDOR = "https://api.example.com/api/v2"
 def read(extras_type: type[Any] = Extras, **parts: Any) -> Settings[Any]:
     if isinstance(parts.get("extra"), dict):
         parts["extra"] = json.dumps(parts["extra"])
-    return read_settings(
-        Connection(conn_id="crm", conn_type="spread", **parts), default_url=VENDOR, extras_type=extras_type
-    )
+    connection = Connection(conn_id="crm", **{"conn_type": "spread", **parts})
+    return read_settings(connection, conn_type="spread", default_url=VENDOR, extras_type=extras_type)
 
 
 # The base URL
@@ -46,6 +46,20 @@ def read(extras_type: type[Any] = Extras, **parts: Any) -> Settings[Any]:
         ({"host": "other.example.com/crm"}, "https://other.example.com/crm"),
         ({"host": "localhost", "port": 8765, "schema": "http"}, "http://localhost:8765/api/v2"),
         ({"host": "other.example.com", "schema": "https"}, "https://other.example.com/api/v2"),
+        ({"host": "other.example.com/"}, "https://other.example.com/api/v2"),
+        ({"host": "https://other.example.com", "schema": "https"}, "https://other.example.com"),
+        # The path of a URI comes as the schema.
+        ({"host": "other.example.com", "schema": "crm/v3/"}, "https://other.example.com/crm/v3"),
+        ({"host": "https://other.example.com", "schema": "crm/v3"}, "https://other.example.com/crm/v3"),
+        # The vendor's own host is no API without its path.
+        ({"host": "https://api.example.com"}, VENDOR),
+        ({"host": "https://API.example.com:443/"}, "https://API.example.com:443/api/v2"),
+        ({"host": "api.example.com"}, VENDOR),
+        ({"port": 8443}, "https://api.example.com:8443/api/v2"),
+        # An IPv6 address, of which Airflow takes the brackets out of a URI.
+        ({"host": "::1"}, "https://[::1]/api/v2"),
+        ({"host": "::1", "port": 8765, "schema": "crm"}, "https://[::1]:8765/crm"),
+        ({"host": "[::1]:8765/crm", "schema": "http"}, "http://[::1]:8765/crm"),
         # Plain http: this machine only, unless it is allowed.
         ({"host": "http://127.0.0.1:8765/spread/api/v2"}, "http://127.0.0.1:8765/spread/api/v2"),
         ({"host": "http://localhost:8765"}, "http://localhost:8765"),
@@ -73,7 +87,13 @@ def test_base_url(parts: dict[str, Any], url: str) -> None:
         {"host": "https://user:password@crm.example.com"},
         {"host": "https://crm.example.com/?key=1"},
         {"host": "https://crm.example.com/#top"},
-        {"host": "::1"},
+        {"host": "::1:2:3:4:5:6:7:8:9"},
+        {"host": "fe80::g"},
+        {"schema": "api/v2"},
+        {"host": "https://crm.example.com/crm", "schema": "api/v2"},
+        {"host": "crm.example.com/crm", "schema": "api/v2"},
+        {"host": "crm.example.com", "schema": "api/v2?key=1"},
+        {"host": "http://127.0.0.1", "schema": "https"},
         {"host": "https://a b.example.com"},
         {"host": "https://crm\n.example.com"},
         {"host": "https://evil.example\\@crm.example.com"},
@@ -83,6 +103,86 @@ def test_base_url(parts: dict[str, Any], url: str) -> None:
 def test_a_host_that_cannot_be_used(parts: dict[str, Any]) -> None:
     with pytest.raises(CrmConnectionError, match="'crm'"):
         read(**parts)
+
+
+URIS = [
+    ("spread://k:p@social-sb.com/api/v2", "https://social-sb.com/api/v2"),
+    ("spread://k:p@social-sb.com/other%2Fv2", "https://social-sb.com/other/v2"),
+    ("spread://k:p@https%3A%2F%2Fsocial-sb.com%2Fapi%2Fv2/?timeout=3", "https://social-sb.com/api/v2"),
+    ("spread://https://k:p@social-sb.com/api/v2", "https://social-sb.com/api/v2"),
+    ("spread://k:p@social-sb.com", "https://social-sb.com/api/v2"),
+    ("spread://k:p@", "https://social-sb.com/api/v2"),
+    ("spread://k:p@127.0.0.1:8765/http", "http://127.0.0.1:8765/api/v2"),
+    ("spread://k:p@[::1]:8765/spread/api/v2", "https://[::1]:8765/spread/api/v2"),
+    ("https://k:p@crm.example.com/api/v2", "https://crm.example.com/api/v2"),
+    ("http://k:p@127.0.0.1:8765/spread/api/v2", "http://127.0.0.1:8765/spread/api/v2"),
+]
+
+
+@pytest.mark.parametrize(("uri", "url"), URIS)
+def test_a_connection_that_is_written_as_a_uri(monkeypatch: pytest.MonkeyPatch, uri: str, url: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SPREAD_DEFAULT", uri)
+    settings = SpreadHook().settings
+    assert (settings.base_url, settings.login, settings.password) == (url, "k", "p")
+
+
+def test_a_type_with_an_underscore_in_a_uri(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_EXPERTSENDER_CDP_DEFAULT", "expertsender-cdp://:classified@/?timeout=5")
+    settings = ExpertSenderHook().settings
+    assert (settings.base_url, settings.password, settings.extras.timeout) == (
+        "https://api.ecdp.app",
+        "classified",
+        5.0,
+    )
+    # No scheme of a URI has an underscore: Airflow takes all of it for a path.
+    monkeypatch.setenv("AIRFLOW_CONN_EXPERTSENDER_CDP_DEFAULT", "expertsender_cdp://:classified@api.ecdp.app")
+    works, sentence = ExpertSenderHook().test_connection()
+    assert not works
+    assert "as a URI, expertsender-cdp://" in sentence
+    assert "classified" not in sentence
+
+
+# The type
+
+EACH_HOOK = [SpreadHook, MindbazHook, ExpertSenderHook]
+
+
+@pytest.mark.parametrize("hook_class", EACH_HOOK)
+@pytest.mark.parametrize(
+    ("conn_type", "host"),
+    [
+        ("snowflake", ""),
+        ("snowflake", "acme.snowflakecomputing.com"),
+        ("postgres", "db.example.com"),
+        ("crm", "crm.example.com"),
+        *((nothing, "") for nothing in ("", None, "http", "https", "generic")),
+    ],
+)
+def test_the_password_of_another_system_is_not_sent(
+    make: Any, requests_mock: Any, hook_class: Any, conn_type: str | None, host: str
+) -> None:
+    requests_mock.register_uri("ANY", requests_mock_module.ANY, json={})
+    hook = make(hook_class, conn_type=conn_type, host=host, login="user", password="classified")
+    works, sentence = hook.test_connection()
+    assert not works
+    assert f"{hook_class.default_conn_name!r} is of type {conn_type or 'none'!r}" in sentence
+    assert f"of type {hook_class.conn_type!r}" in sentence
+    assert "classified" not in sentence
+    assert not requests_mock.called
+
+
+def test_the_types_of_other_crms_are_others(make: Any, requests_mock: Any) -> None:
+    for hook_class in EACH_HOOK:
+        for other in EACH_HOOK:
+            if other is not hook_class:
+                _, sentence = make(hook_class, conn_type=other.conn_type, password="key").test_connection()
+                assert "credentials are not sent" in sentence
+    assert not requests_mock.called
+
+
+@pytest.mark.parametrize("conn_type", ["spread", "SPREAD", "", None, "http", "https", "generic"])
+def test_a_type_that_says_nothing_is_taken_with_a_host(conn_type: str | None) -> None:
+    assert read(conn_type=conn_type, host="https://crm.example.com").base_url == "https://crm.example.com"
 
 
 def test_credentials_are_trimmed() -> None:
@@ -119,9 +219,19 @@ def test_verify(given: Any, verify: bool | str) -> None:
     assert read(extra={"verify": given}).extras.verify == verify
 
 
-@pytest.mark.parametrize("extra", [None, "", "{}"])
+@pytest.mark.parametrize("extra", [None, "", "{}", "[]", "null"])
 def test_no_extras(extra: str | None) -> None:
     assert read(extra=extra).extras == Extras()
+
+
+@pytest.mark.parametrize("extra", ['["classified"]', '"classified"', "3", "password=classified", "{"])
+def test_extras_that_are_no_object(extra: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(
+        CrmConnectionError, match=r"'crm' are no JSON object such as \{\"timeout\": 30\}"
+    ) as caught:
+        read(extra=extra)
+    assert "classified" not in f"{caught.value}{caplog.text}"
+    assert not caplog.records
 
 
 def test_an_unknown_extra_is_named_and_not_its_value() -> None:

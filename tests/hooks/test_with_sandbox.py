@@ -18,6 +18,7 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
+from tests.helpers.connections import set_connection
 
 
 @pytest.fixture
@@ -45,6 +46,21 @@ PASSING = [
 each_passing = pytest.mark.parametrize(
     "fault", PASSING, ids=lambda fault: "-".join(map(str, fault.values())) or "none"
 )
+
+
+@pytest.mark.parametrize(
+    ("hook_class", "system"),
+    [(SpreadHook, "spread"), (MindbazHook, "mindbaz"), (ExpertSenderHook, "expertsender")],
+)
+def test_a_host_without_the_path_of_the_api(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch, hook_class: Any, system: str
+) -> None:
+    assert hook_class().test_connection()[0]
+    set_connection(monkeypatch, sandbox, system, host=sandbox.url)
+    works, sentence = hook_class().test_connection()
+    assert not works
+    assert sentence.endswith(f". A base URL is all before the resource, such as {hook_class.default_url}")
+    assert ".." not in sentence
 
 
 # SPREAD
@@ -151,8 +167,9 @@ def test_spread_credits(sandbox: Any) -> None:
         ({"kind": "truncate"}, 1),
         ({"kind": "html_before"}, 0),
         ({"kind": "html_after"}, 1),
+        *(({"kind": "redirect_after", "status": status}, 1) for status in (301, 302, 303, 307, 308)),
     ],
-    ids=lambda value: value["kind"] if isinstance(value, dict) else "",
+    ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",
 )
 def test_a_spread_credit_is_never_applied_twice(sandbox: Any, clock: Any, fault: Any, applied: int) -> None:
     hook = SpreadHook()
@@ -173,8 +190,46 @@ def test_a_spread_credit_asked_to_come_later_is_applied_once(sandbox: Any, clock
     assert len(list(hook.iter_loyalty_lines())) == 1
 
 
+WHEN = {"status": "accepted", "created_at": "2024-01-01 10:00:00"}
+#: The calls that must not be repeated, beside the credit, on somebody whom SPREAD knows.
+ONCE: dict[str, tuple[type[Any], Callable[[Any, str], object]]] = {
+    "POST /customers": (SpreadHook, lambda hook, one: hook.create_customer({"email": "b@example.fr"})),
+    "PUT /customers/email/update": (
+        SpreadHook,
+        lambda hook, one: hook.update_customer_email("a@example.fr", "b@example.fr"),
+    ),
+    "POST /customers/{id}/consents": (
+        SpreadHook,
+        lambda hook, one: hook.create_consent(one, consent_id=9876, **WHEN),
+    ),
+    "POST /{site_id}/Subscribers": (
+        MindbazHook,
+        lambda hook, one: hook.create_subscribers([{"fields": {1: "b@example.fr"}}]),
+    ),
+    "POST /customers of ExpertSender": (
+        ExpertSenderHook,
+        lambda hook, one: hook.upsert_customers([{"email": "b@example.fr"}], mode="Add"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "call"), ONCE.values(), ids=ONCE)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_what_is_applied_and_leads_back_to_itself_is_applied_once(
+    sandbox: Any, make: type[Any], call: Callable[[Any, str], object], status: int
+) -> None:
+    customer = SpreadHook().create_customer({"email": "a@example.fr"})["id"]
+    writing = {"POST", "PUT"}
+    before = sum(one.method in writing for one in sandbox.calls)
+    for method in writing:
+        sandbox.fault(kind="redirect_after", method=method, status=status)
+    with pytest.raises(CrmOutcomeUnknownError):
+        call(make(), customer)
+    assert sum(one.method in writing for one in sandbox.calls) == before + 1
+
+
 def test_credentials_stay_at_home(sandbox: Any) -> None:
-    sandbox.fault(kind="redirect", to="https://elsewhere.example/api")
+    sandbox.fault(kind="redirect", to="https://elsewhere.example/api", status=307)
     with pytest.raises(CrmRedirectError, match=r"elsewhere\.example"):
         SpreadHook().credit_loyalty(amount=5, email="a@example.fr")
 

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm._compat import ObjectStoragePath
-from airflow_provider_crm.exceptions import CrmError, CrmInputError
+from airflow_provider_crm.exceptions import CrmError, CrmFileError, CrmInputError
 from airflow_provider_crm.rows.journal import Journal, JournalLostError
 
 try:
@@ -238,7 +238,7 @@ def test_a_store_that_is_away_may_be_back_at_the_next_try(
         raise ConnectionError("away")
 
     monkeypatch.setattr(MemoryFileSystem, "put_file", fail)
-    with pytest.raises(ConnectionError):
+    with pytest.raises(CrmFileError, match=r"memory://bucket/j could not be written \(away\)"):
         Journal("memory://bucket/j").open()
 
 
@@ -270,7 +270,7 @@ def test_an_upload_that_fails_leaves_nothing_behind(
     assert os.listdir(tmp_path)
     with monkeypatch.context() as broken:
         broken.setattr(MemoryFileSystem, "put_file", fail)
-        with pytest.raises(ConnectionError):
+        with pytest.raises(CrmFileError, match="away"):
             journal.close()
     journal.close()
     assert not os.listdir(tmp_path)
@@ -304,7 +304,9 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
 
     with monkeypatch.context() as broken:
         broken.setattr(os, "write", full)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(
+            CrmFileError, match=f"{path} could not be written .No space left on device in {tmp_path}"
+        ):
             journal.flush()
     assert _lines(path.read_bytes()) == [{"row": 1}]
     journal.close()

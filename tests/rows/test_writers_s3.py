@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -11,13 +14,14 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.exceptions import CrmFileError, CrmInputError
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import format_for
 from airflow_provider_crm.schemas.records import Column, RecordType
 
 s3fs = pytest.importorskip("s3fs", reason="the S3 client is not installed beside this Airflow")
 moto_server = pytest.importorskip("moto.server", reason="the S3 server is not installed beside this Airflow")
+make_server = import_module("werkzeug.serving").make_server
 
 try:
     airflow_stores = import_module("airflow.sdk.io.store")
@@ -28,21 +32,74 @@ COLUMNS = (Column("id", "text", "", required=True), Column("name", "text", ""))
 TYPE = RecordType("things", COLUMNS, key="id")
 
 
+_INITIATED = re.compile(rb"(<UploadId>(.*?)</UploadId>.*?<Initiated>)[^<]*", re.DOTALL)
+NOW = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z").encode()
+
+
+class Store:
+    """A server of S3 with faults in the calls of an upload in parts."""
+
+    def __init__(self) -> None:
+        self._app = moto_server.DomainDispatcherApplication(moto_server.create_backend_app)
+        self.refuses_parts = False
+        self.loses_completion = False
+        self.refuses_lists = False
+        #: Uploads that were begun now; others the server dates in 2010.
+        self.fresh: set[str] = set()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        call, query = environ["REQUEST_METHOD"], environ["QUERY_STRING"]
+        in_parts, listing = "uploadId=" in query, call == "GET" and "uploads" in query
+        if (in_parts and call == "PUT" and self.refuses_parts) or (listing and self.refuses_lists):
+            return _refuse(start_response, "403 Forbidden", "AccessDenied", "no more")
+        if in_parts and call in ("POST", "DELETE") and self.loses_completion:
+            if call == "POST":
+                b"".join(self._app(environ, lambda *status_and_headers: None))
+            return _refuse(start_response, "404 Not Found", "NoSuchUpload", "no such upload")
+        answer = self._app(environ, start_response)
+        return [_INITIATED.sub(self._dated, b"".join(answer))] if listing else answer
+
+    def _dated(self, upload: re.Match[bytes]) -> bytes:
+        return upload[1] + (NOW if upload[2].decode() in self.fresh else b"2010-11-10T20:48:33.000Z")
+
+
+def _refuse(start_response: Any, status: str, code: str, words: str) -> list[bytes]:
+    start_response(status, [("Content-Type", "application/xml")])
+    return [f"<Error><Code>{code}</Code><Message>{words}</Message></Error>".encode()]
+
+
+class SmallParts(s3fs.S3FileSystem):  # type: ignore[misc]
+    """Sends in parts what is a tenth of what it usually would be."""
+
+    async def _put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
+        await super()._put_file(lpath, rpath, chunksize=5 * 2**20, **kwargs)
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    server = moto_server.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+def served() -> Iterator[tuple[Store, str]]:
+    store = Store()
+    server = make_server("127.0.0.1", 0, store, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield store, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
 
 
 @pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+def faults(served: tuple[Store, str], monkeypatch: pytest.MonkeyPatch) -> Store:
+    store, _ = served
+    for fault in ("refuses_parts", "loses_completion", "refuses_lists"):
+        monkeypatch.setattr(store, fault, False)
+    return store
+
+
+@pytest.fixture
+def s3(served: tuple[Store, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Give ``s3://`` to Airflow, with an empty bucket."""
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
-    fs = s3fs.S3FileSystem(key="k", secret="s", endpoint_url=server, skip_instance_cache=True)
+    fs = SmallParts(key="k", secret="s", endpoint_url=served[1], skip_instance_cache=True)
     if fs.exists("bucket"):
         fs.rm("bucket", recursive=True)
     fs.mkdir("bucket")
@@ -87,3 +144,66 @@ def test_what_fails_keeps_the_old_object(s3: Any) -> None:
     target.abandon()
     assert s3.cat("bucket/x.jsonl") == b"old"
     assert s3.find("bucket") == ["bucket/x.jsonl"]
+
+
+# A file that is large enough to be sent in parts
+
+LARGE = 11 * 2**20
+
+
+def large_file(path: str = "s3://bucket/x.jsonl") -> Any:
+    target = target_at(path)
+    target.open().truncate(LARGE)
+    return target
+
+
+def begin_upload(s3: Any, key: str) -> str:
+    upload: str = s3.call_s3("create_multipart_upload", Bucket="bucket", Key=key)["UploadId"]
+    return upload
+
+
+def unfinished(s3: Any) -> set[str]:
+    return {upload["UploadId"] for upload in s3.list_multipart_uploads("bucket")}
+
+
+def test_an_upload_in_parts_that_fails_is_aborted_and_so_are_those_of_yesterday(
+    s3: Any, faults: Store, tmp_path: Path
+) -> None:
+    s3.pipe("bucket/x.jsonl", b"old")
+    left_behind, begun_now, of_another = (
+        begin_upload(s3, key) for key in ("x.jsonl", "x.jsonl", "x.jsonl.gz")
+    )
+    faults.fresh = {begun_now}
+    faults.refuses_parts = True
+    target = large_file()
+    with pytest.raises(CrmFileError, match=r"s3://bucket/x.jsonl could not be written \(no more\)"):
+        target.commit()
+    target.abandon()
+    assert left_behind not in unfinished(s3)
+    assert unfinished(s3) == {begun_now, of_another}
+    assert s3.cat("bucket/x.jsonl") == b"old"
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_an_upload_whose_completion_is_not_answered_for_is_looked_at(s3: Any, faults: Store) -> None:
+    s3.pipe("bucket/x.jsonl", b"old")
+    faults.loses_completion = True
+    assert large_file().commit() == LARGE
+    assert s3.size("bucket/x.jsonl") == LARGE
+    assert unfinished(s3) == set()
+
+
+def test_an_object_of_the_same_size_that_was_there_before_is_not_taken_for_the_new_one(
+    s3: Any, faults: Store
+) -> None:
+    assert large_file().commit() == LARGE
+    faults.refuses_parts = True
+    target = large_file()
+    with pytest.raises(CrmFileError):
+        target.commit()
+    target.abandon()
+
+
+def test_a_list_of_uploads_that_is_refused_is_no_reason_to_fail(s3: Any, faults: Store) -> None:
+    faults.refuses_lists = True
+    assert large_file().commit() == LARGE

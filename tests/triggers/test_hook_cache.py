@@ -51,6 +51,21 @@ async def look(kept: HookCache, function: Callable[[MindbazHook], Any] = lambda 
     return await kept.call(MindbazHook, "mindbaz_default", function)
 
 
+def test_the_connection_of_another_system_is_refused(
+    crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SNOWFLAKE_PROD", "snowflake://user:classified@acme")
+
+    async def go() -> None:
+        await new_cache().call(MindbazHook, "snowflake_prod", MindbazHook.list_fields)
+
+    with pytest.raises(
+        CrmConnectionError, match=r"'snowflake_prod' is of type 'snowflake' and not of 'mindbaz'"
+    ):
+        asyncio.run(go())
+    assert crm_sandbox.calls.count() == 0
+
+
 def test_one_lookup_serves_all(lookups: Lookups) -> None:
     async def go() -> list[Any]:
         kept = new_cache()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import (
@@ -20,6 +21,7 @@ from airflow_provider_crm.bulk.outcomes import (
     Verdict,
     rejected,
 )
+from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
@@ -98,6 +100,13 @@ class UpsertCustomers:
         self._allow_resubscribe = allow_resubscribe
         self._settle = settle_seconds
         self.opt_outs = RefusedConsents()
+        self.identifiers: Sequence[Identifier[Customer]] = matched_identifiers(
+            "Email",
+            lambda item: (item.record.get("email"),),
+            match_by=match_by,
+            key_column=key_column,
+            normal=partial(key_text, self._key_field),
+        )
         # Where nobody can be looked up, nothing could tell afterwards which customers of a refused call were added.
         self.batch_size = 1 if mode == "Add" and self._read_by is None else batch_size
 
@@ -114,6 +123,15 @@ class UpsertCustomers:
             raise InvalidRowError(str(error), key) from None
         return RowKey(key), customer
 
+    def refusal(self, record: Customer) -> Customer | None:
+        said = self.opt_outs.find(record)
+        # Where nobody can be looked up, the call might create somebody.
+        if not said or self._read_by is None:
+            return None
+        customer = {self._key_field: record[self._key_field]}
+        self.opt_outs.keep(customer, said)
+        return customer
+
     def plan(self, items: Sequence[CustomerItem]) -> list[Plan]:
         seen = [item for item in items if self._has_to_be_seen(item)]
         held = dict(zip((item.key for item in seen), self._look_up(seen), strict=True))
@@ -125,7 +143,7 @@ class UpsertCustomers:
     def _has_to_be_seen(self, item: CustomerItem) -> bool:
         if self._read_by is None:
             return False
-        if self._mode != "AddOrUpdate":
+        if self._mode != "AddOrUpdate" or not item.may_create:
             return True
         if self._allow_resubscribe:
             return asks_for_confirmation(item.record) and not _sends_as_is(item)

@@ -21,6 +21,7 @@ from airflow_provider_crm.bulk.outcomes import (
     Verdict,
     rejected,
 )
+from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.mindbaz.opt_outs import OptOutStatus, Values
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
@@ -79,6 +80,13 @@ class UpsertSubscribers:
         self._writers: dict[int, Writer] = {}
         #: So many keys the server has been seen to answer for in whole.
         self._answered_whole = 0
+        self.identifiers: Sequence[Identifier[Values]] = matched_identifiers(
+            "Email",
+            lambda item: (item.record.get(EMAIL),),
+            match_by=match_by,
+            key_column=key_column,
+            normal=lambda value: key_text(value, match_by),
+        )
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
         key = key_text(data.get(self._key_column), self._match_by)
@@ -86,6 +94,11 @@ class UpsertSubscribers:
             return RowKey(key), self._values(data)
         except ValueError as error:
             raise InvalidRowError(str(error), key) from None
+
+    def refusal(self, record: Values) -> Values | None:
+        said = self.opt_outs.find(record)
+        key_field = KEY_FIELDS[self._match_by]
+        return {key_field: record[key_field], **dict(said)} if said else None
 
     def _values(self, data: Mapping[str, Any]) -> Values:
         values: Values = {}

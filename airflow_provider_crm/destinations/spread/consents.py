@@ -13,6 +13,7 @@ from typing import Any
 
 from airflow_provider_crm.bulk.opt_outs import OptOutMemory
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.suppression import Identifier, by_email
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -112,6 +113,12 @@ class CreateConsents:
         self._names = ConsentNames(hook)
         self._refusals = OptOutMemory(Refusals())
         self._lock = threading.Lock()
+        self.identifiers: Sequence[Identifier[ConsentRecord]] = (
+            Identifier[ConsentRecord](
+                names=("customer_id",), normal=id_of, of=lambda item: (item.record.customer_id,)
+            ),
+            by_email(lambda item: (item.record.email,)),
+        )
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, ConsentRecord]:
         given = {name: value for name, value in self._mapping.fields(data) if not is_empty(value)}
@@ -133,6 +140,9 @@ class CreateConsents:
             text = f"{text}|{record.channel_id}"
         # One person's answers to one consent go in one after the other, in the order of the source.
         return RowKey(text, locks=(f"{who}|{which}",)), record
+
+    def refusal(self, record: ConsentRecord) -> ConsentRecord | None:
+        return record if record.status == "refused" else None
 
     def plan(self, items: Sequence[Item[ConsentRecord]]) -> list[Outcome | Step[ConsentRecord]]:
         return [self._plan_one(item) for item in items]

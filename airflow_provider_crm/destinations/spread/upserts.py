@@ -22,6 +22,7 @@ from airflow_provider_crm.bulk.outcomes import (
     Verdict,
     rejected,
 )
+from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.spread.known import PAGE_SIZE, KnownCustomers
 from airflow_provider_crm.hooks.spread import SpreadHook
@@ -125,6 +126,13 @@ class UpsertCustomers:
         self._match_by = match_by
         self._mode = mode
         self._send_nulls = send_nulls
+        self.identifiers: Sequence[Identifier[Row]] = matched_identifiers(
+            "email",
+            lambda item: (item.record.get("email"),),
+            match_by=match_by,
+            key_column=key_column,
+            normal=self._key,
+        )
         self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
@@ -133,6 +141,9 @@ class UpsertCustomers:
             return RowKey(key), customer_values(self._mapping.fields(data), send_blanks=self._send_nulls)
         except ValueError as error:
             raise InvalidRowError(str(error), key) from None
+
+    def refusal(self, record: Row) -> None:
+        return None
 
     def _key(self, value: Any) -> str:
         if self._match_by == "email":

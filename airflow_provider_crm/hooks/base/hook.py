@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from typing import Any, ClassVar, Generic, TypeVar
 
 from airflow_provider_crm._compat import AirflowNotFoundException, BaseHook, Connection
-from airflow_provider_crm.exceptions import CrmConnectionError, CrmError
+from airflow_provider_crm.exceptions import CrmConnectionError, CrmError, CrmNotFoundError
 from airflow_provider_crm.hooks.base.forms import add_form
 from airflow_provider_crm.hooks.base.pacing import pacer_of
 from airflow_provider_crm.hooks.base.settings import E, Settings, read_settings
@@ -100,7 +100,10 @@ class CrmHook(BaseHook, Generic[E]):
             if self._settings is None:
                 connection = self._connection(self.conn_id)
                 self._settings = read_settings(
-                    connection, default_url=self.default_url, extras_type=self.extras_type
+                    connection,
+                    conn_type=self.conn_type,
+                    default_url=self.default_url,
+                    extras_type=self.extras_type,
                 )
         return self._settings
 
@@ -170,6 +173,11 @@ class CrmHook(BaseHook, Generic[E]):
         self.retry_budget = 10.0
         try:
             return True, self._probe()
+        except CrmNotFoundError as error:
+            return (
+                False,
+                f"{str(error).rstrip('.')}. A base URL is all before the resource, such as {self.default_url}",
+            )
         except (CrmError, ValueError) as error:
             return False, str(error)
 

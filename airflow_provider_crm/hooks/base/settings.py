@@ -5,6 +5,7 @@ Knows no HTTP and no vendor; a hook names its own defaults and its own extras.
 
 from __future__ import annotations
 
+import json
 from typing import Any, Generic, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -16,6 +17,9 @@ from airflow_provider_crm.http.urls import is_loopback, origin
 
 #: Above any number that makes sense, and below those that the system's timers refuse.
 _FAR = 1e6
+#: Types of connections that say nothing of what is at the other end.
+_ANY_TYPE = ("", "generic", "http", "https")
+_SCHEMES = ("http", "https")
 
 
 class Extras(msgspec.Struct, kw_only=True, frozen=True):
@@ -66,14 +70,19 @@ class Settings(msgspec.Struct, Generic[E], frozen=True):
     extras: E
 
 
-def read_settings(connection: Connection, *, default_url: str, extras_type: type[E]) -> Settings[E]:
+def read_settings(
+    connection: Connection, *, conn_type: str, default_url: str, extras_type: type[E]
+) -> Settings[E]:
     """Check a connection and put its parts into a :class:`Settings`.
 
     :param connection: as Airflow gives it.
+    :param conn_type: the type that it has to have; one of no type in particular has to name its host.
     :param default_url: the vendor's base URL, taken when the connection names no host.
     :param extras_type: which extras are allowed, and their types.
-    :raises CrmConnectionError: an extra that is unknown or of a wrong type, or a host that cannot be used.
+    :raises CrmConnectionError: a connection to something else, an extra that is unknown or of a wrong type, or a host
+        that cannot be used.
     """
+    _check_type(connection, conn_type, default_url)
     extras = _read_extras(connection, extras_type)
     return Settings(
         conn_id=connection.conn_id or "",
@@ -106,35 +115,84 @@ def check_url(url: str, *, allow_http: bool, what: str) -> str:
     return url.rstrip("/")
 
 
+def _check_type(connection: Connection, conn_type: str, default_url: str) -> None:
+    """Refuse a connection to something else, whose password would be sent to the CRM.
+
+    :raises CrmConnectionError: it is of another type, or of none in particular and names no host.
+    """
+    given = (connection.conn_type or "").replace("-", "_").lower()
+    if given == conn_type:
+        return
+    which = f"Connection {connection.conn_id!r} is of type {given or 'none'!r} and not of {conn_type!r}"
+    if given not in _ANY_TYPE:
+        raise CrmConnectionError(
+            f"{which}: its credentials are not sent to a CRM. Name a connection of type {conn_type!r}"
+        )
+    if not (connection.host or "").strip():
+        raise CrmConnectionError(
+            f"{which}, and names no host to which its credentials may be sent. Make it one of type {conn_type!r} (as a "
+            f"URI, {conn_type.replace('_', '-')}://...), or give the CRM's base URL as host, such as {default_url}"
+        )
+
+
 def _base_url(connection: Connection, default_url: str, *, allow_http: bool) -> str:
-    host = (connection.host or "").strip()
     what = f"The host of connection {connection.conn_id!r}"
-    if not host:
-        return default_url
-    if "://" in host:
-        return check_url(_with_port(host, connection.port), allow_http=allow_http, what=what)
-    # A bare host name means the vendor's path on another host, as in a connection written as a URI.
+    host, schema = (connection.host or "").strip(), (connection.schema or "").strip()
+    # Airflow reads the path of a URI as the schema.
+    path = "" if schema in _SCHEMES else schema.strip("/")
     default: SplitResult = urlsplit(default_url)
-    name, slash, path = host.partition("/")
-    if connection.port and ":" not in name:
-        name = f"{name}:{connection.port}"
-    schemes = ("http", "https")
-    scheme = connection.schema if connection.schema in schemes else default.scheme
-    return check_url(f"{scheme}://{name}{slash}{path or default.path}", allow_http=allow_http, what=what)
+    is_url = "://" in host
+    if is_url:
+        scheme, _, host = host.partition("://")
+        if schema in _SCHEMES and schema != scheme:
+            raise CrmConnectionError(f"{what} begins with {scheme}:// while its schema is {schema}")
+    else:
+        scheme = (
+            schema if schema in _SCHEMES else "http" if connection.conn_type == "http" else default.scheme
+        )
+    if path and not host:
+        raise CrmConnectionError(
+            f"Connection {connection.conn_id!r} has a schema, or the path of a URI, and no host: write all of the base "
+            f"URL into the host, such as {default_url}"
+        )
+    name, _, own_path = (host or ("" if is_url else default.netloc)).partition("/")
+    if own_path.strip("/") and path:
+        raise CrmConnectionError(f"{what} has a path, and another one is in its schema: write it once")
+    place = check_url(f"{scheme}://{_with_port(name, connection.port)}", allow_http=allow_http, what=what)
+    # A host alone means the vendor's path on it; what is written as a URL is all of it, but for the vendor's own host.
+    if not is_url or origin(place) == origin(default_url):
+        path = path or default.path
+    path = own_path.strip("/") or path.strip("/")
+    return check_url(f"{place}/{path}", allow_http=allow_http, what=what)
 
 
-def _with_port(url: str, port: int | None) -> str:
-    """Put the connection's port into a URL that names none."""
-    scheme, _, rest = url.partition("://")
-    name, slash, path = rest.partition("/")
+def _with_port(name: str, port: int | None) -> str:
+    """Put the connection's port behind a host that names none."""
+    if name.count(":") > 1 and not name.startswith("["):
+        name = f"[{name}]"  # Airflow takes the brackets of an IPv6 address out of a URI
     has_port = ":" in name.rpartition("]")[2]
-    return url if has_port or not port else f"{scheme}://{name}:{port}{slash}{path}"
+    return name if has_port or not port else f"{name}:{port}"
+
+
+def _extras_of(connection: Connection) -> dict[str, Any]:
+    """Return the extras as they are, which Airflow would pass by where they are no JSON.
+
+    :raises CrmConnectionError: they are no JSON object.
+    """
+    try:
+        given = json.loads(connection.extra or "{}") or {}
+    except ValueError:
+        given = None
+    if not isinstance(given, dict):
+        raise CrmConnectionError(
+            f'The extras of connection {connection.conn_id!r} are no JSON object such as {{"timeout": 30}}'
+        )
+    # Airflow's own reading keeps their values out of its logs.
+    return connection.extra_dejson if given else {}
 
 
 def _read_extras(connection: Connection, extras_type: type[E]) -> E:
-    given: dict[str, Any] = {
-        key: value for key, value in connection.extra_dejson.items() if value is not None and value != ""
-    }
+    given = {key: value for key, value in _extras_of(connection).items() if value is not None and value != ""}
     allowed = extras_type.__struct_fields__
     if unknown := sorted(set(given) - set(allowed)):
         raise CrmConnectionError(

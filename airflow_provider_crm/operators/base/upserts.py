@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
-from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.suppression import Suppressible
 from airflow_provider_crm.bulk.upserts import MODES
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
 from airflow_provider_crm.parameters import Text, one_of
@@ -49,14 +49,14 @@ class CrmUpsertOperator(CrmMappedOperator):
         """
         raise NotImplementedError
 
-    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Destination[Any]:
+    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Suppressible[Any]:
         """Make the destination.
 
         :param key_column: the column that holds the match key.
         """
         raise NotImplementedError
 
-    def _destination(self, hook: Any, source: Source) -> Destination[Any]:
+    def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)

@@ -15,8 +15,10 @@ from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
+from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator
 from airflow_provider_crm.parameters import (
@@ -50,7 +52,13 @@ class WriteArguments(AirflowArguments, total=False):
     dry_run: YesOrNo
 
 
-class MappedArguments(WriteArguments, total=False):
+class SuppressibleArguments(WriteArguments, total=False):
+    """What operators that write to people take, see :class:`CrmSuppressibleOperator`."""
+
+    suppression_source: SourceParameter | None
+
+
+class MappedArguments(SuppressibleArguments, total=False):
     """What operators with a map of columns take, see :class:`CrmMappedOperator`."""
 
     field_map: FieldMap | None
@@ -127,6 +135,10 @@ class CrmBulkOperator(CrmBaseOperator):
         """Make the destination; checks everything that can be checked before the first row."""
         raise NotImplementedError
 
+    def _guarded(self, context: Context, destination: Destination[Any]) -> Destination[Any]:
+        """Return the destination with what keeps it from sending some of the rows."""
+        return destination
+
     def _summary(self, report: Report) -> dict[str, Any]:
         """Return the counts of the rows, and where the rejects are."""
         return report.summary()
@@ -148,6 +160,7 @@ class CrmBulkOperator(CrmBaseOperator):
         )
         destination = self._destination(hook, source)
         source = look_through(source, self._checks())
+        destination = self._guarded(context, destination)
         engine: BulkEngine[Any] = BulkEngine(
             DryRun(destination) if self.only_plan else destination,
             source,
@@ -187,16 +200,47 @@ class CrmBulkOperator(CrmBaseOperator):
         return Checkpoint(store, fingerprint(*self._identity(hook)))
 
 
-class CrmMappedOperator(CrmBulkOperator):
+class CrmSuppressibleOperator(CrmBulkOperator):
+    """A bulk operator that writes to people, and to nobody on a list.
+
+    :param suppression_source: people who are not to be written to: a source as ``source``, with a column named as the
+        match key, or ``email`` with addresses or their MD5, SHA-1 or SHA-256 hashes. It is read before anything is
+        sent, and the task fails when it cannot be read. The rows of these people end as skipped, with the reason
+        ``suppressed``; only opt-outs in them are carried out. (templated)
+    """
+
+    suppression_source = SourceField()
+    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "suppression_source")
+    # What is still to be sent is held against the list of this try.
+    not_in_fingerprint = CrmBulkOperator.not_in_fingerprint | {"suppression_source"}
+
+    def __init__(
+        self, *, suppression_source: SourceParameter | None = None, **kwargs: Unpack[WriteArguments]
+    ) -> None:
+        super().__init__(**kwargs)
+        self.suppression_source = suppression_source
+
+    def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
+        raise NotImplementedError
+
+    def _guarded(self, context: Context, destination: Any) -> Destination[Any]:
+        if self.suppression_source is None:
+            return super()._guarded(context, destination)
+        suppressed = SuppressionList(open_source(self.suppression_source), destination.identifiers)
+        refuse_if_emptied(context, suppressed.entries)
+        return Suppressing(destination, suppressed)
+
+
+class CrmMappedOperator(CrmSuppressibleOperator):
     """A bulk operator whose columns are mapped to the CRM's fields.
 
     :param field_map: column to the CRM's field; without it the columns are the CRM's own field names. (templated)
     """
 
-    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "field_map")
+    template_fields: Sequence[str] = (*CrmSuppressibleOperator.template_fields, "field_map")
     template_fields_renderers = {"field_map": "json"}
 
-    def __init__(self, *, field_map: FieldMap | None = None, **kwargs: Unpack[WriteArguments]) -> None:
+    def __init__(self, *, field_map: FieldMap | None = None, **kwargs: Unpack[SuppressibleArguments]) -> None:
         super().__init__(**kwargs)
         self.field_map = field_map
 

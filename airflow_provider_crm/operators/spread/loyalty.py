@@ -25,7 +25,7 @@ from airflow_provider_crm.loyalty.source_rows import CreditFields, CreditReader
 from airflow_provider_crm.loyalty.states import Origin
 from airflow_provider_crm.loyalty.tables import account_of
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator
-from airflow_provider_crm.operators.base.writes import CrmBulkOperator, WriteArguments
+from airflow_provider_crm.operators.base.writes import CrmSuppressibleOperator, SuppressibleArguments
 from airflow_provider_crm.parameters import Column, ConnId, Path, Seconds, Time, YesOrNo, number
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Source
@@ -70,7 +70,7 @@ def origin_of(context: Context) -> Origin:
     )
 
 
-class SpreadCreditLoyaltyOperator(CrmBulkOperator):
+class SpreadCreditLoyaltyOperator(CrmSuppressibleOperator):
     """Credit loyalty points in SPREAD, each row exactly once, through retries, kills and runs side by side.
 
     SPREAD adds points each time it is called and cannot recognise a repeated call. What was sent is therefore noted
@@ -88,11 +88,11 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
     :param allow_debit: accept negative amounts. (templated)
 
     The result adds ``credited``, ``already_credited`` and ``amount``, the sum credited as decimal text.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmBulkOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmSuppressibleOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmBulkOperator.template_fields,
+        *CrmSuppressibleOperator.template_fields,
         "key_field",
         "email_field",
         "customer_id_field",
@@ -103,7 +103,7 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         "allow_debit",
     )
     hook_class = SpreadHook
-    not_in_fingerprint = CrmBulkOperator.not_in_fingerprint | {"settle_seconds"}
+    not_in_fingerprint = CrmSuppressibleOperator.not_in_fingerprint | {"settle_seconds"}
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class SpreadCreditLoyaltyOperator(CrmBulkOperator):
         ledger_conn_id: ConnId = LEDGER_CONN,
         settle_seconds: Seconds = 10,
         allow_debit: YesOrNo = False,
-        **kwargs: Unpack[WriteArguments],
+        **kwargs: Unpack[SuppressibleArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.key_field = key_field

@@ -14,12 +14,12 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertMode
 from airflow_provider_crm.operators.base.writes import (
-    CrmBulkOperator,
     CrmDeleteOperator,
     CrmMappedOperator,
+    CrmSuppressibleOperator,
     DeleteArguments,
     MappedArguments,
-    WriteArguments,
+    SuppressibleArguments,
 )
 from airflow_provider_crm.parameters import Column, ConnId, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -86,9 +86,9 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     The CRM keeps a history and takes the same answer any number of times. So an answer is sent only where it changes
     something, and an acceptance that is not newer than a refusal in the CRM, or in an earlier row, never: nobody is
     subscribed again by old data. A refusal is always sent, unless the CRM holds it or, as its latest answer, a newer
-    one. Of two answers of one moment the refusal counts; and
-    since local time does not tell the hour that October repeats from the one before it, a refusal in it is written as
-    its last second, so that no acceptance of these two hours lies after it.
+    one. Of two answers of one moment the refusal counts; and since local time does not tell the hour that October
+    repeats from the one before it, a refusal in it is written as its last second, so that no acceptance of these two
+    hours lies after it.
 
     .. seealso:: The vendor's page "API - Customer Consentement" at help.spreadfamily.fr.
 
@@ -150,7 +150,7 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
         )
 
 
-class SpreadUpdateEmailsOperator(CrmBulkOperator):
+class SpreadUpdateEmailsOperator(CrmSuppressibleOperator):
     """Give SPREAD customers another e-mail; a change that is made already is left alone.
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
@@ -159,11 +159,11 @@ class SpreadUpdateEmailsOperator(CrmBulkOperator):
     :param old_field: the column with the current e-mail. (templated)
     :param new_field: the column with the new one. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmBulkOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmSuppressibleOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
-        *CrmBulkOperator.template_fields,
+        *CrmSuppressibleOperator.template_fields,
         "spread_conn_id",
         "old_field",
         "new_field",
@@ -176,7 +176,7 @@ class SpreadUpdateEmailsOperator(CrmBulkOperator):
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         old_field: Column = "old_email",
         new_field: Column = "new_email",
-        **kwargs: Unpack[WriteArguments],
+        **kwargs: Unpack[SuppressibleArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id

@@ -56,7 +56,8 @@ def test_version_1_writes_and_version_2_tells_what_became_of_it(
 
 
 @pytest.mark.parametrize(
-    "kind", ["drop_after", "drop_before", "error_after", "truncate", "html_after", "html_before"]
+    "kind",
+    ["drop_after", "drop_before", "error_after", "truncate", "html_after", "html_before", "redirect_after"],
 )
 def test_version_1_is_not_called_twice_blindly(crm_sandbox, spread, upsert, monkeypatch, kind):
     use_v1(crm_sandbox, monkeypatch)
