@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-crm",
         "name": "CRM",
-        "description": "SPREAD, Mindbaz and ExpertSender CDP marketing CRMs",
+        "description": f"Marketing CRMs: {', '.join(crm['name'] for crm in crms)}",
         "versions": [__version__],
         "integrations": [
             {"integration-name": crm["name"], "external-doc-url": crm["docs"], "tags": ["service"]}

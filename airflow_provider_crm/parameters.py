@@ -277,7 +277,7 @@ class Parameter(NamedTuple):
 
     :param attribute: where the task keeps it.
     :param rules: what it may be: each reads what the one before has read.
-    :param may_be_nothing: whether it need not be given and has no default.
+    :param may_be_nothing: whether it may be None: as its default, or instead of it.
     """
 
     name: str
@@ -350,8 +350,9 @@ def _parameters_of(kind: type[CheckedParameters]) -> Mapping[str, Parameter]:
         for name, parameter in inspect.signature(init).parameters.items():
             if parameter.kind is parameter.KEYWORD_ONLY:
                 attribute = kind.kept_as.get(name, name)
-                rules = _rules_in(hints.get(name))
-                found[attribute] = Parameter(name, attribute, rules, parameter.default is None)
+                hint = hints.get(name)
+                may_be_nothing = parameter.default is None or type(None) in typing.get_args(hint)
+                found[attribute] = Parameter(name, attribute, _rules_in(hint), may_be_nothing)
     return found
 
 

@@ -61,6 +61,7 @@ from tests.helpers.public import tasks
 SAMPLES = {
     "source": [],
     "path": "x.csv",
+    "certificate_path": "x.jsonl",
     "value": "zoe@example.fr",
     "created_after": "2026-01-01",
     "min_amount": 5,
@@ -364,10 +365,12 @@ def test_a_path_may_be_an_object_and_is_text_from_then_on(kind: Any, name: str) 
 def test_every_path_is_among_them() -> None:
     assert {name for _, name in EVERY_PATH} == {
         "absent_path",
+        "certificate_path",
         "path",
         "rejects_path",
         "report_path",
         "results_path",
+        "suppression_path",
     }
     assert task(MindbazUnsubscribeOperator, source=Path("people.csv")).source == "people.csv"
 

@@ -77,7 +77,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     """One fault: what happens, on which calls, and when.
 
     :param kind: one of the table above.
-    :param system: ``spread``, ``mindbaz``, ``expertsender``; any when left out.
+    :param system: the name of a stand-in, such as ``spread``; any when left out.
     :param method: the HTTP method; any when left out.
     :param path: how the resource begins (``/cagnottes``, ``/Subscribers``), or its route, or the full path.
     :param after: let so many matching calls pass first.

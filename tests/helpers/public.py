@@ -21,7 +21,8 @@ def tasks(*folders: str) -> list[type[Any]]:
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for name, value in vars(importlib.import_module(module.name)).items():
                 is_its_own = inspect.isclass(value) and value.__module__ == module.name
-                if is_its_own and hasattr(value, "template_fields") and not name.startswith(("Crm", "_")):
+                is_base = name.startswith("_") or "base" in module.name.split(".")
+                if is_its_own and hasattr(value, "template_fields") and not is_base:
                     found[name] = value
     return list(found.values())
 

@@ -1,0 +1,53 @@
+"""The hooks of a task that works in several CRMs, as one: what the ways through a task ask of a hook."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from airflow_provider_crm.hooks.base.hook import CrmHook
+
+
+class SeveralHooks:
+    """Several hooks, of which the first one's settings count where there can only be one.
+
+    :param hooks: at least one.
+    """
+
+    conn_type = "crm"
+
+    def __init__(self, hooks: Sequence[CrmHook[Any]]) -> None:
+        self._hooks = hooks
+        self.settings = hooks[0].settings
+        self.hook_name = " and ".join(hook.hook_name for hook in hooks)
+
+    @property
+    def account(self) -> tuple[tuple[str, ...], ...]:
+        """Whose records the calls are about."""
+        return tuple(hook.account for hook in self._hooks)
+
+    @property
+    def concurrency(self) -> int:
+        """Calls in flight at once, in each."""
+        return min(hook.concurrency for hook in self._hooks)
+
+    @property
+    def counters(self) -> SimpleNamespace:
+        """Requests and retries, of all together."""
+        return SimpleNamespace(
+            requests=sum(hook.counters.requests for hook in self._hooks),
+            retries=sum(hook.counters.retries for hook in self._hooks),
+        )
+
+    def pause(self, seconds: float) -> bool:
+        """Wait, unless the hooks are closed meanwhile.
+
+        :return: whether they are.
+        """
+        return self._hooks[0].pause(seconds)
+
+    def close(self) -> None:
+        """Close them all."""
+        for hook in self._hooks:
+            hook.close()
