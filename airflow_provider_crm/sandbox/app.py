@@ -81,19 +81,19 @@ class SandboxApp:
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
             delays = self._state.delays
-            delays.catch_up()
+            now = delays.catch_up()
             if plan.commit_late is not None:
-                delays.later(plan.commit_late, lambda at: self._change(system, call, at))
+                delays.later(now + plan.commit_late, lambda at: self._change(system, call, at))
                 answer = Answer()
             elif call.method == "GET":
                 before = plan.before or {}
                 if plan.read_late is not None:
-                    before = delays.before(plan.read_late)
+                    before = delays.before(now - plan.read_late)
                 shown = before.get(system.name, system)
                 shown.find_route(call)
                 answer = shown.handle(call)
             else:
-                answer = self._change(system, call, delays.now())
+                answer = self._change(system, call, now)
             return answer if plan.spoil is None else plan.spoil(answer)
 
     def _change(self, system: System, call: Call, at: float) -> Answer:
