@@ -133,7 +133,9 @@ class UpsertCustomers:
             key_column=key_column,
             normal=self._key,
         )
-        self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
+        self._known = KnownCustomers(
+            hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True), now=hook.clock.now
+        )
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
         key = self._key(data.get(self._key_column))

@@ -33,7 +33,8 @@ class SpreadUpsertCustomersOperator(CrmUpsertOperator):
     Each row is looked up, and sent only where it brings something new: a second run changes nothing. SPREAD does not
     say whether an update clears the fields that it does not mention; so an update repeats what the CRM holds, with the
     row's values on top. Tags are added to those that are there. Where many rows bring nothing new, pages of all
-    customers, read meanwhile, spare most of their look-ups.
+    customers, read meanwhile, spare most of their look-ups: a row is then taken for unchanged by what SPREAD held at
+    most five minutes before.
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
