@@ -199,7 +199,7 @@ class _Course(Generic[R]):
                 self._refuse(step, verdict.reason)
             elif verdict is UNSAID:
                 unsaid.append(step)
-        _mark_applied(unsaid)
+        self.doubt(unsaid)
         if len(unsaid) < len(steps):
             return [[step.item for step in left]] if left else []
         if len(left) == 1 and self._unsaid[left[0].item.row.number] < MOST_UNSAID:

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import (
+    LATER,
+    UNSAID,
     Ending,
     InvalidRowError,
     Item,
@@ -23,7 +25,7 @@ from airflow_provider_crm.bulk.outcomes import (
 )
 from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
-from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
+from airflow_provider_crm.exceptions import CrmInputError, CrmOutcomeUnknownError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.expertsender.cells import identifier
@@ -205,7 +207,16 @@ class UpsertCustomers:
         # A forced message goes alone: beside a bad row, nobody could tell afterwards whether it was sent.
         forced = [step for step in steps if _sends_as_is(step.item)]
         others = [step for step in steps if not _sends_as_is(step.item)]
-        verdicts = {step.item.row.number: self._apply_alone(step) for step in forced}
+        verdicts: dict[int, Verdict] = {}
+        for step in forced:
+            try:
+                verdicts[step.item.row.number] = self._apply_alone(step)
+            except CrmOutcomeUnknownError:
+                if len(steps) == 1:
+                    raise
+                # Those after it were not sent, and are still to be forced.
+                verdicts[step.item.row.number] = UNSAID
+                return [verdicts.get(step.item.row.number, LATER) for step in steps]
         if others:
             self._send(others)
         return [verdicts.get(step.item.row.number, step.outcome) for step in steps]
