@@ -230,6 +230,7 @@ def test_every_switch_is_among_them() -> None:
         "deferrable",
         "dry_run",
         "flatten_consents",
+        "full_resync",
         "incremental",
         "only_changes",
         "raw",
@@ -370,6 +371,7 @@ def test_every_path_is_among_them() -> None:
         "rejects_path",
         "report_path",
         "results_path",
+        "snapshot",
         "suppression_path",
     }
     assert task(MindbazUnsubscribeOperator, source=Path("people.csv")).source == "people.csv"

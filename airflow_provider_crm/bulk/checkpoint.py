@@ -47,6 +47,7 @@ class Progress(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     sizes: dict[str, int]
     amount: str = "0"
+    reasons: list[dict[str, Any]] = []
 
 
 class Checkpoint:
@@ -111,10 +112,11 @@ class Checkpoint:
         counts: dict[str, int],
         sizes: dict[str, int],
         amount: str,
+        reasons: list[dict[str, Any]],
         sync_cost: float,
     ) -> None:
         """Write the progress; what fails here costs a retry some work, never the task."""
-        self._write(Progress(self._parameters, batches, digest, counts, sizes, amount))
+        self._write(Progress(self._parameters, batches, digest, counts, sizes, amount, reasons))
         self._not_before = time.monotonic() + max(SAVE_EVERY, sync_cost / SYNC_SHARE)
 
     def _write(self, progress: Progress) -> None:

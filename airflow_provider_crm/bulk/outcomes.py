@@ -124,6 +124,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param refused: the latest refusal of this very row; None when there was none.
     :param in_doubt_until: until then what the CRM does not show may be there all the same.
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
+    :param mark: what a snapshot knows of the row.
     """
 
     row: Row
@@ -135,6 +136,7 @@ class Item(msgspec.Struct, Generic[R]):
     refused: Refused | None = None
     in_doubt_until: float = 0.0
     may_create: bool = True
+    mark: Any = None
 
 
 class Step(msgspec.Struct, Generic[R], frozen=True):

@@ -74,6 +74,6 @@ def test_an_entry_has_somebody_who_has_opted_out_and_would_be_opted_in(trial: Tr
 def test_an_entry_has_rows_of_every_kind(destination: Destination) -> None:
     ends = set(" ".join(mode.ends for mode in destination.modes.values()).split())
     assert "rejected" in ends
-    assert ends & {"created", "updated"}
+    assert ends & {"created", "updated", "deleted"}
     assert ends & {"skipped", "unchanged"}
     assert all(len(mode.ends.split()) == len(destination.rows) for mode in destination.modes.values())

@@ -112,8 +112,11 @@ class UpsertCustomers:
         # Where nobody can be looked up, nothing could tell afterwards which customers of a refused call were added.
         self.batch_size = 1 if mode == "Add" and self._read_by is None else batch_size
 
+    def key(self, data: Mapping[str, Any]) -> str:
+        return key_text(self._key_field, data.get(self._key_column))
+
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Customer]:
-        key = key_text(self._key_field, data.get(self._key_column))
+        key = self.key(data)
         try:
             customer = customer_of(self._mapping.fields(data))
             if self._read_by is None and not self._allow_resubscribe and opts_in(customer):

@@ -138,7 +138,7 @@ class UpsertCustomers:
         )
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
-        key = self._key(data.get(self._key_column))
+        key = self.key(data)
         try:
             return RowKey(key), customer_values(self._mapping.fields(data), send_blanks=self._send_nulls)
         except ValueError as error:
@@ -146,6 +146,9 @@ class UpsertCustomers:
 
     def refusal(self, record: Row) -> None:
         return None
+
+    def key(self, data: Mapping[str, Any]) -> str:
+        return self._key(data.get(self._key_column))
 
     def _key(self, value: Any) -> str:
         if self._match_by == "email":

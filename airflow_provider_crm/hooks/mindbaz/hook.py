@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -197,7 +197,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
         return self.request(call, self._read_subscribers)
 
     def _call(self, method: str, path: str, **parts: Any) -> Call:
-        return Call(method, "/{site_id}" + path, values={"site_id": self.site_id}, **parts)
+        return Call(method, f"/{quote(self.site_id)}{path}", **parts)
 
     @staticmethod
     def _data(body: bytes) -> bytes:

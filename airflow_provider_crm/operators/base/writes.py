@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Required, Unpack
 
 from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
@@ -15,6 +16,7 @@ from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
@@ -128,6 +130,7 @@ class CrmBulkOperator(CrmBaseOperator):
         self.nulls = nulls
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
+        self._report: Report | None = None
 
     # What a subclass adds
 
@@ -143,9 +146,22 @@ class CrmBulkOperator(CrmBaseOperator):
         """Return the counts of the rows, and where the rejects are."""
         return report.summary()
 
+    def _erased_as(self) -> str | None:
+        """Return what the results call a person who was erased; None where nobody is."""
+        return None
+
     def _checks(self) -> list[Check]:
         """Return what has to be true of the source before anything is sent."""
         return [AtLeast(self.min_rows)] if self.min_rows else []
+
+    def _opened_snapshot(
+        self, context: Context, hook: Any, destination: Any, guarded: Destination[Any]
+    ) -> AbstractContextManager[Snapshot[Any] | None]:
+        """Open what the CRM has accepted before, where the task keeps that.
+
+        :param guarded: the destination with what keeps it from sending some of the rows.
+        """
+        return nullcontext()
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
@@ -155,40 +171,63 @@ class CrmBulkOperator(CrmBaseOperator):
         """
         started = time.monotonic()
         source = open_source(self.source)
-        report = Report(
-            rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
+        self._report = report = Report(
+            rejects_path=self.rejects_path,
+            reject_data=self.reject_data,
+            results_path=self.results_path,
+            dry_run=self.only_plan,
+            erased_as=self._erased_as(),
         )
         destination = self._destination(hook, source)
         source = look_through(source, self._checks())
-        destination = self._guarded(context, destination)
-        engine: BulkEngine[Any] = BulkEngine(
-            DryRun(destination) if self.only_plan else destination,
-            source,
-            report,
-            self._checkpoint(context, hook),
-            concurrency=hook.concurrency,
-            max_retries=hook.settings.extras.max_retries,
-            sleep=hook.pause,
-            now=hook.clock.now,
-            stop=hook.close,
-        )
-        self.log.info("Sending %s to %s", source.description, hook.hook_name)
-        try:
-            engine.run()
-        finally:
-            report.close()
-        summary = {
-            **self._summary(report),
-            "requests": hook.counters.requests,
-            "retries": hook.counters.retries,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
-        emit(hook.conn_type, type(self).__name__, summary)
-        if summary["rejected"] and self.rejects_path and "ti" in context:
-            context["ti"].xcom_push(REJECTS_KEY, self.rejects_path)  # for the link, also of a task that fails
-        report.check_rejects(self.max_rejects)
+        guarded = self._guarded(context, destination)
+        with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+            engine: BulkEngine[Any] = BulkEngine(
+                DryRun(guarded) if self.only_plan else guarded,
+                source,
+                report,
+                None if snapshot else self._checkpoint(context, hook),
+                concurrency=hook.concurrency,
+                max_retries=hook.settings.extras.max_retries,
+                sleep=hook.pause,
+                now=hook.clock.now,
+                stop=hook.close,
+                snapshot=snapshot,
+            )
+            said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
+            self.log.info("%s %s to %s", said, source.description, hook.hook_name)
+            try:
+                engine.run()
+            finally:
+                report.close()
+            summary = {
+                **self._summary(report),
+                **(snapshot.counts if snapshot else {}),
+                "requests": hook.counters.requests,
+                "retries": hook.counters.retries,
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
+            report.check_rejects(self.max_rejects)
+            if snapshot:
+                snapshot.complete()
         return summary
+
+    def _account(self) -> dict[str, Any]:
+        report = self._report or Report()
+        return {
+            **self._summary(report),
+            **super()._account(),
+            "last_row": report.last_row,
+            "reasons": report.reasons.told(),
+            "rejects_path": self.rejects_path,
+            "results_path": self.results_path,
+        }
+
+    def _end(self, context: Context, report: dict[str, Any]) -> None:
+        super()._end(context, report)
+        # For the link, which Airflow makes for each task: without the XCom it logs an error.
+        self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
@@ -264,3 +303,6 @@ class CrmDeleteOperator(CrmBulkOperator):
     def _checks(self) -> list[Check]:
         announced = self.require_confirmation_count
         return super()._checks() + ([] if announced is None else [Announced(announced)])
+
+    def _erased_as(self) -> str:
+        return "deleted"

@@ -220,6 +220,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
         self.settle_seconds: Any = settle_seconds
         self.spread_conn_id = spread_conn_id
         self.ledger_conn_id = ledger_conn_id
+        self._findings: dict[str, int] = {}
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Compare.
@@ -238,8 +239,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
             ).compare(window)
         if self.report_path:
             self._write(self.report_path, findings.records())
-        result = findings.counts()
-        self.log.info("Audit: %s", result)
+        self._findings = result = findings.counts()
         if findings.without_line or findings.another_amount:
             where = (
                 f", listed in {self.report_path}" if self.report_path else "; set `report_path` to list them"
@@ -249,6 +249,9 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
                 f"{len(findings.another_amount)} one of another amount{where}"
             )
         return result
+
+    def _account(self) -> dict[str, Any]:
+        return {**self._findings, **super()._account()}
 
     @staticmethod
     def _write(path: str, records: Sequence[dict[str, Any]]) -> None:
