@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
+        AirflowTaskTimeout,
     )
     from airflow.triggers.base import BaseEventTrigger
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -61,6 +62,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            AirflowTaskTimeout,
         )
     except ImportError:  # before 3.2
         from airflow.exceptions import (
@@ -232,6 +234,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorArguments",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseEventTrigger",
     "BaseHook",
     "BaseOperator",
