@@ -45,7 +45,7 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10.0
 MAX_REDIRECTS = 5
 #: Seconds that calls in flight still have when the task ends: few, since Airflow's workers are killed after some more.
-GRACE = 2.0
+GRACE = 1.0
 #: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
 RETRY_BUDGET = 300.0
 
