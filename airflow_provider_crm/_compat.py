@@ -32,6 +32,8 @@ if TYPE_CHECKING:
         AirflowNotFoundException,
         AirflowSkipException,
         AirflowTaskTimeout,
+        TaskAwaitingInput,
+        TaskDeferred,
     )
     from airflow.triggers.base import BaseEventTrigger
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -63,6 +65,7 @@ else:
             AirflowNotFoundException,
             AirflowSkipException,
             AirflowTaskTimeout,
+            TaskDeferred,
         )
     except ImportError:  # before 3.2
         from airflow.exceptions import (
@@ -70,6 +73,8 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            AirflowTaskTimeout,
+            TaskDeferred,
         )
     try:
         from airflow.sdk.configuration import conf
@@ -90,11 +95,18 @@ else:
     except ImportError:  # before 3.3
         SharedStreamProducer = object
     try:
+        from airflow.sdk.exceptions import TaskAwaitingInput
+    except ImportError:  # before 3.3
+        TaskAwaitingInput = TaskDeferred
+    try:
         from airflow.sdk import RetryDecision, RetryPolicy
     except ImportError:  # before 3.3
         RetryDecision = RetryPolicy = object
 
 T = TypeVar("T")
+
+#: What is raised when a task lets go of its worker and will go on: no end of its run.
+PAUSES = (TaskDeferred, TaskAwaitingInput)
 
 Callbacks = Callable[..., Any] | list[Callable[..., Any]] | None
 
@@ -228,6 +240,7 @@ def xcom_value(key: str, ti_key: Any) -> Any:
 
 
 __all__ = [
+    "PAUSES",
     "AirflowArguments",
     "AirflowException",
     "AirflowFailException",

@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -247,6 +247,8 @@ def make_fault(values: object) -> Fault:
 
     :raises ValueError: there is no such kind or setting.
     """
+    if isinstance(values, Mapping) and values.get("kind") not in get_args(Kind):
+        raise ValueError(f"Not a fault: {values.get('kind')!r}. The kinds are {', '.join(get_args(Kind))}")
     try:
         return msgspec.convert(values, Fault, strict=False)
     except msgspec.ValidationError as error:
