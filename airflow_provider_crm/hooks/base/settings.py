@@ -26,7 +26,7 @@ class Extras(msgspec.Struct, kw_only=True, frozen=True):
     """The extras every CRM connection may carry; a vendor adds its own in a subclass."""
 
     timeout: float = 60.0
-    """Seconds to wait for an answer once the call is sent."""
+    """Seconds within which an answer has to be there as a whole, once the call is sent."""
     max_retries: int = 10
     """Tries after the first, within the hook's time budget."""
     concurrency: int | None = None
