@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskAwaitingInput,
         TaskDeferred,
     )
@@ -63,6 +64,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            AirflowTaskTimeout,
             TaskDeferred,
         )
     except ImportError:  # before 3.2
@@ -71,6 +73,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            AirflowTaskTimeout,
             TaskDeferred,
         )
     try:
@@ -244,6 +247,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorArguments",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseEventTrigger",
     "BaseHook",
     "BaseOperator",

@@ -73,12 +73,9 @@ def test_an_address_with_signs_that_nobody_sees_is_the_same_person(
         (ExpertSenderUpsertCustomersOperator, "lastName"),
     ):
         assert run(operator, [{"email": address, column: "Noël"}]).ends == ["updated"]
-    for operator in (
-        MindbazUnsubscribeOperator,
-        SpreadDeleteCustomersOperator,
-        ExpertSenderDeleteCustomersOperator,
-    ):
-        assert run(operator, [{"email": address}]).ends == ["updated"]
+    assert run(MindbazUnsubscribeOperator, [{"email": address}]).ends == ["updated"]
+    for operator in (SpreadDeleteCustomersOperator, ExpertSenderDeleteCustomersOperator):
+        assert run(operator, [{"email": address}]).ends == ["deleted"]
     assert crm_sandbox.mindbaz.by_email("a@x.fr")[7] == 1
     assert crm_sandbox.spread.by_email("a@x.fr") is None
     assert crm_sandbox.expertsender.by_email("a@x.fr") is None
@@ -130,7 +127,7 @@ def test_a_key_of_signs_that_nobody_sees_is_nobodys(
 @pytest.mark.parametrize("number", [float("nan"), None, "", Decimal("NaN")], ids=repr)
 def test_a_missing_id_beside_an_address_is_none(crm_sandbox: Sandbox, run: TaskRunner, number: Any) -> None:
     crm_sandbox.spread.add_customer("a@x.fr")
-    assert run(SpreadDeleteCustomersOperator, [{"id": number, "email": "a@x.fr"}]).said == ["updated"]
+    assert run(SpreadDeleteCustomersOperator, [{"id": number, "email": "a@x.fr"}]).said == ["deleted"]
 
 
 @pytest.mark.parametrize("number", [float("nan"), True, "."])

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import (
+    SETTLE_SECONDS,
     UNSAID,
     Ending,
     InvalidRowError,
@@ -106,8 +107,9 @@ class UpsertSubscribers:
         values: Values = {}
         for field, value in self._mapping.fields(data):
             number = field.id
+            writer = self._writers.get(number) or self._writer_of(field)
             try:
-                values[number] = self._writer_of(field)(value) if value is not None else _emptied(number)
+                values[number] = _emptied(number) if value is None else writer(value)
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
         return values
@@ -119,8 +121,10 @@ class UpsertSubscribers:
         """Find what a row opts out of, whatever else of it cannot be read."""
         values: Values = {}
         for field, value in self._mapping.readable(data):
+            if value is None:
+                continue
             with suppress(ValueError):
-                values[field.id] = None if value is None else self._writer_of(field)(value)
+                values[field.id] = self._writer_of(field)(value)
         return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
@@ -169,7 +173,7 @@ class UpsertSubscribers:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
         fields = with_date(_for_creation(item.record), item.record)
-        return Step(item, Outcome(Ending.CREATED), {"fields": fields})
+        return Step(item, Outcome(Ending.CREATED), {"fields": fields}, SETTLE_SECONDS)
 
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
