@@ -72,21 +72,24 @@ class RowReader(Generic[R]):
 
     def __init__(self, destination: Destination[R]) -> None:
         self._read = destination.read
-        self._opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
+        self._rule = destination.opt_outs
+        self._opt_outs = OptOutMemory(self._rule) if self._rule else None
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return what is left to do of a row that is rejected and opts its person out of something."""
+        assert self._rule is not None
         assert self._opt_outs is not None
-        item = opt_out_alone(self._opt_outs.opt_outs, row, key, said, ends)
+        item = opt_out_alone(self._rule, row, key, said, ends)
         self._opt_outs.apply(key, item.record)
         return item
 
     def keep(self, item: Item[R], said: Any) -> None:
         """Write into another row of a person what they have opted out of."""
+        assert self._rule is not None
         assert self._opt_outs is not None
         if item.record is None:  # it is known, and was not read therefore
             item.record = RowReader.read(self, item.row)[1].record
-        self._opt_outs.opt_outs.keep(item.record, said)
+        self._rule.keep(item.record, said)
         self._opt_outs.apply(item.key, item.record)
 
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:

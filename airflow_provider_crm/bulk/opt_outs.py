@@ -13,7 +13,7 @@ from typing import Any, Generic
 
 import msgspec
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, OptOuts, Outcome, R, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, OptOutRule, OptOuts, Outcome, R, rejected
 from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.rows.scratch import scratch_table, scratching
 
@@ -31,8 +31,8 @@ class OptOutMemory(Generic[R]):
     :param opt_outs: says what a row opts out of.
     """
 
-    def __init__(self, opt_outs: OptOuts[R]) -> None:
-        self.opt_outs = opt_outs
+    def __init__(self, opt_outs: OptOutRule[R]) -> None:
+        self._opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
         self._salt = secrets.token_bytes(16)
         self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
@@ -45,8 +45,8 @@ class OptOutMemory(Generic[R]):
         """Write into a row what earlier rows of the person have opted out of; remember what this one does."""
         earlier = self._recall(person) if self._marks[hash(person) % _MARKS] else None
         if earlier:
-            self.opt_outs.keep(record, earlier)
-        said = self.opt_outs.find(record)
+            self._opt_outs.keep(record, earlier)
+        said = self._opt_outs.find(record)
         if said and said != earlier:
             self._marks[hash(person) % _MARKS] = 1
             row = self._fingerprint(person), msgspec.json.encode(said)
@@ -55,7 +55,7 @@ class OptOutMemory(Generic[R]):
 
     def remembers(self, person: str) -> bool:
         """Return whether an earlier row of the person has opted out of something."""
-        return bool(self._recall(person))
+        return bool(self._marks[hash(person) % _MARKS] and self._recall(person))
 
     def _recall(self, person: str) -> Any:
         wanted = (self._fingerprint(person),)
