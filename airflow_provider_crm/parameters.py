@@ -17,6 +17,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.values import moment_of
 
 #: Reads the value of a parameter: takes its name and the value, and raises :class:`CrmInputError`.
 Rule = Callable[[str, Any], Any]
@@ -211,22 +212,15 @@ def field_map(name: str, value: Any) -> Mapping[str, str | int]:
 
 
 def moment(name: str, value: Any) -> dt.datetime:
-    """Return a time: a datetime, a date (its beginning), or the text of either.
+    """Return a time: a datetime, a date (its beginning), or the text of either; it is read as a cell of a source is.
 
     :raises CrmInputError: it is none.
     """
-    if isinstance(value, str):
-        try:
-            return dt.datetime.fromisoformat(value.strip())
-        except ValueError:
-            raise CrmInputError(
-                f"`{name}` is no time: {value!r}; write YYYY-MM-DD HH:MM:SS, or ISO 8601 with a zone"
-            ) from None
-    if isinstance(value, dt.datetime):
-        return value
-    if isinstance(value, dt.date):
-        return dt.datetime.combine(value, dt.time())
-    raise CrmInputError(f"`{name}` is no time but a {type(value).__name__}")
+    try:
+        return moment_of(value)
+    except ValueError:
+        given = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+    raise CrmInputError(f"`{name}` is no time: {given}; write YYYY-MM-DD HH:MM:SS, with or without a zone")
 
 
 def time_as_given(name: str, value: Any) -> Any:

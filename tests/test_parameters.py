@@ -428,13 +428,13 @@ def test_several() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [dt.date(2026, 1, 1), dt.datetime(2026, 1, 1), "2026-01-01", " 2026-01-01 00:00 "]
+    "value", [dt.date(2026, 1, 1), dt.datetime(2026, 1, 1), "2026-01-01", " 2026-01-01 00:00 ", "2026/01/01"]
 )
 def test_a_moment(value: Any) -> None:
     assert parameters.moment("m", value) == dt.datetime(2026, 1, 1)
 
 
-@pytest.mark.parametrize("value", ["tomorrow", 5, "", dt.time()])
+@pytest.mark.parametrize("value", ["tomorrow", 5, "", dt.time(), "1710121501000", "20260101", "2026-W01"])
 def test_no_moment(value: Any) -> None:
     with pytest.raises(CrmInputError, match="`m` is no time"):
         parameters.moment("m", value)

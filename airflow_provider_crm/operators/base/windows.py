@@ -152,5 +152,5 @@ def _sent(given: Any, time: dt.datetime | None, zone: ZoneInfo) -> str | None:
     if time is None:
         return None
     if isinstance(given, str) and time.tzinfo is None:
-        return given.strip()
+        return given.strip().replace("/", "-")
     return dt.datetime.isoformat(_in_zone(time, zone), " ", "seconds")

@@ -25,7 +25,7 @@ from airflow_provider_crm.operators.base.windows import (
     next_start,
     zone_named,
 )
-from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, is_known, one_of, whole
+from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, is_known, moment, one_of, whole
 from airflow_provider_crm.rows.blocks import Column, Format
 from airflow_provider_crm.rows.templates import Rows
 from airflow_provider_crm.rows.writers import check_suffix
@@ -181,9 +181,9 @@ class CrmSpreadExportOperator(CrmExportOperator):
     def _new_stretch(self, start: dt.datetime | None) -> Stretch:
         given = Window.given(self.created_after, self.created_before, self._zone)
         if start is None and given.after:
-            start = dt.datetime.fromisoformat(given.after)
+            start = moment("created_after", given.after)
         if given.before:
-            end = dt.datetime.fromisoformat(given.before)
+            end = moment("created_before", given.before)
         else:
             end = local_time(dt.datetime.now(dt.UTC) - SETTLING, self._zone)
         return Stretch(start, max(end, start) if start else end)
