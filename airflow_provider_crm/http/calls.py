@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.exceptions import CrmInputError, CrmNotFoundError
 from airflow_provider_crm.http.auth import CrmAuth
 from airflow_provider_crm.values import key_of
 
@@ -89,6 +90,16 @@ def encode_json(value: object) -> bytes:
             return body
         problem = "it holds a number that is none (NaN or infinite)"
     raise CrmInputError(f"A value cannot be sent as JSON: {problem}")
+
+
+@contextmanager
+def gone_is_deleted() -> Iterator[None]:
+    """Let a deletion pass that is answered with 404 after a try without an answer: that try has done it."""
+    try:
+        yield
+    except CrmNotFoundError as error:
+        if not error.after_unknown:
+            raise
 
 
 def _holds_nan(value: object) -> bool:

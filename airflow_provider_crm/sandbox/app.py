@@ -80,6 +80,9 @@ class SandboxApp:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
+            if plan.before is not None:
+                system = plan.before[system.name]
+                system.find_route(call)
             answer = system.handle(call)
             return answer if plan.spoil is None else plan.spoil(answer)
 

@@ -121,7 +121,7 @@ class Control:
         return self._state.systems[name]
 
     def _add_fault(self, call: Call) -> Any:
-        active = self._state.faults.add(make_fault(_body(call)))
+        active = self._state.add_fault(make_fault(_body(call)))
         return describe([active])[0]
 
     def _records(self, call: Call) -> Answer:

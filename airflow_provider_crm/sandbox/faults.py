@@ -26,6 +26,7 @@ kind                what happens                                                
 ``page_cap``        a page holds no more rows than this, whatever was asked for                 ``limit``
 ``next_page_url``   ``nextPageUrl`` in another form, see ``SpreadSwitches.next_page_url``       ``form``
 ``abort_at``        a batch fails after so many items; what came before stays (Mindbaz)         ``item``
+``stale``           what is read is as it was when the fault was put in force                    ``writes``
 ==================  ==========================================================================  ====================
 """
 
@@ -33,11 +34,11 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -63,6 +64,7 @@ Kind = Literal[
     "page_cap",
     "next_page_url",
     "abort_at",
+    "stale",
 ]
 
 
@@ -89,6 +91,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     :param refresh_too: refresh tokens die as well.
     :param form: the form of a ``nextPageUrl``.
     :param item: items of a batch that are still applied.
+    :param writes: calls that are no GET, with the last of which stale reads end.
     """
 
     kind: Kind
@@ -112,15 +115,21 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     refresh_too: bool = False
     form: str = "foreign"
     item: int = 0
+    writes: int = 1
 
 
 class ActiveFault:
-    """A fault in force, and how often it was met and fired."""
+    """A fault in force, and how often it was met and fired.
 
-    def __init__(self, fault: Fault) -> None:
+    :param before: the stand-ins as they were when it was put in force, for stale reads.
+    """
+
+    def __init__(self, fault: Fault, before: Mapping[str, Any] | None = None) -> None:
         self.fault = fault
+        self.before = before
         self.matched = 0
         self.fired = 0
+        self.writes = 0
         self._random = random.Random(fault.seed)
 
     def matches(self, call: Call) -> bool:
@@ -128,12 +137,15 @@ class ActiveFault:
         fault = self.fault
         if fault.system not in (None, call.system):
             return False
+        self.writes += call.method != "GET"
         if fault.method is not None and fault.method.upper() != call.method:
             return False
         if fault.path is not None:
             start = fault.path.lower()
             if not any(p.lower().startswith(start) for p in (call.resource, call.route, call.raw_path)):
                 return False
+        if fault.kind == "stale":
+            return call.method == "GET" and self.writes < fault.writes
         condition = CONDITIONS.get(fault.kind)
         return condition is None or condition(fault, call)
 
@@ -155,10 +167,15 @@ class ActiveFault:
 class Plan:
     """What is going to happen to one call.
 
-    :param wait_before: seconds before the call is handled.
-    :param wait_after: seconds between the change and the answer.
-    :param instead: the answer in place of handling the call at all.
-    :param spoil: makes of the answer after the change the one that goes out.
+        :param wait_before: seconds before the call is handled.
+        :param wait_after: seconds between the change and the answer.
+        :param instead: the answer in place of handling the call at all.
+    <<<<<<< HEAD
+        :param spoil: makes of the answer after the change the one that goes out.
+    =======
+        :param outcome: the fault that spoils the answer after the change.
+        :param before: the stand-ins that answer in place of those of today.
+    >>>>>>> c92ad10
     """
 
     kinds: list[str] = field(default_factory=list)
@@ -167,6 +184,7 @@ class Plan:
     instead: Answer | None = None
     spoil: Callable[[Answer], Answer] | None = None
     expire: Fault | None = None
+    before: Mapping[str, Any] | None = None
 
 
 class FaultBox:
@@ -175,9 +193,9 @@ class FaultBox:
     def __init__(self) -> None:
         self.active: list[ActiveFault] = []
 
-    def add(self, fault: Fault) -> ActiveFault:
+    def add(self, fault: Fault, before: Mapping[str, Any] | None = None) -> ActiveFault:
         """Put a fault in force."""
-        self.active.append(ActiveFault(fault))
+        self.active.append(ActiveFault(fault, before))
         return self.active[-1]
 
     def clear(self) -> None:
@@ -208,6 +226,8 @@ class FaultBox:
                 plan.wait_after += fault.ms / 1000
             elif fault.kind == "expire_tokens":
                 plan.expire = fault
+            elif fault.kind == "stale":
+                plan.before = active.before
             else:
                 call.hints[fault.kind] = HINTS[fault.kind](fault)
         return plan

@@ -181,8 +181,7 @@ class Sandbox(Systems):
         :raises ValueError: there is no such kind or setting.
         """
         fault = kind if isinstance(kind, Fault) else make_fault({"kind": kind, **settings})
-        with self._state.lock:
-            return self._state.faults.add(fault)
+        return self._state.add_fault(fault)
 
     def faults(self) -> list[dict[str, Any]]:
         """The faults in force, with how often each was met and fired."""

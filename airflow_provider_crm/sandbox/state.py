@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Iterable
 
 from airflow_provider_crm.sandbox.calls import CallLog
-from airflow_provider_crm.sandbox.faults import FaultBox
+from airflow_provider_crm.sandbox.faults import ActiveFault, Fault, FaultBox
 from airflow_provider_crm.sandbox.system import System
 
 
@@ -24,3 +25,8 @@ class State:
         self.calls = CallLog()
         self.lock = threading.RLock()
         self.epoch = 0
+
+    def add_fault(self, fault: Fault) -> ActiveFault:
+        """Put a fault in force."""
+        with self.lock:
+            return self.faults.add(fault, copy.deepcopy(self.systems) if fault.kind == "stale" else None)

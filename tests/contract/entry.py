@@ -1,4 +1,4 @@
-"""What the contract suite has to know of a destination."""
+"""What the contract suite has to know of a CRM: its destinations, its exports, its sensors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Destination:
     :param will: a row with which a person opts out and one with which the same person opts in, where the destination
         knows of that: the first is carried out, whatever their order and distance.
     :param blind: what a client of this CRM cannot see, or has to take at its word, with the reason: the kind of a
-        fault whose answer looks like a success or a refusal, or a switch and its value (``root_key=contact``).
+        fault whose answer looks like a success or a refusal, ``stale`` for looks that lag behind, or a switch and
+        its value (``root_key=contact``).
     """
 
     name: str
@@ -59,3 +60,41 @@ class Destination:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     will: tuple[Mapping[str, Any], Mapping[str, Any]] | None = None
     blind: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One export, what its CRM holds, and what the file is to hold.
+
+    :param name: shown in the tests' names, such as ``mindbaz-subscribers``.
+    :param parameters: what it is given besides the path; a list is exported as a whole.
+    :param column: a column of the file.
+    :param values: what this column holds in the rows, in any order.
+    """
+
+    name: str
+    system: str
+    operator: type[Any]
+    seed: Callable[[Sandbox], None]
+    column: str
+    values: Sequence[str]
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sensor:
+    """One sensor, and what it waits for.
+
+    :param name: shown in the tests' names, such as ``mindbaz-subscriber``.
+    :param seed: what the CRM holds while the sensor waits: somebody who is not meant, or not far enough.
+    :param arrive: what the sensor waits for.
+    :param seen: the result, which names no person.
+    """
+
+    name: str
+    system: str
+    sensor: type[Any]
+    seed: Callable[[Sandbox], object]
+    arrive: Callable[[Sandbox], object]
+    seen: Mapping[str, Any]
+    parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_crm.operators.mindbaz import (
+    MindbazExportSubscribersOperator,
     MindbazUnsubscribeOperator,
     MindbazUpsertSubscribersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
+from airflow_provider_crm.sensors.mindbaz import MindbazSubscriberSensor
 
-from .entry import Destination, Mode
+from .entry import Destination, Export, Mode, Sensor
 
 NAME, STATUS, UNSUBSCRIBED_AT, POINTS = 14, 7, 4, 102
 LONG_AGO = "2020-01-01T10:00:00+01:00"
@@ -131,4 +133,26 @@ UNSUBSCRIBE = Destination(
     },
     held=_held,
     opted_out=_opted_out,
+)
+
+SUBSCRIBERS = Export(
+    name="mindbaz-subscribers",
+    system="mindbaz",
+    operator=MindbazExportSubscribersOperator,
+    parameters={
+        "source": [{"email": email} for email in (*BEFORE, "nobody@example.fr", " Known@example.fr")]
+    },
+    seed=_seed,
+    column="email",
+    values=list(BEFORE),
+)
+
+SUBSCRIBER = Sensor(
+    name="mindbaz-subscriber",
+    system="mindbaz",
+    sensor=MindbazSubscriberSensor,
+    parameters={"email": "new@example.fr", "status": [0, 1]},
+    seed=_seed,
+    arrive=lambda sandbox: sandbox.mindbaz.insert({1: "New@example.fr", STATUS: 1}),
+    seen={"id": 723086, "status": 1},
 )

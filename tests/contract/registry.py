@@ -1,23 +1,27 @@
-"""All destinations that the contract suite is run over.
+"""All that the contract suite is run over.
 
-A new one is a :class:`~.entry.Destination` in the file of its CRM beside this one, and a line here.
+A further CRM is a module of its name beside this one, with a :class:`~.entry.Destination`, :class:`~.entry.Export` or
+:class:`~.entry.Sensor` for each of its operators and sensors; nothing has to be listed here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TypeVar
 
-from . import expertsender, mindbaz, spread
-from .entry import Destination
+from tests.helpers.public import crms
 
-DESTINATIONS: Sequence[Destination] = (
-    mindbaz.UPSERT,
-    mindbaz.UNSUBSCRIBE,
-    spread.UPSERT,
-    spread.CONSENTS,
-    spread.EMAILS,
-    spread.DELETE,
-    spread.CREDIT,
-    expertsender.UPSERT,
-    expertsender.DELETE,
-)
+from .entry import Destination, Export, Sensor
+
+E = TypeVar("E", Destination, Export, Sensor)
+
+
+def _entries(kind: type[E]) -> Sequence[E]:
+    modules = [import_module(f".{crm}", __package__) for crm in crms()]
+    return [one for module in modules for one in vars(module).values() if isinstance(one, kind)]
+
+
+DESTINATIONS = _entries(Destination)
+EXPORTS = _entries(Export)
+SENSORS = _entries(Sensor)

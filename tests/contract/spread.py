@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from decimal import Decimal
 from typing import Any
 
 from airflow_provider_crm.operators.spread import (
     SpreadCreateConsentsOperator,
     SpreadCreditLoyaltyOperator,
     SpreadDeleteCustomersOperator,
+    SpreadExportConsentsOperator,
+    SpreadExportCustomersOperator,
+    SpreadExportLoyaltyOperator,
     SpreadUpdateEmailsOperator,
     SpreadUpsertCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
+from airflow_provider_crm.sensors.spread import (
+    SpreadConsentSensor,
+    SpreadCustomerSensor,
+    SpreadLoyaltyBalanceSensor,
+)
 
-from .entry import Destination, Mode
+from .entry import Destination, Export, Mode, Sensor
 
 NEWSLETTER, _, PHONE, *_ = DEFINITIONS
 PAST = "2024-05-01 12:00:00"
@@ -214,15 +223,16 @@ EMAILS = Destination(
             ("nobody@example.fr", "nowhere@example.fr"),
             ("c@example.fr", "C@example.fr"),
             ("c@example.fr", None),
+            ("done-old@example.fr", "done@example.fr"),
         )
     ],
     modes={
         "emails": Mode(
-            ends="updated updated rejected unchanged rejected unchanged rejected",
+            ends="updated updated rejected skipped rejected unchanged rejected unchanged",
             # The first address of the chain leads nowhere any more.
-            again="rejected unchanged rejected unchanged rejected unchanged rejected",
+            again="rejected unchanged rejected skipped rejected unchanged rejected unchanged",
             # The second link of the chain is not there before the first is made.
-            dry="updated rejected rejected unchanged rejected unchanged rejected",
+            dry="updated rejected rejected skipped rejected unchanged rejected unchanged",
             held=["a3@example.fr", "b@example.fr", "c@example.fr", "done@example.fr"],
         )
     },
@@ -254,17 +264,21 @@ DELETE = Destination(
         {"id": "98", "email": "kept@example.fr"},  # registered anew, under another id
         {"id": None, "email": None},
         {"id": "12,34", "email": None},
+        {"id": 123456, "email": None},
     ],
     modes={
         "delete": Mode(
-            ends="updated updated updated rejected skipped skipped rejected rejected rejected",
-            again="skipped skipped skipped rejected skipped skipped rejected rejected rejected",
+            ends="skipped updated updated rejected skipped skipped rejected rejected rejected updated",
+            again="skipped skipped skipped rejected skipped skipped rejected rejected rejected skipped",
             held=["d@example.fr", "kept@example.fr"],
         )
     },
     held=lambda sandbox: sorted(_emails(sandbox).values()),
     opted_out=_opted_out,
-    blind=BLIND,
+    blind={
+        **BLIND,
+        "stale": "it is deleted by SPREAD's id only, and what a call by an unknown one answers is not documented",
+    },
 )
 
 # --- loyalty -------------------------------------------------------------------------------------------------------
@@ -317,4 +331,86 @@ CREDIT = Destination(
         "decimal_amount=round": "rows with decimals are rejected after the first that was rounded",
         "decimal_amount=400": "the row that is taken otherwise is refused",
     },
+)
+
+# --- exports and sensors -------------------------------------------------------------------------------------------
+
+ALL = {"window": "all", "page_size": 2}
+
+
+def _seed_lines(sandbox: Sandbox) -> None:
+    for number in range(5):
+        customer = sandbox.spread.add_customer(f"p{number}@example.fr")
+        _credit(sandbox, customer.id, number + 1)
+
+
+def _credit(sandbox: Sandbox, customer_id: str, amount: int) -> None:
+    sandbox.spread.loyalty.add(customer_id, Decimal(amount), PAST, campaign_id=None)
+
+
+CUSTOMERS = Export(
+    name="spread-customers",
+    system="spread",
+    operator=SpreadExportCustomersOperator,
+    parameters=ALL,
+    seed=_seed_deletions,
+    column="email",
+    values=[f"{name}@example.fr" for name in ("a", "b", "c", "d", "kept")],
+)
+
+ANSWERS = Export(
+    name="spread-answers",
+    system="spread",
+    operator=SpreadExportConsentsOperator,
+    parameters={"consent_id": "all", **ALL},
+    seed=_seed_consents,
+    column="id",
+    values=["123456", "123456", "123458", "123458"],
+)
+
+LINES = Export(
+    name="spread-lines",
+    system="spread",
+    operator=SpreadExportLoyaltyOperator,
+    parameters=ALL,
+    seed=_seed_lines,
+    column="customerId",
+    values=[str(123456 + number) for number in range(5)],
+)
+
+ANSWERED = Sensor(
+    name="spread-answered",
+    system="spread",
+    sensor=SpreadConsentSensor,
+    parameters={"consent_id": NEWSLETTER.id, "created_after": "2024-01-01", "status": "accepted"},
+    seed=_seed_consents,
+    arrive=lambda sandbox: sandbox.spread.consents.add(
+        "123456", NEWSLETTER, "accepted", PAST, "manualImport"
+    ),
+    seen={
+        "consent_id": NEWSLETTER.id,
+        "status": "accepted",
+        "created_after": "2024-01-01 00:00:00",
+        "count": 1,
+    },
+)
+
+CUSTOMER = Sensor(
+    name="spread-customer",
+    system="spread",
+    sensor=SpreadCustomerSensor,
+    parameters={"email": "New@example.fr"},
+    seed=_seed_deletions,
+    arrive=lambda sandbox: sandbox.spread.add_customer("new@example.fr"),
+    seen={"id": "123461"},
+)
+
+BALANCE = Sensor(
+    name="spread-balance",
+    system="spread",
+    sensor=SpreadLoyaltyBalanceSensor,
+    parameters={"customer_id": 123456, "min_amount": 3},
+    seed=_seed_lines,
+    arrive=lambda sandbox: _credit(sandbox, "123456", 2),
+    seen={"id": "123456", "cagnotteAmount": "3"},
 )

@@ -68,4 +68,4 @@ def test_an_add_is_not_taken_for_refused_where_reads_lag_behind(
     trial.fault(fault, method="POST", times=1)
     rows = [*({"email": f"n{number}@x.fr"} for number in range(9)), {"email": "bad@x"}]
     assert trial.run(rows, batch_size=100).counts == {"created": 9, "rejected": 1}
-    assert len(trial.sandbox.expertsender.customers) == 4 + 9
+    assert len(trial.sandbox.expertsender.customers) == 5 + 9

@@ -6,13 +6,8 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
 
-from .entry import Destination
 from .registry import DESTINATIONS
-from .trial import Trial
-
-
-def by_name(each: tuple[Destination, str]) -> str:
-    return each[0].name
+from .trial import Trial, by_name, first_modes
 
 
 def test_every_row_ends_as_it_should_and_a_second_run_changes_nothing(trial: Trial) -> None:
@@ -33,7 +28,7 @@ def test_a_source_that_holds_every_row_twice_does_nothing_twice(trial: Trial) ->
 
 
 @pytest.mark.parametrize(
-    "each", [(one, next(iter(one.modes))) for one in DESTINATIONS if one.will], ids=by_name, indirect=True
+    "each", first_modes(one for one in DESTINATIONS if one.will), ids=by_name, indirect=True
 )
 @pytest.mark.parametrize("between", [0, 20], ids=["beside", "apart"])
 @pytest.mark.parametrize("order", [1, -1], ids=["out-in", "in-out"])

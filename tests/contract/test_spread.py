@@ -9,12 +9,12 @@ import pytest
 from airflow_provider_crm.exceptions import CrmConnectionError
 
 from . import spread
-from .trial import Connect, Trial
+from .trial import Connect, Trial, by_name, first_modes
 
 with_check = pytest.mark.parametrize(
     "each",
-    [(one, next(iter(one.modes))) for one in (spread.UPSERT, spread.CONSENTS, spread.EMAILS, spread.DELETE)],
-    ids=lambda each: each[0].name,
+    first_modes((spread.UPSERT, spread.CONSENTS, spread.EMAILS, spread.DELETE)),
+    ids=by_name,
     indirect=True,
 )
 

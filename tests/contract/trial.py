@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -12,11 +12,28 @@ from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.tasks import Ended, TaskRunner
 
 from .entry import Destination, Mode
+from .registry import DESTINATIONS
 
 #: Gives the connection of a system other parts and extras.
 Connect = Callable[..., None]
 #: The methods that change something.
 WRITING = ("POST", "PUT", "DELETE")
+
+Each = tuple[Destination, str]
+
+
+def by_name(each: Each) -> str:
+    """Name a test after the destination that it is about."""
+    return each[0].name
+
+
+def first_modes(destinations: Iterable[Destination]) -> list[Each]:
+    """Return destinations, each in its first mode, for tests that need no other."""
+    return [(one, next(iter(one.modes))) for one in destinations]
+
+
+each_first_mode = pytest.mark.parametrize("each", first_modes(DESTINATIONS), ids=by_name, indirect=True)
+
 DONE = {"created": "unchanged", "updated": "unchanged"}
 
 
@@ -74,6 +91,13 @@ class Trial:
     def fault(self, kind: str, **settings: Any) -> Any:
         """Put a fault on the calls to this destination's CRM."""
         return self.sandbox.fault(kind, system=self.destination.system, **settings)
+
+    def hide_everybody(self, *, writes: int) -> Any:
+        """Let the CRM seem empty to whoever reads, until so many calls have written."""
+        getattr(self.sandbox, self.destination.system).reset()
+        active = self.fault("stale", writes=writes)
+        self.destination.seed(self.sandbox)
+        return active
 
     def see_through(self, what: str) -> None:
         """Skip the test where a client of this CRM cannot see what happened.

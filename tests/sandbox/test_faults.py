@@ -182,6 +182,19 @@ def test_a_batch_is_aborted_at_an_item(crm_sandbox, mindbaz):
     assert applied(crm_sandbox) == 2
 
 
+def test_what_is_read_lags_behind_until_so_many_calls_have_written(crm_sandbox, mindbaz):
+    def seen():
+        query = {"filter.by": "Email", "filter.values": "a@example.fr"}
+        return len(mindbaz("GET", "/Subscribers", params=query).json()["data"] or ())
+
+    active = crm_sandbox.fault("stale", system="mindbaz", writes=2)
+    write(mindbaz)
+    assert applied(crm_sandbox) == 1
+    assert (seen(), active.fired) == (0, 1)
+    mindbaz("PUT", "/Subscribers", json=[])
+    assert (seen(), active.fired) == (1, 1)
+
+
 def fired(crm_sandbox, mindbaz, calls):
     return "".join("x" if mindbaz("GET", "/thematics").status_code == 503 else "." for _ in range(calls))
 

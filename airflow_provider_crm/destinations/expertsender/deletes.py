@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, Refused, RowKey, Step, Verdict
+from airflow_provider_crm.bulk.erasures import plan_erasure, settle_not_found
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict
 from airflow_provider_crm.destinations.expertsender.upserts import ABSENT, key_text
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
@@ -18,8 +19,7 @@ from airflow_provider_crm.schemas.expertsender.write import By
 class DeleteCustomers:
     """Deletes customers, one DELETE a row.
 
-    The look before it tells a dry run who is there. It decides nothing else: an erasure must not depend on a read that
-    may lag behind (github.com/HubSpot/hubspot-api-php issue 59).
+    The look before it tells a dry run who is there; the call is made whatever it shows.
 
     :param by: what the column of this name holds: ``email``, ``id``, ``phone`` or ``crmId``.
     :param with_anonymization: anonymise the customer's data as well.
@@ -40,12 +40,8 @@ class DeleteCustomers:
         return [self._plan_one(item) for item in items]
 
     def _plan_one(self, item: Item[None]) -> Outcome | Step[None]:
-        if self._hook.get_customer(item.key, by=self._by) is not None:
-            return Step(item, Outcome(Ending.UPDATED))
-        if item.maybe_applied:
-            return Outcome(Ending.UPDATED)
-        absent = Outcome(Ending.SKIPPED, ABSENT)
-        return absent if item.refused else Step(item, absent)
+        found = self._hook.get_customer(item.key, by=self._by) is not None
+        return plan_erasure(item, None, found=found, absent=ABSENT)
 
     def apply(self, steps: Sequence[Step[None]]) -> list[Verdict]:
         return [self._delete(step) for step in steps]
@@ -54,10 +50,5 @@ class DeleteCustomers:
         try:
             self._hook.send_deletion(step.item.key, by=self._by, with_anonymization=self._with_anonymization)
         except CrmNotFoundError as error:
-            if step.outcome.ending is Ending.SKIPPED:
-                return step.outcome
-            if error.after_unknown:
-                return Outcome(Ending.UPDATED)
-            # Somebody else was faster, or the vendor has no DELETE any more: the next look tells.
-            return Refused("ExpertSender shows the customer and answers DELETE with 404")
+            return settle_not_found(step, error)
         return Outcome(Ending.UPDATED)

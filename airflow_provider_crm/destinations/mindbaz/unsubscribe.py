@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.mindbaz.opt_outs import Values, has_opted_out
 from airflow_provider_crm.destinations.mindbaz.upserts import send
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
@@ -56,13 +57,12 @@ class UnsubscribeSubscribers:
         if len(found) > 1:
             return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
         number, status = found[0]["id"], found[0]["fields"].get(STATUS)
-        if has_opted_out(status):
-            # To be reached at first and not any more, after a call of ours: that call did it.
-            ours = item.maybe_applied and bool(item.record)
-            return Outcome(Ending.UPDATED if ours else Ending.UNCHANGED, crm_id=number)
+        ending, writes = decide("update", item, Held.SAME if has_opted_out(status) else Held.OTHER)
+        if not writes:
+            return Outcome(ending, crm_id=number)
         if not item.record:  # the date stays the one of the first call
             item.record.update({STATUS: UNSUBSCRIBED, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))})
-        return Step(item, Outcome(Ending.UPDATED, crm_id=number), {"id": number, "fields": item.record})
+        return Step(item, Outcome(ending, crm_id=number), {"id": number, "fields": item.record})
 
     def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
         return send(self._hook, steps)

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.erasures import plan_erasure, settle_not_found
+from airflow_provider_crm.bulk.outcomes import UNSAID, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import SEARCH_PAGE
@@ -66,13 +67,16 @@ class DeleteCustomers:
             customer = self._by_id(record.customer_id)
             if problem := self._disagreement(record, customer):
                 return problem
-        if customer is None:
-            # Found at first and gone now, after a call of ours: that call did it, whatever it was answered.
-            if item.maybe_applied or record.found is not None:
-                return Outcome(Ending.UPDATED, crm_id=record.found)
-            return Outcome(Ending.SKIPPED, "not in SPREAD")
-        record.found = customer["id"]
-        return Step(item, Outcome(Ending.UPDATED, crm_id=record.found), record.found)
+        if customer is not None:
+            record.found = customer["id"]
+        return plan_erasure(
+            item,
+            record.found,
+            found=customer is not None,
+            absent="not in SPREAD",
+            payload=record.found,
+            needs_look=True,
+        )
 
     def _by_id(self, customer_id: str) -> Row | None:
         """Find a customer in the list: what a call by an unknown id answers is not documented."""
@@ -100,9 +104,7 @@ class DeleteCustomers:
 
     def _delete(self, step: Step[DeleteRecord]) -> Verdict:
         try:
-            self._hook.delete_customer(step.payload)
-        except CrmNotFoundError:
-            if not step.item.maybe_applied:
-                raise
-            return step.outcome  # the look-up shows somebody whom an earlier call has deleted
+            self._hook.send_deletion(step.payload)
+        except CrmNotFoundError as error:
+            return settle_not_found(step, error)
         return UNSAID  # that they are gone is looked up

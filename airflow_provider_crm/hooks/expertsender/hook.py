@@ -20,7 +20,7 @@ from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.hooks.base.settings import Extras
 from airflow_provider_crm.http.answers import UnreadableError, read_json, vendor_errors
 from airflow_provider_crm.http.auth import ApiKeyAuth, CrmAuth
-from airflow_provider_crm.http.calls import Call, encode_json
+from airflow_provider_crm.http.calls import Call, encode_json, gone_is_deleted
 from airflow_provider_crm.parameters import one_of, yes_or_no
 from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
 from airflow_provider_crm.schemas.expertsender.write import (
@@ -111,11 +111,8 @@ class ExpertSenderHook(CrmHook[Extras]):
         :param with_anonymization: anonymise the customer's data as well.
         :raises CrmNotFoundError: there is no such customer.
         """
-        try:
+        with gone_is_deleted():
             self.send_deletion(value, by=by, with_anonymization=with_anonymization)
-        except CrmNotFoundError as error:
-            if not error.after_unknown:
-                raise
 
     def send_deletion(self, value: str | int, *, by: By = "email", with_anonymization: bool = False) -> None:
         """Delete a customer, and leave it to the caller what a 404 after a lost answer means.

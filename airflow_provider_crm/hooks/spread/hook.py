@@ -36,7 +36,7 @@ from airflow_provider_crm.hooks.spread.wire import (
 )
 from airflow_provider_crm.hooks.spread.writes import CustomerWrites, CustomerWritesV2
 from airflow_provider_crm.http.auth import BasicAuth, CrmAuth
-from airflow_provider_crm.http.calls import Call, encode_json
+from airflow_provider_crm.http.calls import Call, encode_json, gone_is_deleted
 from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.cells import ConsentStatus
@@ -168,11 +168,12 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param customer_id: SPREAD's id.
         :raises CrmNotFoundError: there is no such customer.
         """
-        try:
-            self.request(Call("DELETE", "/customers/{id}", values={"id": customer_id}), read_deleted)
-        except CrmNotFoundError as error:
-            if not error.after_unknown:
-                raise
+        with gone_is_deleted():
+            self.send_deletion(customer_id)
+
+    def send_deletion(self, customer_id: str | int) -> None:
+        """Delete a customer, and raise a 404 after a lost answer too, as ``after_unknown``."""
+        self.request(Call("DELETE", "/customers/{id}", values={"id": customer_id}), read_deleted)
 
     # Consents
 
