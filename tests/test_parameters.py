@@ -61,6 +61,7 @@ SAMPLES = {
     "source": [],
     "path": "x.csv",
     "certificate_path": "x.jsonl",
+    "consents": [{"spread": 1, "mindbaz": True}],
     "value": "zoe@example.fr",
     "created_after": "2026-01-01",
     "min_amount": 5,
