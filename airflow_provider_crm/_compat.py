@@ -31,6 +31,8 @@ if TYPE_CHECKING:
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
+        TaskAwaitingInput,
+        TaskDeferred,
     )
     from airflow.triggers.base import BaseEventTrigger
     from airflow.triggers.shared_stream import SharedStreamProducer
@@ -61,6 +63,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            TaskDeferred,
         )
     except ImportError:  # before 3.2
         from airflow.exceptions import (
@@ -68,6 +71,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            TaskDeferred,
         )
     try:
         from airflow.sdk.configuration import conf
@@ -88,11 +92,18 @@ else:
     except ImportError:  # before 3.3
         SharedStreamProducer = object
     try:
+        from airflow.sdk.exceptions import TaskAwaitingInput
+    except ImportError:  # before 3.3
+        TaskAwaitingInput = TaskDeferred
+    try:
         from airflow.sdk import RetryDecision, RetryPolicy
     except ImportError:  # before 3.3
         RetryDecision = RetryPolicy = object
 
 T = TypeVar("T")
+
+#: What is raised when a task lets go of its worker and will go on: no end of its run.
+PAUSES = (TaskDeferred, TaskAwaitingInput)
 
 Callbacks = Callable[..., Any] | list[Callable[..., Any]] | None
 
@@ -226,6 +237,7 @@ def xcom_value(key: str, ti_key: Any) -> Any:
 
 
 __all__ = [
+    "PAUSES",
     "AirflowArguments",
     "AirflowException",
     "AirflowFailException",

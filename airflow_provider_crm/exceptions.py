@@ -6,6 +6,7 @@ Knows no CRM and no HTTP library. No message carries an e-mail, a phone number, 
 from __future__ import annotations
 
 import re
+from typing import Any, ClassVar
 
 from airflow_provider_crm._compat import AirflowException, AirflowFailException
 
@@ -33,6 +34,11 @@ class CrmError(AirflowException):
     :param status: the HTTP status of the answer, where there was one.
     :param retry_after: seconds after which another try makes sense, where the CRM said so.
     """
+
+    #: What the run has done that it ended, as the XCom ``crm_report`` says; None where no run had begun.
+    report: dict[str, Any] | None = None
+    #: The state of a run that it ends.
+    ends_run_as: ClassVar[str] = "failed"
 
     def __init__(
         self,
@@ -66,6 +72,8 @@ class CrmInputError(CrmFailError, ValueError):
 
 class CrmRejectsError(CrmFailError):
     """Every row was processed, and more were rejected than ``max_rejects`` allows."""
+
+    ends_run_as = "rejects"
 
 
 class CrmRedirectError(CrmFailError):

@@ -1,8 +1,8 @@
 """Pass answers to a SPREAD consent on to Mindbaz and ExpertSender, whenever there are some. An opt-out always wins.
 
 A watcher starts a run as soon as there are new answers (Airflow 3.0 and later; Airflow 2 looks once an hour). Who has
-refused is unsubscribed, dated as they answered; who has accepted is subscribed unless they have opted out there since. A run
-looks at the answers since `created_after`: those that were passed on before change nothing.
+refused is unsubscribed, dated as they answered; who has accepted is subscribed unless they have opted out there since.
+A run looks at the answers since `created_after`: those that were passed on before change nothing.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import settings
 
 from airflow_provider_crm.http.clock import Clock
@@ -141,6 +142,21 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_task(tmp_path: Path) -> TaskRunner:
     """Run an operator on rows: ``run_task(Operator, rows, **parameters)`` gives how each of them ended."""
     return TaskRunner(tmp_path)
+
+
+@pytest.fixture
+def store() -> Iterator[MemoryFileSystem]:
+    """Give ``memory://`` to Airflow, which has no provider for it."""
+    try:
+        from airflow.sdk.io import attach
+    except ImportError:  # before 3.0
+        from airflow.io.store import attach
+
+    fs = MemoryFileSystem()
+    fs.store.clear()
+    attach("memory", fs=fs)
+    yield fs
+    fs.store.clear()
 
 
 class StoppedClock(Clock):

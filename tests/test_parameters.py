@@ -174,7 +174,15 @@ def test_each_parameter_makes_another_job_or_is_said_not_to(kind: Any) -> None:
 
 
 def test_what_does_not_make_another_job() -> None:
-    common = {"source", "max_rejects", "min_rows", "concurrency", "dry_run"}
+    common = {
+        "source",
+        "max_rejects",
+        "min_rows",
+        "max_deviation",
+        "concurrency",
+        "dry_run",
+        "history_conn_id",
+    }
     own = {kind: set(kind.not_in_fingerprint) - common for kind in WRITES}
     assert {kind: names for kind, names in own.items() if names} == {
         **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},
@@ -223,8 +231,10 @@ def test_every_switch_is_among_them() -> None:
         "deferrable",
         "dry_run",
         "flatten_consents",
+        "full_resync",
         "incremental",
         "only_changes",
+        "opt_ins",
         "raw",
         "reject_data",
         "show_custom_fields",
@@ -359,10 +369,12 @@ def test_every_path_is_among_them() -> None:
     assert {name for _, name in EVERY_PATH} == {
         "absent_path",
         "certificate_path",
+        "leavers_path",
         "path",
         "rejects_path",
         "report_path",
         "results_path",
+        "snapshot",
         "suppression_path",
     }
     assert task(MindbazUnsubscribeOperator, source=Path("people.csv")).source == "people.csv"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic
 
@@ -28,12 +28,16 @@ WINDOW = 30_000
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
-    """A row whose end is known."""
+    """A row whose end is known.
+
+    :ivar at: when, in seconds since 1970; None where no call was made for it.
+    """
 
     number: int
     key: str | None
     data: Mapping[str, Any]
     outcome: Outcome
+    at: float | None = None
 
 
 @dataclass(slots=True)
@@ -54,12 +58,41 @@ class Batch(Generic[R]):
         self.items.append(item)
         self.locks += key.held
 
+    def numbers(self) -> Iterator[int]:
+        """Give the numbers of its rows."""
+        yield from (item.row.number for item in self.items)
+        yield from (row.number for row in self.ended)
+
+
+class RowReader(Generic[R]):
+    """Reads each row once, with what earlier rows of the person have opted out of."""
+
+    def __init__(self, destination: Destination[R]) -> None:
+        self._read = destination.read
+        self._opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
+
+    def read(self, row: Row) -> tuple[RowKey, Item[R]]:
+        """Return what a row is about, and the row in the destination's terms.
+
+        :raises ValueError: it cannot be sent.
+        """
+        key, record = self._read(row.data)
+        if self._opt_outs:
+            self._opt_outs.apply(key.text, record)
+        return key, Item(row, key.text, record)
+
+    def opted_out(self, person: str) -> bool:
+        """Return whether a row read before has opted a person out of something."""
+        return self._opt_outs is not None and self._opt_outs.remembers(person)
+
 
 def batches(
     rows: Iterable[Row | UnreadableRow],
     destination: Destination[R],
     *,
     window: int = WINDOW,
+    size: int | None = None,
+    reader: RowReader[R] | None = None,
 ) -> Generator[Batch[R], None, None]:
     """Cut rows into batches, the same ones whenever the same rows come in.
 
@@ -67,9 +100,11 @@ def batches(
 
     :param destination: reads the rows, and says how many a batch takes.
     :param window: rows that are held back to find duplicates.
+    :param size: rows of a batch, where these are not what a call takes.
+    :param reader: reads the rows in the destination's place.
     """
-    size = destination.batch_size
-    opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
+    size = size or destination.batch_size
+    read = (reader or RowReader(destination)).read
     waiting: OrderedDict[object, tuple[RowKey, Item[R]]] = OrderedDict()
     batch: Batch[R] = Batch(1)
 
@@ -85,18 +120,16 @@ def batches(
             batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
         else:
             try:
-                key, record = destination.read(row.data)
+                key, item = read(row)
             except ValueError as error:
                 name = error.key if isinstance(error, InvalidRowError) else None
                 batch.ended.append(Ended(row.number, name, row.data, rejected("validate", str(error))))
             else:
                 identity = key.text if key.merges else row.number
-                if opt_outs:
-                    opt_outs.apply(key.text, record)
                 earlier = waiting.pop(identity, None)
                 if earlier is not None:
                     batch.ended.append(_duplicate(earlier[1], row.number))
-                waiting[identity] = key, Item(row, key.text, record)
+                waiting[identity] = key, item
         if len(waiting) >= window + size:
             yield fill()
         elif len(batch.ended) >= max(size, 1000):

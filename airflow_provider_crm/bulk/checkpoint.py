@@ -47,6 +47,7 @@ class Progress(msgspec.Struct, frozen=True):
     counts: dict[str, int]
     sizes: dict[str, int]
     amount: str = "0"
+    reasons: list[dict[str, Any]] = []
 
 
 class Checkpoint:
@@ -107,10 +108,11 @@ class Checkpoint:
         counts: dict[str, int],
         sizes: dict[str, int],
         amount: str,
+        reasons: list[dict[str, Any]],
         sync_cost: float,
     ) -> None:
         """Write the progress; what fails here costs a retry some work, never the task."""
-        progress = Progress(self._parameters, batches, digest, counts, sizes, amount)
+        progress = Progress(self._parameters, batches, digest, counts, sizes, amount, reasons)
         try:
             self._store.set(KEY, msgspec.to_builtins(progress))
         except Exception as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -19,8 +20,9 @@ from typing import Generic
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.outcomes import Destination, R, Step, Verdict
-from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -66,6 +68,7 @@ class BulkEngine(Generic[R]):
     :param max_retries: how often a batch is sent again after an unknown outcome.
     :param sleep: waits some seconds; ends early when the task does.
     :param stop: makes calls that wait give up, when the task fails.
+    :param snapshot: keeps rows from being sent that were accepted before.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class BulkEngine(Generic[R]):
         max_retries: int,
         sleep: Callable[[float], object],
         stop: Callable[[], None],
+        snapshot: Snapshot[R] | None = None,
     ) -> None:
         self._destination = destination
         self._source = source
@@ -87,6 +91,7 @@ class BulkEngine(Generic[R]):
         self._settler = Settler(destination, max_retries=max_retries, sleep=sleep)
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
+        self._snapshot = snapshot
         self._reported: _Work[R] | None = None
         #: What is locked by rows in flight, and by those of which batch.
         self._locked: dict[str, int] = {}
@@ -124,6 +129,8 @@ class BulkEngine(Generic[R]):
             self._checkpoint.clear()
 
     def _batches(self) -> Generator[Batch[R], None, None]:
+        if self._snapshot is not None:
+            return self._snapshot.batches(self._source)
         return batches(self._source, self._destination)
 
     def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
@@ -135,8 +142,9 @@ class BulkEngine(Generic[R]):
 
     def _process(self, batch: Batch[R]) -> list[Ended]:
         settled = self._settler.settle(batch.items) if batch.items else ()
+        now = time.time()
         return batch.ended + [
-            Ended(item.row.number, item.key, item.row.data, outcome) for item, outcome in settled
+            Ended(item.row.number, item.key, item.row.data, outcome, now) for item, outcome in settled
         ]
 
     def _finish(self, work: _Work[R]) -> None:
@@ -147,8 +155,7 @@ class BulkEngine(Generic[R]):
         for lock in work.batch.locks:
             self._locked.pop(lock, None)
         self._reported = None  # until the counts are again those of whole batches
-        for row in rows:
-            self._report.add(row)
+        self._add(rows)
         self._reported = work
         self._report.flush()
         self._report.progress(self._source)
@@ -164,6 +171,7 @@ class BulkEngine(Generic[R]):
                 digest=work.digest,
                 counts={ending.value: number for ending, number in self._report.counts.items()},
                 amount=str(self._report.amount),
+                reasons=self._report.reasons.told(),
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
@@ -174,9 +182,14 @@ class BulkEngine(Generic[R]):
             work.future.cancel()
         for work in pending:
             if not work.future.cancelled() and work.future.exception() is None:
-                for row in work.future.result():
-                    self._report.add(row)
+                self._add(work.future.result())
         self._report.flush()
+
+    def _add(self, rows: Sequence[Ended]) -> None:
+        for row in rows:
+            self._report.add(row)
+        if self._snapshot is not None:
+            self._snapshot.note(rows)
 
     def _take_up(self) -> Generator[Batch[R], None, None]:
         """Open the report's files, where an earlier try left them if its rows are still the same.
@@ -186,11 +199,14 @@ class BulkEngine(Generic[R]):
         stream = self._batches()
         progress = self._checkpoint.load() if self._checkpoint else None
         if self._checkpoint and progress is not None:
-            if not self._same_rows(self._checkpoint, progress, stream):
+            done = EndedRows()
+            if not self._same_rows(self._checkpoint, progress, stream, done):
                 log.info("The source is not the one of the earlier try: starting from the first row")
             else:
                 try:
-                    self._report.resume(progress.counts, progress.sizes, Decimal(progress.amount))
+                    self._report.resume(
+                        progress.counts, progress.sizes, Decimal(progress.amount), progress.reasons, done
+                    )
                 except JournalLostError as error:
                     log.warning("%s: starting from the first row", error)
                 else:
@@ -204,11 +220,16 @@ class BulkEngine(Generic[R]):
 
     @staticmethod
     def _same_rows(
-        checkpoint: Checkpoint, progress: Progress, stream: Generator[Batch[R], None, None]
+        checkpoint: Checkpoint, progress: Progress, stream: Generator[Batch[R], None, None], done: EndedRows
     ) -> bool:
-        """Return True if the source still begins with the rows that an earlier try has done; read past them."""
+        """Return True if the source still begins with the rows that an earlier try has done; read past them.
+
+        :param done: takes their numbers.
+        """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
+            for number in batch.numbers():
+                done.add(number)
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

@@ -118,6 +118,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
     :param refused: the latest refusal of this very row; None when there was none.
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
+    :param mark: what a snapshot knows of the row.
     """
 
     row: Row
@@ -127,6 +128,7 @@ class Item(msgspec.Struct, Generic[R]):
     was_absent: bool = False
     refused: Refused | None = None
     may_create: bool = True
+    mark: Any = None
 
 
 class Step(msgspec.Struct, Generic[R], frozen=True):

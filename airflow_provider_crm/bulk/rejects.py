@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-from airflow_provider_crm.exceptions import redact
+from airflow_provider_crm.bulk.reasons import Reasons
 from airflow_provider_crm.rows.journal import Journal
-
-#: Different reasons that are counted for the closing message.
-MOST_REASONS = 50
 
 
 class Rejects:
@@ -17,20 +13,21 @@ class Rejects:
 
     :param path: where they are written; None for nowhere.
     :param with_data: whether the rows themselves are written there too.
+    :param reasons: counts why; its own when left out.
     """
 
-    def __init__(self, path: str | None, *, with_data: bool) -> None:
+    def __init__(self, path: str | None, *, with_data: bool, reasons: Reasons | None = None) -> None:
         self.path = path
         self.journal = Journal(path) if path else None
         self._with_data = with_data
-        self._reasons: Counter[str] = Counter()
+        self.reasons = Reasons() if reasons is None else reasons
 
     def restart(self) -> None:
         """Forget all rows, and begin the file anew.
 
         :raises CrmInputError: the file cannot be written.
         """
-        self._reasons.clear()
+        self.reasons.clear()
         if self.journal:
             self.journal.open()
 
@@ -45,9 +42,7 @@ class Rejects:
         :param row: its number in the source, or among all rows that were read.
         :param reason: in clear, which is for the file only.
         """
-        counted = redact(reason, limit=120)
-        if counted in self._reasons or len(self._reasons) < MOST_REASONS:
-            self._reasons[counted] += 1
+        self.reasons.add("rejected", stage, reason, key, data)
         if self.journal:
             self.journal.append(
                 {
@@ -67,8 +62,9 @@ class Rejects:
     @property
     def most_frequent(self) -> str:
         """The most frequent reasons, for a message."""
-        reasons = "; ".join(f"{count} x {reason}" for reason, count in self._reasons.most_common(5))
-        return f"Most frequent: {reasons or 'those of an earlier try'}"
+        told = [one for one in self.reasons.told() if one["end"] == "rejected"]
+        reasons = "; ".join(f"{one['rows']} x {one['reason']}" for one in told[:5])
+        return f"Most frequent: {reasons}"
 
 
 def too_many(number: int, read: int, most: int | float) -> bool:

@@ -8,14 +8,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from airflow_provider_crm.bulk.batches import Ended
 from airflow_provider_crm.bulk.outcomes import Ending
+from airflow_provider_crm.bulk.reasons import Reasons
 from airflow_provider_crm.bulk.rejects import Rejects, too_many
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
 from airflow_provider_crm.rows.files import locate
@@ -37,16 +39,43 @@ class _Pace:
     fraction: float | None
 
 
+class EndedRows:
+    """Up to which row all have ended: rows end in nearly the order of their numbers."""
+
+    def __init__(self) -> None:
+        #: The number of the last row that has ended with all before it; 0 for none.
+        self.last = 0
+        self._beyond: set[int] = set()
+
+    def add(self, number: int) -> None:
+        """Note that a row has ended."""
+        if number != self.last + 1:
+            self._beyond.add(number)
+            return
+        self.last = number
+        while self.last + 1 in self._beyond:
+            self.last += 1
+            self._beyond.remove(self.last)
+
+
 class Report:
     """Takes each row's end, once.
 
     :param rejects_path: where rejected rows are written, one JSON line each; None for nowhere.
     :param reject_data: whether the rows themselves are written there too.
     :param results_path: where every row's end is written, one JSON line each; None for nowhere.
+    :param dry_run: nothing is sent, which every line of the log and of the results says.
+    :param erased_as: what the results call a person who was erased; None where nobody is.
     """
 
     def __init__(
-        self, *, rejects_path: str | None = None, reject_data: bool = True, results_path: str | None = None
+        self,
+        *,
+        rejects_path: str | None = None,
+        reject_data: bool = True,
+        results_path: str | None = None,
+        dry_run: bool = False,
+        erased_as: str | None = None,
     ) -> None:
         if rejects_path and results_path and locate(rejects_path).same_as(locate(results_path)):
             raise CrmInputError("`rejects_path` and `results_path` are the same file")
@@ -55,7 +84,13 @@ class Report:
         self.counts: Counter[Ending] = Counter()
         #: What all rows have added, where rows add something.
         self.amount = Decimal(0)
-        self._rejects = Rejects(rejects_path, with_data=reject_data)
+        self.reasons = Reasons()
+        self._dry_run = dry_run
+        self._erased_as = erased_as
+        #: Whether it has gone on after an earlier try.
+        self.goes_on = False
+        self._ended = EndedRows()
+        self._rejects = Rejects(rejects_path, with_data=reject_data, reasons=self.reasons)
         self._results = Journal(results_path) if results_path else None
         journals = {"rejects": self._rejects.journal, "results": self._results}
         self._journals = {role: journal for role, journal in journals.items() if journal}
@@ -88,12 +123,21 @@ class Report:
         for journal in self._journals.values():
             journal.open()
 
-    def resume(self, counts: Mapping[str, int], sizes: Mapping[str, int], amount: Decimal) -> None:
+    def resume(
+        self,
+        counts: Mapping[str, int],
+        sizes: Mapping[str, int],
+        amount: Decimal,
+        reasons: Iterable[Mapping[str, Any]] = (),
+        done: EndedRows | None = None,
+    ) -> None:
         """Go on after an earlier try: its counts, and its files cut to what belongs to them.
 
         :param counts: rows by their end.
         :param sizes: bytes to keep of each file, by its role, from :meth:`sync`.
         :param amount: what its rows have added.
+        :param reasons: why they ended as they did, as :meth:`Reasons.told` has it.
+        :param done: which they are.
         :raises JournalLostError: a file is not there any more.
         """
         try:
@@ -104,6 +148,9 @@ class Report:
             raise
         self.counts = Counter({Ending(ending): number for ending, number in counts.items()})
         self.amount = amount
+        self.goes_on = True
+        self.reasons.take_up(reasons)
+        self._ended = done or EndedRows()
 
     def sync(self) -> dict[str, int]:
         """Make the files durable as they stand.
@@ -137,18 +184,30 @@ class Report:
         self.counts[outcome.ending] += 1
         if outcome.amount:
             self.amount += outcome.amount
+        self._ended.add(row.number)
         if outcome.ending is Ending.REJECTED:
             self._rejects.add(row.number, row.key, outcome.stage, outcome.reason, row.data)
+        elif outcome.reason:
+            self.reasons.add(outcome.ending, outcome.stage, outcome.reason, row.key, row.data)
         if self._results:
-            self._results.append(
-                {
-                    "row": row.number,
-                    "key": row.key,
-                    "outcome": outcome.ending.value,
-                    "id": outcome.crm_id,
-                    "reason": outcome.reason or None,
-                }
-            )
+            self._results.append(self._result_of(row))
+
+    def _result_of(self, row: Ended) -> dict[str, Any]:
+        outcome = row.outcome
+        line: dict[str, Any] = {
+            "row": row.number,
+            "key": row.key,
+            "outcome": outcome.ending.value,
+            "id": outcome.crm_id,
+            "reason": outcome.reason or None,
+        }
+        if self._erased_as:
+            if outcome.ending is Ending.UPDATED:
+                line["outcome"] = self._erased_as
+            line["at"] = row.at and datetime.fromtimestamp(row.at, UTC).isoformat(timespec="milliseconds")
+        if self._dry_run:
+            line["dry_run"] = True
+        return line
 
     def progress(self, source: Source) -> None:
         """Say in the log how far it is, every ten seconds."""
@@ -158,12 +217,17 @@ class Report:
             self._pace = _Pace(now, self.read, source.fraction_read())
         elif now - self._said >= PROGRESS_EVERY:
             self._said = now
-            log.info("%s", self._progress_line(now, source.fraction_read(), self._pace))
+            log.info(
+                "%s%s",
+                "Dry run: " if self._dry_run else "",
+                self._progress_line(now, source.fraction_read(), self._pace),
+            )
 
     def _progress_line(self, now: float, fraction: float | None, since: _Pace) -> str:
         seconds = now - since.at
         rate = (self.read - since.rows) / seconds
-        line = f"{self.read:,} rows done, {rate:,.0f} rows/s, {self.counts[Ending.REJECTED]:,} rejected"
+        line = "Dry run: " if self._dry_run else ""
+        line += f"{self.read:,} rows done, {rate:,.0f} rows/s, {self.counts[Ending.REJECTED]:,} rejected"
         if fraction is not None:
             line += f", {fraction:.0%} read"
             if since.fraction is not None and fraction > since.fraction:
@@ -175,6 +239,11 @@ class Report:
         """Return the counts, and where the rejects are."""
         counts: dict[str, Any] = {ending.value: self.counts[ending] for ending in Ending}
         return {"read": self.read, **counts, "rejects_path": self.rejects_path}
+
+    @property
+    def last_row(self) -> int:
+        """The number of the last row that has ended with all before it; 0 for none."""
+        return self._ended.last
 
     def check_rejects(self, most: int | float) -> None:
         """Fail when too many rows were rejected.

@@ -245,6 +245,10 @@ class Suppressing(Generic[R]):
         plans = iter(self._destination.plan(left) if left else ())
         return [ended.get(item.row.number) or _said(item, next(plans)) for item in items]
 
+    def concerns(self, item: Item[R]) -> bool:
+        """Return whether the list has a say in what becomes of a row."""
+        return self._list.says(item) is not None
+
     def _ends(self, item: Item[R]) -> Outcome | None:
         outcome = self._list.says(item)
         refusal = self._destination.refusal(item.record) if outcome else None

@@ -34,9 +34,11 @@ def engine_for(conn_id: str) -> Engine:
         hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
         engine: Engine = hook.get_sqlalchemy_engine()
     except (AirflowException, ImportError, AttributeError) as error:
+        provider = f"apache-airflow-providers-{str(connection.conn_type).replace('_', '-')}"
         raise CrmInputError(
             f"The connection {conn_id!r} of type {connection.conn_type!r} gives no SQL engine: it must be one to a SQL "
-            f"database, and the Airflow provider for its type must be installed ({type(error).__name__})."
+            f"database, and the Airflow provider for its type must be installed, mostly by: pip install {provider}. "
+            f"SQLite (type 'sqlite', the file's path as host) needs none. ({type(error).__name__})"
         ) from error
     return engine
 

@@ -35,7 +35,7 @@ class TaskTry:
 class Reason:
     """Why rows ended as they did.
 
-    :param end: how: ``skipped`` or ``rejected``.
+    :param end: how: ``rejected``, ``skipped`` or ``unchanged``.
     :param stage: where they were rejected: ``read``, ``validate`` or ``crm``.
     :param reason: in words, without a person's data.
     :param rows: how many.

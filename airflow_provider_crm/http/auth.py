@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from base64 import b64encode
@@ -141,9 +142,10 @@ class PasswordGrantAuth(CrmAuth):
             raise CrmUnreadableAnswerError("The token service answered without an access_token")
         self._token = token
         self._refresh_token = str(answer.get("refresh_token") or "")
-        # Without `expires_in`, which need not be there (RFC 6749, section 5.1), a token is used once.
         try:
             lifetime = float(answer.get("expires_in") or 0)
         except (TypeError, ValueError):
             lifetime = 0.0
-        self._use_until = self._now() + max(lifetime - self.MARGIN, lifetime / 2)
+        # `expires_in` need not be there (RFC 6749, section 5.1); such a token is good until it is refused.
+        usable = max(lifetime - self.MARGIN, lifetime / 2) if lifetime > 0 else math.inf
+        self._use_until = self._now() + usable

@@ -38,7 +38,7 @@ from airflow_provider_crm.http.retry import (
     without_answer,
 )
 from airflow_provider_crm.http.throttle import Pacer, Throttle, Unpaced
-from airflow_provider_crm.http.transport import Adapter
+from airflow_provider_crm.http.transport import Adapter, Ways
 
 T = TypeVar("T")
 
@@ -109,8 +109,7 @@ class HttpClient:
         self._quota = quota
         self._throttle = Throttle(concurrency, pacer or Unpaced(), self._clock)
         self._adapter = Adapter(pool_connections=4, pool_maxsize=concurrency)
-        # Asking the environment for proxies on every call costs a third of the call.
-        self._environment = requests.Session().merge_environment_settings(base_url, {}, True, verify, None)
+        self._ways = Ways(verify, called)
         self._local = threading.local()
 
     def close(self) -> None:
@@ -220,13 +219,14 @@ class HttpClient:
     def _send(
         self, call: Call, request: requests.PreparedRequest, patience: float
     ) -> tuple[requests.Response, bytes]:
+        way = self._ways.to(str(request.url))
         with self._throttle.slot(patience=patience), no_urls_in_logs():
             if call.before is not None:
                 call.before()
             self.counters.sent()
             try:
                 response = self._session.send(
-                    request, allow_redirects=False, timeout=self._timeouts, **self._environment
+                    request, allow_redirects=False, timeout=self._timeouts, **way.settings
                 )
                 with response:
                     # Several times as fast as `.content`, which reads ten KiB at a time.
@@ -236,7 +236,7 @@ class HttpClient:
             else:
                 self._heed(response)
                 return response, in_utf8(body, response.headers.get("Content-Type", ""))
-        raise without_answer(call, failure)
+        raise without_answer(call, failure, called=self._called, server=way.name)
 
     def _heed(self, response: requests.Response) -> None:
         """Hold the other calls back as the answer asks to; to be called while its call is in flight."""

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -42,6 +42,7 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.http.answers import is_json
 from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.clock import Clock
+from airflow_provider_crm.http.reach import causes, lasting_fault, system_error, why_unreached
 from airflow_provider_crm.http.redirects import target_of
 
 log = logging.getLogger(__name__)
@@ -76,16 +77,24 @@ class AttemptError(CrmTransientError):
 # What became of an attempt
 
 
-def without_answer(call: Call, error: Exception) -> CrmError:
-    """Return the error for a request that got no whole answer, without its URL, which may name a person."""
-    kind = type(error).__name__
-    if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return CrmConnectionError(f"{call.name}: the server's certificate is not trusted; see `verify`")
-    if isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError):
-        kind = "no answer in time"
-    if _was_never_sent(error):
-        return unreachable(f"{call.name} could not be sent ({kind})", call=call.name)
-    return AttemptError(f"{call.name} got no whole answer ({kind})", call=call.name, maybe_applied=True)
+def without_answer(call: Call, error: Exception, *, called: str, server: str) -> CrmError:
+    """Return the error for a request that got no whole answer, without its URL, which may name a person.
+
+    :param called: how messages name the connection.
+    :param server: how they name what was asked: scheme, host and port, and the proxy that leads there.
+    """
+    if not _was_never_sent(error):
+        timeout = isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError)
+        kind = "no answer in time" if timeout else type(error).__name__
+        message = f"{call.name} got no whole answer from {server} ({kind})"
+        return AttemptError(message, call=call.name, maybe_applied=True)
+    fault = lasting_fault(error)
+    unsent = (
+        f"{call.name} could not be sent: {called} does not reach {server} ({fault or why_unreached(error)})"
+    )
+    failure = CrmConnectionError(unsent, call=call.name) if fault else unreachable(unsent, call=call.name)
+    failure.__cause__ = system_error(error)
+    return failure
 
 
 def unreachable(message: str, *, call: str | None = None) -> AttemptError:
@@ -93,22 +102,14 @@ def unreachable(message: str, *, call: str | None = None) -> AttemptError:
     return AttemptError(message, maybe_applied=False, ends_as=CrmUnreachableError, call=call)
 
 
-def _was_never_sent(error: BaseException) -> bool:
+def _was_never_sent(error: Exception) -> bool:
     """Return whether no connection was made at all, so that the CRM certainly did not see the request.
 
     What the libraries call an error of a proxy says little: they do so too where the connection broke after the call
     had gone through the proxy (urllib3 2.8: closing a connection forgets that it was one).
     """
     kinds = (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
-    return any(isinstance(one, kinds) for one in _causes(error))
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """List an error and what it says it came from, the root last; not what was being handled when it was raised."""
-    while error is not None:
-        yield error
-        named = (error.__cause__, getattr(error, "reason", None), *error.args)
-        error = next((one for one in named if isinstance(one, BaseException)), None)
+    return any(isinstance(one, kinds) for one in causes(error))
 
 
 def with_status(
@@ -265,7 +266,10 @@ class Attempts:
             return CrmOutcomeUnknownError(
                 f"{last}. Whether the CRM applied it is unknown: look there before sending it again", **detail
             )
-        return last.ends_as(f"{last}. Given up after {self._failed} tries; a later run may pass", **detail)
+        tries = "1 try" if self._failed == 1 else f"{self._failed} tries"
+        error = last.ends_as(f"{last}. Given up after {tries}; a later run may pass", **detail)
+        error.__cause__ = last.__cause__
+        return error
 
 
 def wait_after(failures: int, asked: float | None) -> float:

@@ -159,6 +159,9 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
         self._watermark: Watermark | None = None
         self._run_stretch = RunStretch(None, "")
 
+    def _system(self) -> str:
+        return SeveralHooks.conn_type
+
     def _hook(self) -> SeveralHooks:
         self._spread = SpreadHook(self.spread_conn_id, concurrency=self.concurrency)
         self._mindbaz = MindbazHook(self.mindbaz_conn_id, concurrency=self.concurrency)

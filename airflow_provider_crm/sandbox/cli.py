@@ -18,10 +18,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     :return: the exit code.
     """
     parser = argparse.ArgumentParser(
-        prog="crm-sandbox", description="A local stand-in for SPREAD, Mindbaz and ExpertSender CDP."
+        prog="crm-sandbox", description="Local stand-ins for the CRMs, over real HTTP."
     )
     commands = parser.add_subparsers(dest="command", required=True)
-    _add_serve_arguments(commands.add_parser("serve", help="serve the three CRMs on one local port"))
+    _add_serve_arguments(commands.add_parser("serve", help="serve all stand-ins on one local port"))
     demo_parser = commands.add_parser("demo", help="show the package at work against the stand-ins")
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments[:1] == ["demo"]:

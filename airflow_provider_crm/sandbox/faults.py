@@ -38,7 +38,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -72,7 +72,7 @@ class Fault(msgspec.Struct, forbid_unknown_fields=True, kw_only=True, omit_defau
     """One fault: what happens, on which calls, and when.
 
     :param kind: one of the table above.
-    :param system: ``spread``, ``mindbaz``, ``expertsender``; any when left out.
+    :param system: the name of a stand-in, such as ``spread``; any when left out.
     :param method: the HTTP method; any when left out.
     :param path: how the resource begins (``/cagnottes``, ``/Subscribers``), or its route, or the full path.
     :param after: let so many matching calls pass first.
@@ -167,15 +167,11 @@ class ActiveFault:
 class Plan:
     """What is going to happen to one call.
 
-        :param wait_before: seconds before the call is handled.
-        :param wait_after: seconds between the change and the answer.
-        :param instead: the answer in place of handling the call at all.
-    <<<<<<< HEAD
-        :param spoil: makes of the answer after the change the one that goes out.
-    =======
-        :param outcome: the fault that spoils the answer after the change.
-        :param before: the stand-ins that answer in place of those of today.
-    >>>>>>> c92ad10
+    :param wait_before: seconds before the call is handled.
+    :param wait_after: seconds between the change and the answer.
+    :param instead: the answer in place of handling the call at all.
+    :param spoil: makes of the answer after the change the one that goes out.
+    :param before: the stand-ins that answer in place of those of today.
     """
 
     kinds: list[str] = field(default_factory=list)
@@ -251,6 +247,8 @@ def make_fault(values: object) -> Fault:
 
     :raises ValueError: there is no such kind or setting.
     """
+    if isinstance(values, Mapping) and values.get("kind") not in get_args(Kind):
+        raise ValueError(f"Not a fault: {values.get('kind')!r}. The kinds are {', '.join(get_args(Kind))}")
     try:
         return msgspec.convert(values, Fault, strict=False)
     except msgspec.ValidationError as error:

@@ -19,6 +19,9 @@ form of ISO 8601 once it has it; ``date``; ``texts``, a list; ``named_values``, 
 ``{text: text}``.
 """
 
+TEXTUAL = frozenset({"text", "texts", "map"})
+"""Kinds of columns that hold texts, or lists or maps of them."""
+
 Aware = Callable[[dt.datetime], dt.datetime]
 """Gives a moment without a zone the vendor's."""
 
@@ -39,11 +42,9 @@ def check_decimal(text: str) -> None:
 
 def mended(kind: Kind, value: Any, aware: Aware) -> Any:
     """Undo what a server may do to a value without changing what it says."""
-    if kind == "text":
-        return plain_text(value)
-    if kind == "texts" and isinstance(value, dict):
-        return list(value.values())  # how PHP prints a list with gaps
-    if kind in ("texts", "named_values", "map"):
+    if kind in TEXTUAL:
+        return plain_texts(kind, value)
+    if kind == "named_values":
         return value
     if value == "" or (value is False and kind != "boolean"):
         return None  # two of PHP's ways to say that there is nothing
@@ -63,6 +64,17 @@ def _moment(text: str, aware: Aware) -> Any:
         return aware(dt.datetime.fromisoformat(text))
     except ValueError:
         return text  # msgspec says what is wrong with it
+
+
+def plain_texts(kind: Kind, value: Any) -> Any:
+    """Write numbers as text, in a column that holds texts; all else is left as it is."""
+    if kind == "text":
+        return plain_text(value)
+    if isinstance(value, dict):
+        if kind == "map":
+            return {name: plain_text(one) for name, one in value.items()}
+        value = list(value.values())  # how PHP prints a list with gaps
+    return [plain_text(one) for one in value] if isinstance(value, list) else value
 
 
 def plain_text(value: Any) -> Any:

@@ -11,7 +11,7 @@ import keyword
 import re
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from operator import attrgetter
@@ -22,7 +22,7 @@ import msgspec
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.http.answers import UnreadableError
 from airflow_provider_crm.schemas.envelopes import Envelope
-from airflow_provider_crm.schemas.mending import Aware, Kind, mended, plain_text
+from airflow_provider_crm.schemas.mending import TEXTUAL, Aware, Kind, mended, plain_text, plain_texts
 from airflow_provider_crm.schemas.slices import find_rows
 
 #: Different unknown fields that are taken up; a CRM with more of them answers something else than records.
@@ -114,16 +114,21 @@ class RecordType:
         self.key = key
         self.kinds: dict[str, Kind] = {column.name: column.kind for column in columns}
 
-    def structure(self, unknown: Sequence[str], about: Mapping[str, Any]) -> type[msgspec.Struct]:
+    def structure(
+        self, unknown: Sequence[str], about: Mapping[str, Any], loose: Collection[str] = ()
+    ) -> type[msgspec.Struct]:
         """Make the structure.
 
         :param unknown: names of further fields, which are kept as they come.
         :param about: what columns hold where a row says nothing of them.
+        :param loose: names of columns that take whatever comes.
         """
         fields: list[tuple[str, Any, Any]] = [
-            (column.attribute, str, msgspec.field())
-            if column.required
-            else (column.attribute, _WIRE_TYPES[column.kind], about.get(column.name))
+            (
+                column.attribute,
+                Any if column.name in loose else str if column.required else _WIRE_TYPES[column.kind],
+                msgspec.field() if column.required else about.get(column.name),
+            )
             for column in self.columns
         ]
         attributes = {f"unknown_{number}": name for number, name in enumerate(unknown)}
@@ -132,6 +137,11 @@ class RecordType:
         return msgspec.defstruct(
             self.name, fields, rename=renamed, forbid_unknown_fields=True, kw_only=True, gc=False
         )
+
+
+def _holds_number(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else (value,)
+    return any(plain_text(one) is not one for one in inside)
 
 
 Finish = Callable[[Sequence[Any]], None]
@@ -202,7 +212,7 @@ class RecordReader(PageReader):
         self._aware = aware
         self._key_of = attrgetter(record_type.key)  # a key is always an identifier
         self._lock = threading.Lock()
-        self._shape = _Shape(record_type, (), {})
+        self._shape = _Shape(record_type, (), {}, frozenset())
 
     @property
     def unknown(self) -> tuple[str, ...]:
@@ -219,7 +229,7 @@ class RecordReader(PageReader):
         """
         shape = self._shape_with(about)
         try:
-            values = shape.decode_rows(rows)
+            values = shape.read(rows)
             self._finish(values)
         except (msgspec.MsgspecError, ValueError):
             return None
@@ -252,41 +262,69 @@ class RecordReader(PageReader):
         return records
 
     def _take_up(self, rows: Sequence[Any]) -> None:
-        """Learn the names of fields that are not documented, so that the next pages fit."""
+        """Learn which fields are not documented, and which texts come as numbers, so that the next pages fit."""
         known = self._type.kinds
-        names = dict.fromkeys(
-            name for row in rows if isinstance(row, dict) for name in row if name not in known
-        )
+        cells = [cell for row in rows if isinstance(row, dict) for cell in row.items()]
+        names = dict.fromkeys(name for name, _ in cells if name not in known)
+        numbers = {name for name, value in cells if known.get(name) in TEXTUAL and _holds_number(value)}
         with self._lock:
-            new = [name for name in names if name not in self._shape.unknown]
-            if not new:
+            shape = self._shape
+            unknown = tuple(dict.fromkeys((*shape.unknown, *names)))
+            if len(unknown) == len(shape.unknown) and numbers <= shape.loose:
                 return
-            unknown = (*self._shape.unknown, *new)
             if len(unknown) > MOST_UNKNOWN_FIELDS:
                 raise CrmUnreadableAnswerError(
                     f"The CRM answers with more than {MOST_UNKNOWN_FIELDS} fields that are not documented for "
                     f"{self._type.name}: these are no records"
                 )
-            self._shape = _Shape(self._type, unknown, self._shape.about)
+            self._shape = _Shape(self._type, unknown, shape.about, shape.loose | numbers)
 
     def _shape_with(self, about: Mapping[str, Any]) -> _Shape:
         """Return the structure for rows of which this is said; it is the same for all answers, as a rule."""
         with self._lock:
             if self._shape.about != about:
-                self._shape = _Shape(self._type, self._shape.unknown, about)
+                self._shape = _Shape(self._type, self._shape.unknown, about, self._shape.loose)
             return self._shape
 
 
 class _Shape:
-    """The structure as far as it is known, and what decodes into it."""
+    """The structure as far as it is known, and what decodes into it.
 
-    def __init__(self, record_type: RecordType, unknown: tuple[str, ...], about: Mapping[str, Any]) -> None:
+    :param loose: columns of texts that come as numbers.
+    """
+
+    def __init__(
+        self,
+        record_type: RecordType,
+        unknown: tuple[str, ...],
+        about: Mapping[str, Any],
+        loose: frozenset[str],
+    ) -> None:
         self.unknown = unknown
         self.about = about
+        self.loose = loose
         self._kinds = record_type.kinds
-        structure: Any = record_type.structure(unknown, about)
-        self._structure = structure
-        self.decode_rows = msgspec.json.Decoder(list[structure], strict=False, float_hook=Decimal).decode
+        self._loose = [
+            (column.attribute, column.kind, str if column.required else _WIRE_TYPES[column.kind])
+            for column in record_type.columns
+            if column.name in loose
+        ]
+        self._structure: Any = record_type.structure(unknown, about)
+        read_as: Any = record_type.structure(unknown, about, loose) if loose else self._structure
+        self._decode = msgspec.json.Decoder(list[read_as], strict=False, float_hook=Decimal).decode
+
+    def read(self, rows: bytes) -> list[Any]:
+        """Read a JSON list of rows that all fit.
+
+        :raises msgspec.ValidationError: one does not.
+        """
+        values = self._decode(rows)
+        for attribute, kind, wanted in self._loose:
+            for record in values:
+                value = getattr(record, attribute)
+                if value.__class__ is not str:
+                    setattr(record, attribute, msgspec.convert(plain_texts(kind, value), wanted))
+        return values
 
     def convert(self, row: Any, aware: Aware) -> Any:
         """Turn a decoded row into the structure.

@@ -17,7 +17,11 @@ from airflow_provider_crm.values.texts import (
     yes_or_no,
 )
 
+#: Raised with each change of what a cell becomes: what was sent under other rules is sent, or looked up, again.
+RULES = 1
+
 __all__ = [
+    "RULES",
     "comparable",
     "compared_email",
     "day_of",

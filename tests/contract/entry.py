@@ -13,7 +13,8 @@ from airflow_provider_crm.sandbox.server import Sandbox
 class Mode:
     """How the rows of a destination end in one of its modes. Ends are words in the order of the rows.
 
-    :param ends: how they end: ``created``, ``updated``, ``unchanged``, ``skipped`` or ``rejected``.
+    :param ends: how they end: ``created``, ``updated``, ``unchanged``, ``skipped`` or ``rejected``; who is
+        erased is ``deleted``.
     :param again: how they end in a second run; left out: what was created or updated is unchanged.
     :param dry: what a dry run says, which does not know what only the CRM refuses; left out: the same as ``ends``.
     :param held: what ``Destination.held`` gives afterwards.

@@ -140,7 +140,7 @@ DELETE = Destination(
     ],
     modes={
         "delete": Mode(
-            ends="skipped skipped updated rejected updated",
+            ends="skipped skipped deleted rejected deleted",
             again="skipped skipped skipped rejected skipped",
             held=({"p4@x.fr": ("old", {}), **LEAVING, **OUT}, {}),
         )

@@ -268,7 +268,7 @@ DELETE = Destination(
     ],
     modes={
         "delete": Mode(
-            ends="skipped updated updated rejected skipped skipped rejected rejected rejected updated",
+            ends="skipped deleted deleted rejected skipped skipped rejected rejected rejected deleted",
             again="skipped skipped skipped rejected skipped skipped rejected rejected rejected skipped",
             held=["d@example.fr", "kept@example.fr"],
         )

@@ -98,6 +98,13 @@ def until_hung_up(connection: socket.socket) -> None:
         pass
 
 
+def unused_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
 def make_certificate(folder: Path) -> tuple[Path, ssl.SSLContext]:
     """Make a certificate for this machine, signed by itself.
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+#: What the results of erasures say of a person, who counts as updated.
+ERASED = ("deleted", "anonymised")
 ENDINGS = ("created", "updated", "unchanged", "skipped", "rejected")
 
 
@@ -40,8 +42,8 @@ class Ended:
 
     @property
     def counts(self) -> Counter[str]:
-        """How many rows ended in which way."""
-        return Counter(self.ends)
+        """How many rows ended in which way, as the summary counts them."""
+        return Counter("updated" if end in ERASED else end for end in self.ends)
 
     @property
     def reasons(self) -> dict[int, str]:

@@ -188,7 +188,7 @@ def test_a_refusal_with_status_200(mindbaz: Any, requests_mock: Any) -> None:
     with pytest.raises(CrmRequestError, match="Champ 99 inconnu pour <email>") as caught:
         mindbaz.create_subscribers([{"fields": {99: 1}}])
     assert caught.value.reason == "Champ 99 inconnu pour bob@b.fr"
-    assert (caught.value.call, caught.value.status) == ("POST /{site_id}/Subscribers", 200)
+    assert (caught.value.call, caught.value.status) == ("POST /3/Subscribers", 200)
 
 
 def test_a_refusal_without_a_word(mindbaz: Any, requests_mock: Any) -> None:

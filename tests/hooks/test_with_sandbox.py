@@ -202,7 +202,7 @@ ONCE: dict[str, tuple[type[Any], Callable[[Any, str], object]]] = {
         SpreadHook,
         lambda hook, one: hook.create_consent(one, consent_id=9876, **WHEN),
     ),
-    "POST /{site_id}/Subscribers": (
+    "POST /Subscribers": (
         MindbazHook,
         lambda hook, one: hook.create_subscribers([{"fields": {1: "b@example.fr"}}]),
     ),
@@ -232,6 +232,32 @@ def test_credentials_stay_at_home(sandbox: Any) -> None:
     sandbox.fault(kind="redirect", to="https://elsewhere.example/api", status=307)
     with pytest.raises(CrmRedirectError, match=r"elsewhere\.example"):
         SpreadHook().credit_loyalty(amount=5, email="a@example.fr")
+
+
+def test_a_token_of_which_nobody_says_how_long_it_lives(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token_url = f"{sandbox.url}/mindbaz/oauth2/token"
+    login = {"login": "demo-login", "password": "demo-password"}
+    set_connection(monkeypatch, sandbox, "mindbaz", auth="jwt", token_url=token_url, **login)
+    sandbox.switch("mindbaz", expires_in=False)
+    hook = MindbazHook()
+    for _ in range(40):
+        hook.list_fields()
+    assert sandbox.calls.count("mindbaz", "POST", "/oauth2/token") == 1
+    sandbox.mindbaz.expire_tokens()
+    hook.list_fields()
+    assert sandbox.calls.count("mindbaz", "POST", "/oauth2/token") == 2
+
+
+def test_the_sandbox_is_reached_whatever_proxy_the_company_has(
+    sandbox: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://proxy.invalid:3128")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert [hook().test_connection()[0] for hook in (SpreadHook, MindbazHook, ExpertSenderHook)] == [True] * 3
 
 
 # ExpertSender CDP

@@ -77,10 +77,16 @@ def test_a_short_lived_token_is_used_half_its_life(clock: Any) -> None:
     assert token(auth) == "Bearer token-2"
 
 
-@pytest.mark.parametrize("lifetime", [None, "", "soon", [], 0])
-def test_a_token_without_a_lifetime_is_used_once(lifetime: Any) -> None:
-    auth = grant(TokenService(expires_in=lifetime, refresh_token=None))
-    assert [token(auth), token(auth)] == ["Bearer token-1", "Bearer token-2"]
+@pytest.mark.parametrize("lifetime", [None, "", "soon", [], 0, -1, "nan"])
+def test_a_token_without_a_lifetime_is_used_until_it_is_refused(clock: Any, lifetime: Any) -> None:
+    service = TokenService(expires_in=lifetime, refresh_token=None)
+    auth = grant(service, clock.now)
+    for _ in range(40):
+        clock.seconds += 3600
+        assert token(auth) == "Bearer token-1"
+    assert auth.renew(auth(blank()))
+    assert token(auth) == "Bearer token-2"
+    assert service.asked == ["password", "password"]
 
 
 def test_a_refused_refresh_leads_to_the_password(clock: Any) -> None:

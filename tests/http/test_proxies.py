@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,16 +14,16 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmUnreachableError
 from airflow_provider_crm.http.answers import read_json
+from airflow_provider_crm.http.auth import NoAuth
 from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.client import HttpClient
-from tests.helpers.servers import OK, Handle, RawServer, make_certificate, read_request, until_hung_up
+from tests.helpers.servers import OK, Handle, RawServer, read_request, until_hung_up, unused_port
 
 from .conftest import MakeClient
 
 CREDIT = Call("POST", "/credit", body=b"{}", repeatable=False)
 #: Names that no resolver knows: only the proxy can lead there.
 PLAIN, TLS = "http://crm.invalid", "https://crm.invalid"
-SCHEMES = ("http", "https")
 TUNNEL = b"HTTP/1.1 200 Connection established\r\n\r\n"
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
@@ -31,32 +32,23 @@ def read(body: bytes) -> dict[str, int]:
     return read_json(body, dict[str, int])
 
 
-@pytest.fixture(autouse=True)
-def no_proxy_of_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
+pytestmark = pytest.mark.usefixtures("no_proxy")
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSLContext]:
-    return make_certificate(tmp_path_factory.mktemp("tls"))
-
-
-def behind(monkeypatch: pytest.MonkeyPatch, proxy: RawServer | None) -> None:
-    """Let the environment name a proxy, or one that is dead."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        dead = f"127.0.0.1:{free.getsockname()[1]}"
-    for scheme in SCHEMES:
-        monkeypatch.setenv(f"{scheme}_proxy", f"http://{proxy.address if proxy else dead}")
+def behind(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """Let the environment name a proxy."""
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://somebody:a-secret@{proxy}")
 
 
 @pytest.mark.parametrize("base_url", [PLAIN, TLS])
 def test_a_credit_behind_a_dead_proxy_was_not_sent(
     make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, base_url: str
 ) -> None:
-    behind(monkeypatch, None)
-    with pytest.raises(CrmUnreachableError, match="3 tries"):
+    proxy = f"127.0.0.1:{unused_port()}"
+    behind(monkeypatch, proxy)
+    way = rf"{base_url}:(80|443) by the proxy http://{proxy} \(proxy refused\)"
+    with pytest.raises(CrmUnreachableError, match=f"does not reach {way}. Given up after 3 tries"):
         make_client(base_url, max_retries=2).request(CREDIT, read)
 
 
@@ -75,13 +67,6 @@ def talk_nonsense(connection: socket.socket) -> None:
     connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
 
 
-def open_no_tls(connection: socket.socket) -> None:
-    read_request(connection)
-    connection.sendall(TUNNEL)
-    connection.recv(65536)
-    connection.sendall(BAD_GATEWAY)
-
-
 def close_in_the_handshake(connection: socket.socket) -> None:
     read_request(connection)
     connection.sendall(TUNNEL)
@@ -89,18 +74,26 @@ def close_in_the_handshake(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "handle",
-    [refuse, ask_who, talk_nonsense, open_no_tls, close_in_the_handshake, read_request, until_hung_up],
-    ids=lambda handle: handle.__name__,
+    ("handle", "why"),
+    [
+        (refuse, "proxy answered 502 Bad Gateway"),
+        (ask_who, "proxy answered 407 Proxy Authentication Required"),
+        (talk_nonsense, "BadStatusLine"),
+        (close_in_the_handshake, "TLS: UNEXPECTED_EOF_WHILE_READING"),
+        (read_request, "hung up"),
+        (until_hung_up, "timed out"),
+    ],
+    ids=lambda one: one.__name__ if callable(one) else "",
 )
 def test_a_credit_that_no_tunnel_was_made_for_was_not_sent(
-    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, handle: Handle
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, handle: Handle, why: str
 ) -> None:
     with RawServer(handle) as proxy:
-        behind(monkeypatch, proxy)
-        with pytest.raises(CrmUnreachableError):
+        behind(monkeypatch, proxy.address)
+        with pytest.raises(CrmUnreachableError, match=rf"{proxy.address} \({why}\)") as caught:
             make_client(TLS, max_retries=1, timeout=0.2).request(CREDIT, read)
         assert proxy.connections == 2
+    assert "a-secret" not in "".join(traceback.format_exception(caught.value))
 
 
 @pytest.mark.parametrize("handle", [read_request, until_hung_up], ids=lambda handle: handle.__name__)
@@ -109,10 +102,59 @@ def test_a_credit_that_went_through_a_proxy_may_have_arrived(
 ) -> None:
     """The HTTP library calls this an error of the proxy, as if nothing had been sent."""
     with RawServer(handle) as proxy:
-        behind(monkeypatch, proxy)
+        behind(monkeypatch, proxy.address)
         with pytest.raises(CrmOutcomeUnknownError):
             make_client(PLAIN, max_retries=1, timeout=0.2).request(CREDIT, read)
         assert proxy.connections == 1
+
+
+# Which calls go by the proxy
+
+
+def answer(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(OK)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST"])
+def test_this_machine_is_not_reached_by_a_proxy(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, host: str
+) -> None:
+    with RawServer(answer) as crm, RawServer(answer) as proxy:
+        behind(monkeypatch, proxy.address)
+        assert make_client(f"http://{host}:{crm.port}", max_retries=0).request(CREDIT, read) == {"ok": 1}
+        assert (crm.connections, proxy.connections) == (1, 0)
+
+
+TOKEN = Call("POST", "/oauth2/token", url="http://login.invalid/oauth2/token", auth=NoAuth())
+
+
+def test_the_token_service_goes_by_its_own_way(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The API is on this machine, or named in ``NO_PROXY``, and the token service is neither."""
+    with RawServer(answer) as crm, RawServer(answer) as proxy:
+        behind(monkeypatch, proxy.address)
+        client = make_client(f"http://127.0.0.1:{crm.port}", max_retries=0)
+        for _ in range(2):
+            assert client.request(CREDIT, read) == client.request(TOKEN, read) == {"ok": 1}
+        assert (crm.connections, proxy.connections) == (2, 2)
+
+
+def test_a_server_that_needs_no_proxy_leaves_the_others_theirs(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(answer) as proxy:
+        behind(monkeypatch, proxy.address)
+        monkeypatch.setenv("no_proxy", "login.invalid")
+        client = make_client(PLAIN, max_retries=0)
+        assert client.request(CREDIT, read) == {"ok": 1}
+        with pytest.raises(CrmUnreachableError):  # nobody knows the name
+            client.request(TOKEN, read)
+        assert proxy.connections == 1
+
+
+# Through a tunnel
 
 
 class Tunnel:
@@ -146,13 +188,8 @@ def through_a_tunnel(
     trusted, tls = certificate
     answers: list[Handle] = []
     with RawServer(lambda one: answers.pop(0)(one), tls=tls) as crm, RawServer(Tunnel(crm)) as proxy:
-        behind(monkeypatch, proxy)
+        behind(monkeypatch, proxy.address)
         yield make_client(TLS, max_retries=1, timeout=2.0, verify=str(trusted)), answers
-
-
-def answer(connection: socket.socket) -> None:
-    read_request(connection)
-    connection.sendall(OK)
 
 
 def test_a_credit_through_a_tunnel(through_a_tunnel: tuple[HttpClient, list[Handle]]) -> None:

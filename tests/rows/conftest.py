@@ -1,32 +1,15 @@
-"""An object store in memory, and short ways to write a source and to read one to its end."""
+"""Short ways to write a source and to read one to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_crm.rows.sources import Row, UnreadableRow, open_source
-
-try:
-    from airflow.sdk.io import attach
-except ImportError:  # before 3.0
-    from airflow.io.store import attach
-
-
-@pytest.fixture
-def store() -> Iterator[MemoryFileSystem]:
-    """Give ``memory://`` to Airflow, which has no provider for it."""
-    fs = MemoryFileSystem()
-    fs.store.clear()
-    attach("memory", fs=fs)
-    yield fs
-    fs.store.clear()
-
 
 Write = Callable[[str, "bytes | str"], str]
 

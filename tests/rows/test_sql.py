@@ -166,7 +166,10 @@ def test_a_missing_connection() -> None:
 
 def test_a_connection_to_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MAIL", "nosuchtype://host")
-    with pytest.raises(CrmInputError, match="'mail' of type 'nosuchtype' gives no SQL engine"):
+    with pytest.raises(
+        CrmInputError,
+        match=r"of type 'nosuchtype' gives no SQL engine.*pip install apache-airflow-providers-nosuchtype",
+    ):
         list(open_source(SqlSource("mail", "SELECT 1")))
 
 

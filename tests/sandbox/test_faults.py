@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import time
 from email.utils import parsedate_to_datetime
+from typing import Any, get_args
 
 import pytest
 import requests
 
-from airflow_provider_crm.sandbox.faults import Fault, parse_fault
+from airflow_provider_crm.sandbox.cli import main
+from airflow_provider_crm.sandbox.faults import Fault, Kind, parse_fault
+from airflow_provider_crm.sandbox.remote import RemoteSandbox
+from airflow_provider_crm.sandbox.server import Sandbox
 
 POST = {"system": "mindbaz", "method": "POST", "path": "/Subscribers"}
 ONE = [{"fields": [{"idField": 1, "value": "a@example.fr"}]}]
@@ -260,3 +264,20 @@ def test_faults_are_read_from_text():
     for wrong in ("no_such_kind", "latency,no_such_setting=1", "latency,ms=soon"):
         with pytest.raises(ValueError, match="Not a fault"):
             parse_fault(wrong)
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_an_unknown_kind_lists_those_that_there_are(crm_sandbox: Sandbox, remote: bool) -> None:
+    sandbox: Any = RemoteSandbox(crm_sandbox.url) if remote else crm_sandbox
+    with pytest.raises(
+        ValueError, match=r"'drop'. The kinds are latency, .*drop_after, .*abort_at"
+    ) as caught:
+        sandbox.fault("drop", times=1)
+    assert all(kind in str(caught.value) for kind in get_args(Kind))
+
+
+def test_the_command_lists_them_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["serve", "--port", "0", "--fault", "drop,times=1"])
+    said = capsys.readouterr().err
+    assert all(kind in said for kind in get_args(Kind))

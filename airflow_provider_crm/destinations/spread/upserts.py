@@ -121,7 +121,7 @@ class UpsertCustomers:
     ) -> None:
         self._hook = hook
         self._mapping = mapping
-        self._key_column = key_column
+        self.key_column = key_column
         self._match_by = match_by
         self._mode = mode
         self._send_nulls = send_nulls
@@ -135,7 +135,7 @@ class UpsertCustomers:
         self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
-        key = self._key(data.get(self._key_column))
+        key = self.key(data)
         try:
             return RowKey(key), customer_values(self._mapping.fields(data), send_blanks=self._send_nulls)
         except ValueError as error:
@@ -143,6 +143,9 @@ class UpsertCustomers:
 
     def refusal(self, record: Row) -> None:
         return None
+
+    def key(self, data: Mapping[str, Any]) -> str:
+        return self._key(data.get(self.key_column))
 
     def _key(self, value: Any) -> str:
         if self._match_by == "email":

@@ -5,7 +5,6 @@ Knows neither how a call is made nor which calls a CRM has.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -125,10 +124,6 @@ class CrmHook(BaseHook, Generic[E]):
 
     def _make_client(self) -> HttpClient:
         settings, extras = self.settings, self.settings.extras
-        if isinstance(extras.verify, str) and not os.path.exists(extras.verify):
-            raise CrmConnectionError(
-                f"Connection {self.conn_id!r}: the extra `verify` names a file that is not on this machine"
-            )
         return HttpClient(
             settings.base_url,
             auth=self._auth(),

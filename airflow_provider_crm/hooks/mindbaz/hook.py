@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -31,8 +31,8 @@ from airflow_provider_crm.http.urls import origin
 from airflow_provider_crm.schemas.mindbaz.write import (
     MAX_SUBSCRIBERS,
     NOTHING,
-    Answer,
     Subscriber,
+    WrappedData,
     subscribers_of,
     wire_subscriber,
 )
@@ -197,11 +197,11 @@ class MindbazHook(CrmHook[MindbazExtras]):
         return self.request(call, self._read_subscribers)
 
     def _call(self, method: str, path: str, **parts: Any) -> Call:
-        return Call(method, "/{site_id}" + path, values={"site_id": self.site_id}, **parts)
+        return Call(method, f"/{quote(self.site_id)}{path}", **parts)
 
     @staticmethod
     def _data(body: bytes) -> bytes:
-        answer = read_json(body, Answer)
+        answer = read_json(body, WrappedData)
         if answer.success:
             return bytes(answer.data)
         errors = vendor_errors(body)

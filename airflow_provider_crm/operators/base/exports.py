@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Required, Unpack
 from urllib.parse import urlsplit
 
-from airflow_provider_crm._compat import AirflowArguments
 from airflow_provider_crm.bulk.export import Export, Exported, ExportPage, Reject
 from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
 from airflow_provider_crm.rows.blocks import Column, Format
 from airflow_provider_crm.rows.targets import target_at
@@ -36,7 +35,7 @@ def _of_known_format(name: str, path: str) -> str:
 ExportPath = Annotated[Path, _of_known_format]
 
 
-class ExportArguments(AirflowArguments, total=False):
+class ExportArguments(RunArguments, total=False):
     """What every export takes, see :class:`CrmExportOperator`."""
 
     path: Required[ExportPath]
@@ -63,6 +62,7 @@ class CrmExportOperator(CrmBaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "path",
         "rejects_path",
         "reject_data",
@@ -82,7 +82,7 @@ class CrmExportOperator(CrmBaseOperator):
         max_rejects: MaxRejects = 0,
         concurrency: Concurrency | None = None,
         csv_escape_formulas: YesOrNo = False,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.path: Any = path
@@ -92,6 +92,8 @@ class CrmExportOperator(CrmBaseOperator):
         self.concurrency = concurrency
         self.csv_escape_formulas: Any = csv_escape_formulas
         self._read_from = ""
+        self._rejects: Rejects | None = None
+        self._exported: Exported | None = None
 
     # What a subclass adds
 
@@ -148,7 +150,7 @@ class CrmExportOperator(CrmBaseOperator):
         started = time.monotonic()
         path = self.path
         self._plan(context, hook)
-        rejects = Rejects(self.rejects_path, with_data=self.reject_data)
+        self._rejects = rejects = Rejects(self.rejects_path, with_data=self.reject_data)
         file_format = format_for(
             path,
             self._columns(hook),
@@ -159,7 +161,7 @@ class CrmExportOperator(CrmBaseOperator):
         ahead = hook.concurrency + WAITING
         self._read_from = hook.settings.base_url
         self.log.info("Exporting %s of %s to %s", self.resource, hook.hook_name, path)
-        exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
+        self._exported = exported = export.run(lambda: self._pages(hook, ahead, self._prepare(file_format)))
         summary = {
             "rows": exported.rows,
             "path": path,
@@ -170,10 +172,20 @@ class CrmExportOperator(CrmBaseOperator):
             **self._counts(),
         }
         self._announce(context, {"rows": exported.rows, "path": path, **self._announcement()})
-        self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
         emit(hook.conn_type, type(self).__name__, summary)
         self._after(exported)
         return summary
+
+    def _account(self) -> dict[str, Any]:
+        return {
+            "rows": self._exported.rows if self._exported else 0,
+            "bytes": self._exported.size if self._exported else 0,
+            "path": self.path,
+            **self._counts(),
+            **super()._account(),
+            "reasons": self._rejects.reasons.told() if self._rejects else [],
+            "rejects_path": self.rejects_path,
+        }
 
     def _announce(self, context: Context, extra: dict[str, Any]) -> None:
         events: Any = context.get("outlet_events")

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Protocol, Unpack
+import hashlib
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
-from airflow_provider_crm.bulk.suppression import Suppressible
+from airflow_provider_crm.bulk.checkpoint import fingerprint
+from airflow_provider_crm.bulk.leavers import Leavers
+from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot
+from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
+from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
-from airflow_provider_crm.parameters import Text, one_of
+from airflow_provider_crm.parameters import MaxRejects, Path, Text, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.values import RULES
+
+if TYPE_CHECKING:
+    from airflow_provider_crm._compat import Context
 
 UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
+
+
+class UpsertArguments(MappedArguments, total=False):
+    """What operators that create and update people take, see :class:`CrmUpsertOperator`."""
+
+    snapshot: Path | None
+    full_resync: YesOrNo
+    leavers_path: Path | None
+    max_leavers: MaxRejects
 
 
 class WritableFields(Protocol):
@@ -29,16 +53,48 @@ class CrmUpsertOperator(CrmMappedOperator):
     """A mapped operator that creates and updates people, whom it finds by a match key.
 
     A subclass gives ``match_by`` and ``mode`` the values and defaults of its CRM, and passes them on.
+
+    :param snapshot: path or URI of a file that keeps what the CRM has accepted, as keyed hashes: rows that stand there
+        end as unchanged without a call. One run at a time may use it. See ``docs/changes.md``. (templated)
+    :param full_resync: send all rows, and renew the snapshot. (templated)
+    :param leavers_path: path or URI of a JSON-lines file that takes the keys of people whom an earlier source held and
+        this one does not; for that the snapshot keeps keys in clear. (templated)
+    :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
+        people of earlier sources. (templated)
+
+    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmMappedOperator.template_fields, "match_by", "mode")
+    template_fields: Sequence[str] = (
+        *CrmMappedOperator.template_fields,
+        "match_by",
+        "mode",
+        "snapshot",
+        "full_resync",
+        "leavers_path",
+        "max_leavers",
+    )
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
 
-    def __init__(self, *, match_by: Text, mode: Text, **kwargs: Unpack[MappedArguments]) -> None:
+    def __init__(
+        self,
+        *,
+        match_by: Text,
+        mode: Text,
+        snapshot: Path | None = None,
+        full_resync: YesOrNo = False,
+        leavers_path: Path | None = None,
+        max_leavers: MaxRejects = 0.1,
+        **kwargs: Unpack[MappedArguments],
+    ) -> None:
         super().__init__(**kwargs)
         self.match_by = match_by
         self.mode = mode
+        self.snapshot: Any = snapshot
+        self.full_resync: Any = full_resync
+        self.leavers_path: Any = leavers_path
+        self.max_leavers: Any = max_leavers
 
     # What a subclass adds
 
@@ -62,3 +118,68 @@ class CrmUpsertOperator(CrmMappedOperator):
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
+
+    # What has changed
+
+    @contextmanager
+    def _opened_snapshot(
+        self,
+        context: Context,
+        hook: CrmHook[Any],
+        destination: KeyedDestination[Any],
+        guarded: Destination[Any],
+    ) -> Iterator[Snapshot[Any] | None]:
+        if self.snapshot is None:
+            if self.leavers_path:
+                raise CrmInputError("`leavers_path` needs a `snapshot`, which knows who was there before")
+            yield None
+            return
+        if self.leavers_path and is_mapped(context):
+            raise CrmInputError("`leavers_path` needs the whole source, of which a mapped task has a part")
+        dry = self.only_plan
+        names = self.leavers_path is not None
+        store = SnapshotFile(self.snapshot, self._about(hook), _run_of(context), dry=dry, names=names)
+        with closing(store):
+            if store.killed and not dry:
+                longest = hook.settings.extras.timeout
+                self.log.info("The run before was killed: waiting %s s for its last calls to end", longest)
+                hook.pause(longest)
+            digests = Digests(store.salt, hook.settings.password)
+            leavers = None
+            if names:
+                path, most = self.leavers_path, self.max_leavers
+                leavers = Leavers(store, digests, destination, path=path, most=most, dry=dry)
+            snapshot: Snapshot[Any] = Snapshot(
+                destination,
+                store,
+                digests,
+                full=self.full_resync,
+                dry=dry,
+                exempt=guarded.concerns if isinstance(guarded, Suppressing) else None,
+                leavers=leavers,
+            )
+            with leavers.file() if leavers else nullcontext():
+                yield snapshot
+            if not dry:
+                store.complete()
+
+    def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
+        """Return what a snapshot is of: of anything else it tells nothing."""
+        secret = hashlib.blake2b(hook.settings.password.encode(), digest_size=16, person=b"crm-snapshot")
+        return {
+            "account": fingerprint(type(self).__name__, hook.account),
+            "API key": secret.hexdigest(),
+            "`match_by`": str(self.match_by),
+            "`field_map`": fingerprint(sorted((self.field_map or {}).items())),
+            "`nulls`": str(self.nulls),
+            "version of this package's rules": str(RULES),
+        }
+
+
+def _run_of(context: Context) -> str:
+    """Name the run and its task: the same for all tries."""
+    instance: Any = context.get("ti")
+    if instance is None:
+        return uuid.uuid4().hex
+    names = instance.dag_id, instance.run_id, instance.task_id, getattr(instance, "map_index", -1)
+    return fingerprint(*map(str, names))

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Required, Unpack
 
-from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
+from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
+from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.metrics import emit
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import (
     Concurrency,
     FieldMap,
@@ -28,6 +31,7 @@ from airflow_provider_crm.parameters import (
     MinRows,
     Nulls,
     Path,
+    Share,
     YesOrNo,
 )
 from airflow_provider_crm.parameters import Source as SourceParameter
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 
-class RowArguments(AirflowArguments, total=False):
+class RowArguments(RunArguments, total=False):
     """What every writing operator takes, wherever its rows are from, see :class:`CrmWriteOperator`."""
 
     rejects_path: Path | None
@@ -46,6 +50,7 @@ class RowArguments(AirflowArguments, total=False):
     results_path: Path | None
     max_rejects: MaxRejects
     min_rows: MinRows | None
+    max_deviation: Share | None
     nulls: Nulls
     concurrency: Concurrency | None
     dry_run: YesOrNo
@@ -83,6 +88,9 @@ class CrmWriteOperator(CrmBaseOperator):
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
     :param max_rejects: fail when more rows are rejected: a number, or a float as share of the rows. (templated)
     :param min_rows: fail before anything is sent when the source has fewer rows. (templated)
+    :param max_deviation: fail before anything is sent when the rows of the source differ by more than this share, such
+        as 0.5, from the median of the last seven successful runs of this task, which needs the history. Fewer
+        than three runs let it pass. (templated)
     :param nulls: ``skip`` leaves empty values out, ``send`` sends them. (templated)
     :param concurrency: calls in flight of the whole task; the connection's extra and then 8 otherwise.
         (templated)
@@ -90,11 +98,13 @@ class CrmWriteOperator(CrmBaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "rejects_path",
         "reject_data",
         "results_path",
         "max_rejects",
         "min_rows",
+        "max_deviation",
         "nulls",
         "concurrency",
         "only_plan",
@@ -102,7 +112,14 @@ class CrmWriteOperator(CrmBaseOperator):
     ui_color = "#e8f0fe"
     operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
     # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
-    not_in_fingerprint = frozenset({"source", "max_rejects", "min_rows", "concurrency", "dry_run"})
+    not_in_fingerprint = CrmBaseOperator.not_in_fingerprint | {
+        "source",
+        "max_rejects",
+        "min_rows",
+        "max_deviation",
+        "concurrency",
+        "dry_run",
+    }
 
     def __init__(
         self,
@@ -112,10 +129,11 @@ class CrmWriteOperator(CrmBaseOperator):
         results_path: Path | None = None,
         max_rejects: MaxRejects = 0,
         min_rows: MinRows | None = None,
+        max_deviation: Share | None = None,
         nulls: Nulls = "skip",
         concurrency: Concurrency | None = None,
         dry_run: YesOrNo = False,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.rejects_path: Any = rejects_path
@@ -123,9 +141,11 @@ class CrmWriteOperator(CrmBaseOperator):
         self.results_path: Any = results_path
         self.max_rejects: Any = max_rejects
         self.min_rows: Any = min_rows
+        self.max_deviation: Any = max_deviation
         self.nulls = nulls
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
+        self._report: Report | None = None
 
     # What a subclass adds
 
@@ -145,9 +165,22 @@ class CrmWriteOperator(CrmBaseOperator):
         """Return the counts of the rows, and where the rejects are."""
         return report.summary()
 
+    def _erased_as(self) -> str | None:
+        """Return what the results call a person who was erased; None where nobody is."""
+        return None
+
     def _checks(self) -> list[Check]:
         """Return what has to be true of the source before anything is sent."""
         return [AtLeast(self.min_rows)] if self.min_rows else []
+
+    def _opened_snapshot(
+        self, context: Context, hook: Any, destination: Any, guarded: Destination[Any]
+    ) -> AbstractContextManager[Snapshot[Any] | None]:
+        """Open what the CRM has accepted before, where the task keeps that.
+
+        :param guarded: the destination with what keeps it from sending some of the rows.
+        """
+        return nullcontext()
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
@@ -157,39 +190,70 @@ class CrmWriteOperator(CrmBaseOperator):
         """
         started = time.monotonic()
         source = self._source(context, hook)
-        report = Report(
-            rejects_path=self.rejects_path, reject_data=self.reject_data, results_path=self.results_path
+        self._report = report = Report(
+            rejects_path=self.rejects_path,
+            reject_data=self.reject_data,
+            results_path=self.results_path,
+            dry_run=self.only_plan,
+            erased_as=self._erased_as(),
         )
         destination = self._destination(hook, source)
-        source = look_through(source, self._checks())
-        destination = self._guarded(context, destination)
-        engine: BulkEngine[Any] = BulkEngine(
-            DryRun(destination) if self.only_plan else destination,
-            source,
-            report,
-            self._checkpoint(context, hook),
-            concurrency=hook.concurrency,
-            max_retries=hook.settings.extras.max_retries,
-            sleep=hook.pause,
-            stop=hook.close,
-        )
-        self.log.info("Sending %s to %s", source.description, hook.hook_name)
-        try:
-            engine.run()
-        finally:
-            report.close()
-        summary = {
-            **self._summary(report),
-            "requests": hook.counters.requests,
-            "retries": hook.counters.retries,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        self.log.info("Done: %s", ", ".join(f"{name} {value}" for name, value in summary.items()))
-        emit(hook.conn_type, type(self).__name__, summary)
-        if summary["rejected"] and self.rejects_path and "ti" in context:
-            context["ti"].xcom_push(REJECTS_KEY, self.rejects_path)  # for the link, also of a task that fails
-        report.check_rejects(self.max_rejects)
+        guarded = self._guarded(context, destination)
+        with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+            checks = [*self._checks(), *self._usual(context), *(snapshot.checks if snapshot else ())]
+            source = look_through(source, checks)
+            engine: BulkEngine[Any] = BulkEngine(
+                DryRun(guarded) if self.only_plan else guarded,
+                source,
+                report,
+                None if snapshot else self._checkpoint(context, hook),
+                concurrency=hook.concurrency,
+                max_retries=hook.settings.extras.max_retries,
+                sleep=hook.pause,
+                stop=hook.close,
+                snapshot=snapshot,
+            )
+            said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
+            self.log.info("%s %s to %s", said, source.description, hook.hook_name)
+            try:
+                engine.run()
+            finally:
+                report.close()
+            summary = {
+                **self._summary(report),
+                **(snapshot.counts if snapshot else {}),
+                "requests": hook.counters.requests,
+                "retries": hook.counters.retries,
+                "seconds": round(time.monotonic() - started, 3),
+            }
+            emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
+            report.check_rejects(self.max_rejects)
         return summary
+
+    def _usual(self, context: Context) -> list[Check]:
+        if self.max_deviation is None:
+            return []
+        usual = usual_rows_of(self.history_conn_id, context)
+        return [] if usual is None else [NearUsual(usual, self.max_deviation)]
+
+    def _goes_on(self) -> bool:
+        return self._report is not None and self._report.goes_on
+
+    def _account(self) -> dict[str, Any]:
+        report = self._report or Report()
+        return {
+            **self._summary(report),
+            **super()._account(),
+            "last_row": report.last_row,
+            "reasons": report.reasons.told(),
+            "rejects_path": self.rejects_path,
+            "results_path": self.results_path,
+        }
+
+    def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
+        super()._end(context, report, noted)
+        # For the link, which Airflow makes for each task: without the XCom it logs an error.
+        self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
@@ -286,3 +350,6 @@ class CrmDeleteOperator(CrmBulkOperator):
     def _checks(self) -> list[Check]:
         announced = self.require_confirmation_count
         return super()._checks() + ([] if announced is None else [Announced(announced)])
+
+    def _erased_as(self) -> str | None:
+        return "deleted"

@@ -10,8 +10,8 @@ from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustome
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
-from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments, MappedArguments
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments
+from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.parameters import ConnId, Count, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
@@ -64,7 +64,7 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
         (templated)
     :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.upserts.CrmUpsertOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
@@ -85,7 +85,7 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
         mode: Annotated[Mode | str, one_of("AddOrUpdate", "Add", "Update")] = "AddOrUpdate",
         batch_size: Count = 100,
         allow_resubscribe: YesOrNo = False,
-        **kwargs: Unpack[MappedArguments],
+        **kwargs: Unpack[UpsertArguments],
     ) -> None:
         super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.expertsender_conn_id = expertsender_conn_id
@@ -143,6 +143,9 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         self.expertsender_conn_id = expertsender_conn_id
         self.by = by
         self.with_anonymization: Any = with_anonymization
+
+    def _erased_as(self) -> str:
+        return "anonymised" if self.with_anonymization else "deleted"
 
     def _destination(self, hook: ExpertSenderHook, source: Source) -> DeleteCustomers:
         source.require([self.by])

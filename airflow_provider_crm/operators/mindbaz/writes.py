@@ -12,8 +12,8 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 from airflow_provider_crm.hooks.mindbaz.lookups import KEY_FIELDS
 from airflow_provider_crm.links import MindbazLink, RejectsFileLink
-from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertMode
-from airflow_provider_crm.operators.base.writes import CrmBulkOperator, MappedArguments, WriteArguments
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments, UpsertMode
+from airflow_provider_crm.operators.base.writes import CrmBulkOperator, WriteArguments
 from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of, whole
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
@@ -38,7 +38,7 @@ class MindbazUpsertSubscribersOperator(CrmUpsertOperator):
     :param allow_resubscribe: let a row set status 0 on a subscriber whose status is another one. (templated)
 
     Columns, or the values of ``field_map``, are field ids (``14``), or names as in the site's list of fields.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.upserts.CrmUpsertOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
@@ -59,7 +59,7 @@ class MindbazUpsertSubscribersOperator(CrmUpsertOperator):
         mode: UpsertMode = "upsert",
         batch_size: Annotated[int | str, whole(1, MAX_SUBSCRIBERS)] = MAX_SUBSCRIBERS,
         allow_resubscribe: YesOrNo = False,
-        **kwargs: Unpack[MappedArguments],
+        **kwargs: Unpack[UpsertArguments],
     ) -> None:
         super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.mindbaz_conn_id = mindbaz_conn_id

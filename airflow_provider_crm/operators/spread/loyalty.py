@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
-from airflow_provider_crm._compat import AirflowArguments
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.databases.engines import engine_for
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
@@ -24,7 +23,7 @@ from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.source_rows import CreditFields, CreditReader
 from airflow_provider_crm.loyalty.states import Origin
 from airflow_provider_crm.loyalty.tables import account_of
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.operators.base.writes import CrmSuppressibleOperator, SuppressibleArguments
 from airflow_provider_crm.parameters import Column, ConnId, Path, Seconds, Time, YesOrNo, number
 from airflow_provider_crm.rows.journal import Journal
@@ -190,6 +189,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "created_after",
         "created_before",
         "report_path",
@@ -210,7 +210,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
         settle_seconds: Seconds = 10,
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         ledger_conn_id: ConnId = LEDGER_CONN,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.created_after: Any = created_after
@@ -220,6 +220,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
         self.settle_seconds: Any = settle_seconds
         self.spread_conn_id = spread_conn_id
         self.ledger_conn_id = ledger_conn_id
+        self._findings: dict[str, int] = {}
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Compare.
@@ -238,8 +239,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
             ).compare(window)
         if self.report_path:
             self._write(self.report_path, findings.records())
-        result = findings.counts()
-        self.log.info("Audit: %s", result)
+        self._findings = result = findings.counts()
         if findings.without_line or findings.another_amount:
             where = (
                 f", listed in {self.report_path}" if self.report_path else "; set `report_path` to list them"
@@ -249,6 +249,9 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
                 f"{len(findings.another_amount)} one of another amount{where}"
             )
         return result
+
+    def _account(self) -> dict[str, Any]:
+        return {**self._findings, **super()._account()}
 
     @staticmethod
     def _write(path: str, records: Sequence[dict[str, Any]]) -> None:

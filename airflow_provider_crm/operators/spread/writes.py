@@ -12,7 +12,7 @@ from airflow_provider_crm.destinations.spread.upserts import UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
-from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertMode
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments, UpsertMode
 from airflow_provider_crm.operators.base.writes import (
     CrmDeleteOperator,
     CrmMappedOperator,
@@ -47,7 +47,7 @@ class SpreadUpsertCustomersOperator(CrmUpsertOperator):
     ``isFollow``, ``isFanLinkedin``, ``isBuyer`` (0 or 1; with version 2 only), ``company``, ``fonction``, ``tags``
     (a list, or a text ``a|b``), ``custom_fields`` (a mapping of field id to value, or its JSON text; several choices
     are a list), and ``custom_fields.1234`` for a single one.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.upserts.CrmUpsertOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (*CrmUpsertOperator.template_fields, "spread_conn_id")
@@ -60,7 +60,7 @@ class SpreadUpsertCustomersOperator(CrmUpsertOperator):
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         match_by: Annotated[Literal["email", "externalId"] | str, one_of("email", "externalId")] = "email",
         mode: UpsertMode = "upsert",
-        **kwargs: Unpack[MappedArguments],
+        **kwargs: Unpack[UpsertArguments],
     ) -> None:
         super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.spread_conn_id = spread_conn_id

@@ -63,14 +63,14 @@ class Tokens:
         token = self._sign(now, switches)
         self._access[token] = now + switches.token_lifetime
         self._refresh.setdefault(refresh_token, now + switches.refresh_lifetime)
-        return json_answer(
-            {
-                "access_token": token,
-                "token_type": "bearer",
-                "expires_in": math.floor(switches.token_lifetime),
-                "refresh_token": refresh_token,
-            }
-        )
+        answer: dict[str, object] = {
+            "access_token": token,
+            "token_type": "bearer",
+            "refresh_token": refresh_token,
+        }
+        if switches.expires_in:
+            answer["expires_in"] = math.floor(switches.token_lifetime)
+        return json_answer(answer)
 
     def _sign(self, now: float, switches: MindbazSwitches) -> str:
         claims = {

@@ -21,6 +21,8 @@ class MindbazSwitches:
     denied_site_status: Literal[401, 403] = 403
     # Seconds an access token lives; the documented sample says 1199.
     token_lifetime: float = 1199
+    # Whether the token service says how long that is; RFC 6749 only recommends it.
+    expires_in: bool = True
     # Seconds a refresh token lives; documented as 7 days.
     refresh_lifetime: float = 7 * 24 * 3600.0
     # Whether a refresh answers with a new refresh token and kills the old one.

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlencode
 
+from airflow_provider_crm.sandbox.pages import Row, page_of
 from airflow_provider_crm.sandbox.spread.switches import SpreadSwitches
 from airflow_provider_crm.sandbox.wire import Call
 
 MAX_PAGE = 5000
 SIZE_NAMES = ("maxResults", "maxResult")
 KEPT = (*SIZE_NAMES, "consentId", "consentTechName", "trackId")
-
-Row = TypeVar("Row")
 
 
 class PageError(Exception):
@@ -31,8 +30,7 @@ def cut_page(
     """
     start = _number(call, "startAt", 0)
     size = _size(call, switches, size_name)
-    page = rows[start : start + size]
-    call.rows = len(page)
+    page = page_of(call, rows, start, size)
     counts = {"page": len(page), "plus_one": len(page) + 1, "total": len(rows)}
     beside: dict[str, Any] = {"count": counts[switches.count]}
     form = call.hints.get("next_page_url", switches.next_page_url)
@@ -49,8 +47,7 @@ def _size(call: Call, switches: SpreadSwitches, documented: str) -> int:
     size = switches.default_page_size if asked is None else _number(call, asked, switches.default_page_size)
     if size > MAX_PAGE and switches.over_max_page == "400":
         raise PageError(f"{asked} must not exceed {MAX_PAGE}")
-    caps = (MAX_PAGE, switches.page_cap, call.hints.get("page_cap"))
-    return min([size, *(cap for cap in caps if cap is not None)])
+    return min(size, MAX_PAGE, MAX_PAGE if switches.page_cap is None else switches.page_cap)
 
 
 def _number(call: Call, name: str, default: int) -> int:

@@ -15,7 +15,7 @@ from .calls import writes
 def test_one_column_is_enough_for_a_delete(spread, run, column):
     customer = spread.add_customer("a@example.fr")
     row = {column: getattr(customer, column), "name": "whatever"}
-    assert run(SpreadDeleteCustomersOperator, [row]) == ["updated"]
+    assert run(SpreadDeleteCustomersOperator, [row]) == ["deleted"]
     assert not spread.customers
     assert run(SpreadDeleteCustomersOperator, [row], dry_run=True) == ["skipped: not in SPREAD"]
 
@@ -54,7 +54,7 @@ def test_a_look_up_that_lags_behind_a_delete(crm_sandbox, spread, run, monkeypat
     customer = spread.add_customer("a@example.fr")
     shown = {"id": customer.id, "email": customer.email}
     monkeypatch.setattr(SpreadHook, "find_customer", lambda self, **_: shown)
-    assert run(SpreadDeleteCustomersOperator, [{"email": "a@example.fr"}]) == ["updated"]
+    assert run(SpreadDeleteCustomersOperator, [{"email": "a@example.fr"}]) == ["deleted"]
     assert not spread.customers
 
 

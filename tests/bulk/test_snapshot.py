@@ -1,0 +1,183 @@
+"""Whatever happens, a snapshot takes no row for sent that the CRM does not hold."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from airflow_provider_crm.bulk.batches import Batch, Ended
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
+from airflow_provider_crm.bulk.snapshot import Digests, Snapshot
+from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+from airflow_provider_crm.rows.sources import open_source
+from tests.helpers.properties import at_least
+
+PEOPLE = "abc"
+VALUES = ("1", "2", "3", "out")
+Record = dict[str, str]
+
+
+class Statuses:
+    """Who says "out" wants no other row of the source."""
+
+    def find(self, record: Record) -> list[str]:
+        return ["out"] if record["value"] == "out" else []
+
+    def keep(self, record: Record, said: list[str]) -> None:
+        record["value"] = "out"
+
+
+class Crm:
+    """Holds a value for each person; a destination as far as a snapshot looks at one."""
+
+    opt_outs = Statuses()
+    batch_size = 2
+
+    def __init__(self) -> None:
+        self.held: dict[str, str] = {}
+
+    def key(self, data: Mapping[str, Any]) -> str:
+        if not data["person"]:
+            raise ValueError("nobody")
+        return str(data["person"]).lower()
+
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Record]:
+        person = self.key(data)
+        if data["value"] == "bad":
+            raise ValueError("bad")
+        return RowKey(person), {"person": person, "value": str(data["value"])}
+
+    def plan(self, items: Sequence[Item[Record]]) -> list[Step[Record]]:
+        return [Step(item, Outcome(Ending.UPDATED)) for item in items]
+
+    def apply(self, steps: Sequence[Step[Record]]) -> list[Outcome]:
+        raise AssertionError("rows are sent by the test")
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+def row(person: str, value: str) -> dict[str, str]:
+    return {"person": person, "value": value}
+
+
+def opened(crm: Crm, path: Path, run: str, **how: Any) -> tuple[SnapshotFile, Snapshot[Record]]:
+    store = SnapshotFile(str(path), {"account": "one"}, run, dry=how.get("dry", False))
+    return store, Snapshot(crm, store, Digests(store.salt, "secret"), window=2, together=2, **how)
+
+
+class Run:
+    """Sends rows as the engine does: some batches at once, reported in order, none beside another of its people."""
+
+    def __init__(self, crm: Crm, snapshot: Snapshot[Record], draw: Any) -> None:
+        self.crm = crm
+        self.snapshot = snapshot
+        self.draw = draw
+        self.pending: deque[tuple[Batch[Record], list[Ended]]] = deque()
+        self.ends: dict[int, Outcome] = {}
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[int, Outcome]:
+        for batch in self.snapshot.batches(open_source(list(rows))):
+            self.may_be_killed()
+            while any(set(batch.locks) & set(other.locks) for other, _ in self.pending):
+                self.finish()
+            self.send(batch)
+            while len(self.pending) > self.draw(st.integers(0, 2)):
+                self.finish()
+        while self.pending:
+            self.finish()
+        return self.ends
+
+    def may_be_killed(self) -> None:
+        if self.draw(st.integers(0, 9)) == 9:
+            raise KilledError
+
+    def send(self, batch: Batch[Record]) -> None:
+        ended = list(batch.ended)
+        self.pending.append((batch, ended))
+        for item in batch.items:
+            self.may_be_killed()
+            if self.draw(st.integers(0, 3)) == 3:
+                ended.append(Ended(item.row.number, item.key, item.row.data, rejected("crm", "no")))
+            else:
+                before, self.crm.held[item.key] = self.crm.held.get(item.key), item.record["value"]
+                ending = Ending.UNCHANGED if before == item.record["value"] else Ending.UPDATED
+                ended.append(Ended(item.row.number, item.key, item.row.data, Outcome(ending)))
+
+    def finish(self) -> None:
+        self.may_be_killed()
+        _, ended = self.pending.popleft()
+        self.snapshot.note(ended)
+        for one in ended:
+            assert one.number not in self.ends, "each row ends once"
+            self.ends[one.number] = one.outcome
+
+
+def known(crm: Crm, path: Path) -> set[tuple[str, str]]:
+    """What the snapshot takes for accepted: tried with every row there may be."""
+    found = set()
+    for value in VALUES:
+        store, snapshot = opened(crm, path, "", dry=True)
+        rows = [row(person, value) for person in PEOPLE]
+        for batch in snapshot.batches(open_source(rows)):
+            found |= {(one.key, value) for one in batch.ended if one.key}
+        store.close()
+    return found
+
+
+a_row = st.builds(row, st.sampled_from(["a", "A", "b", "c", ""]), st.sampled_from([*VALUES, "bad"]))
+a_run = st.tuples(st.lists(a_row, max_size=12), st.booleans(), st.booleans())
+
+
+@at_least(150)
+@given(runs=st.lists(a_run, min_size=1, max_size=5), data=st.data())
+def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(runs: list[Any], data: st.DataObject) -> None:
+    crm = Crm()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "0", "snapshot")
+        number = 0
+        for rows, full, same_run in runs:
+            number += not same_run
+            store, snapshot = opened(crm, path, str(number), full=full)
+            try:
+                ends = Run(crm, snapshot, data.draw)(rows)
+            except KilledError:
+                # The files as they are at this moment are all that a killed process leaves.
+                path = shutil.copytree(path.parent, Path(folder, secrets.token_hex(8))) / "snapshot"
+            else:
+                assert sorted(ends) == list(range(1, len(rows) + 1)), "each row ends"
+                store.complete()
+            store.close()
+            for person, value in known(crm, path):
+                assert crm.held.get(person) == value
+
+
+@at_least(100)
+@given(rows=st.lists(a_row, max_size=12))
+def test_a_second_run_sends_nothing_but_what_cannot_be_known(rows: list[dict[str, str]]) -> None:
+    """One row of each person of the source's last rows is known; those before it of the same person may differ."""
+    crm = Crm()
+    last = {one["person"].lower(): one for one in rows if one["person"] and one["value"] != "bad"}
+    with TemporaryDirectory() as folder:
+        for number in (1, 2):
+            store, snapshot = opened(crm, Path(folder, "snapshot"), str(number))
+            sent = []
+            for batch in snapshot.batches(open_source(list(last.values()))):
+                sent += batch.items
+                crm.held.update((item.key, item.record["value"]) for item in batch.items)
+                snapshot.note(
+                    [Ended(item.row.number, item.key, {}, Outcome(Ending.CREATED)) for item in batch.items]
+                )
+            store.complete()
+            store.close()
+    assert not sent
+    assert snapshot.known == len(last)
