@@ -10,9 +10,10 @@ from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
+from airflow_provider_crm.links import REPORT_KEY
 from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.noted import NotedRun, note_run
-from airflow_provider_crm.operators.base.run import REPORT_KEY, Run, say
+from airflow_provider_crm.operators.base.run import Run, say
 from airflow_provider_crm.parameters import CheckedParameters, ConnId
 
 if TYPE_CHECKING:
