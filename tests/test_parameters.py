@@ -367,6 +367,7 @@ def test_every_path_is_among_them() -> None:
     assert {name for _, name in EVERY_PATH} == {
         "absent_path",
         "certificate_path",
+        "leavers_path",
         "path",
         "rejects_path",
         "report_path",

@@ -19,7 +19,7 @@ import msgspec
 
 from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, batches
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, RowKey, rejected
-from airflow_provider_crm.bulk.prepass import AnyRow
+from airflow_provider_crm.bulk.prepass import AnyRow, Check
 from airflow_provider_crm.rows.row import Row
 
 log = logging.getLogger(__name__)
@@ -39,6 +39,9 @@ _UNTOLD = bytes(_DIGEST)
 
 class KeyedDestination(Destination[R], Protocol):
     """A destination whose rows can be told apart before they are read."""
+
+    key_column: str
+    """The column that holds the match key."""
 
     def key(self, data: Mapping[str, Any]) -> str:
         """Return the text of the key that :meth:`read` gives, which is all that the row holds in flight.
@@ -71,8 +74,11 @@ class SnapshotStore(Protocol):
     def put_in(self, accepted: Iterable[tuple[int, bytes]]) -> None:
         """Put entries in; of several of one person the last one counts. May be lost with the process."""
 
-    def complete(self) -> None:
-        """Say that the run is over: another one of its name is to do everything anew."""
+
+class CountingCheck(Check, Protocol):
+    """A check that counts people."""
+
+    count: int
 
 
 class Mark(msgspec.Struct, gc=False):
@@ -130,6 +136,7 @@ class Snapshot(RowReader[R], Generic[R]):
     :param dry: leave the store alone.
     :param verify: the share of known rows that are looked up all the same.
     :param exempt: says of a row that it is to be passed on and that nothing is noted of it.
+    :param leavers: finds who has left.
     :param window: rows that are held back to find duplicates.
     :param together: rows that are compared with the store in one go.
     """
@@ -144,6 +151,7 @@ class Snapshot(RowReader[R], Generic[R]):
         dry: bool = False,
         verify: float = 0.0,
         exempt: Callable[[Item[R]], bool] | None = None,
+        leavers: CountingCheck | None = None,
         window: int = WINDOW,
         together: int = TOGETHER,
     ) -> None:
@@ -155,6 +163,7 @@ class Snapshot(RowReader[R], Generic[R]):
         self._dry = dry
         self._verify = verify
         self._exempt = exempt
+        self._leavers = leavers
         self._window = window
         self._together = together
         #: Rows that were read ahead of their turn, by their number.
@@ -308,12 +317,17 @@ class Snapshot(RowReader[R], Generic[R]):
         if accepted and not self._dry:
             self._store.put_in(accepted)
 
-    def complete(self) -> None:
-        """Say that the run has ended well."""
-        if not self._dry:
-            self._store.complete()
+    @property
+    def checks(self) -> Sequence[Check]:
+        """What has to be known of the source before anything is sent."""
+        return [self._leavers] if self._leavers else []
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many rows ended without a call, and, where some of these are checked, how many were others."""
-        return {"known": self.known} | ({"drifted": self.drifted} if self._verify else {})
+        """How many rows ended without a call; how many that are checked were others, how many people have left."""
+        counts = {"known": self.known}
+        if self._verify:
+            counts["drifted"] = self.drifted
+        if self._leavers:
+            counts["leavers"] = self._leavers.count
+        return counts

@@ -34,6 +34,15 @@ _LAYOUT = (
     # An empty entry is of somebody of whom nothing is known to be accepted.
     "CREATE TABLE people (person INTEGER PRIMARY KEY, entry BLOB NOT NULL)",
     "CREATE TABLE news (person INTEGER NOT NULL, entry BLOB NOT NULL)",
+    "CREATE TABLE names (person INTEGER PRIMARY KEY, name TEXT NOT NULL)",
+)
+#: What else a snapshot may be of, so that its people are the same and nothing is known to be accepted of them.
+_SAME_PEOPLE = frozenset({"`field_map`", "`nulls`", "version of this package's rules"})
+_COUNT_SEEN = (
+    "CREATE TEMP TABLE here (person INTEGER PRIMARY KEY)",
+    "INSERT OR IGNORE INTO here SELECT person FROM seen ORDER BY person",
+    "CREATE TEMP TABLE left_people (person INTEGER PRIMARY KEY)",
+    "INSERT INTO left_people SELECT person FROM names WHERE person NOT IN here ORDER BY person",
 )
 _MERGE = (
     "INSERT OR REPLACE INTO people SELECT person, entry FROM news ORDER BY person, rowid",
@@ -55,12 +64,18 @@ class SnapshotFile:
     :param about: what the snapshot is of, by the names that users know; of anything else it is void.
     :param run: names the run, the same for all of its tries.
     :param dry: leave it as it is.
+    :param names: keep people's keys in clear; otherwise those that are there are removed.
     :raises CrmInputError: the file there is no snapshot, or it cannot be written.
     :raises SnapshotInUseError: another run has it open.
     """
 
-    def __init__(self, path: str, about: Mapping[str, str], run: str, *, dry: bool = False) -> None:
+    def __init__(
+        self, path: str, about: Mapping[str, str], run: str, *, dry: bool = False, names: bool = False
+    ) -> None:
         self._path = path
+        self._names = names
+        #: The run before was killed: the CRM may still be at its last calls.
+        self.killed = False
         self._dry = dry
         self._place = place_of(path)
         self._db: sqlite3.Connection | None = None
@@ -95,6 +110,8 @@ class SnapshotFile:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA synchronous={'FULL' if self._place.lasts else 'OFF'}")
             db.execute(f"PRAGMA cache_size=-{_CACHE}")
+            db.execute(f"PRAGMA secure_delete={'ON' if self._names else 'FAST'}")
+            db.execute("CREATE TEMP TABLE seen (person INTEGER NOT NULL, name TEXT NOT NULL)")
             db.execute("BEGIN IMMEDIATE")
         self._do(_MERGE)
         self._take_up(about, run)
@@ -127,16 +144,22 @@ class SnapshotFile:
             if self._dry:
                 self._close_file()
                 return
-            self._do(("DELETE FROM people", "DELETE FROM about"))
-            stored = {}
+            if _SAME_PEOPLE.issuperset(others):
+                self._do(("UPDATE people SET entry = x''",))
+            else:
+                self._do(("DELETE FROM people", "DELETE FROM names", "DELETE FROM about"))
+                stored = {}
         self.salt = stored.get("salt", self.salt)
         number = stored.get("number", 0)
         if stored.get("run") != run:
             number += 1
         self.run = int(number).to_bytes(4, "big")
+        self.killed = self.killed or bool(stored.get("open"))
         if not self._dry:
+            if not self._names and self._execute("SELECT 1 FROM names LIMIT 1").fetchone():
+                self._do(("DELETE FROM names",))
             self._say({f"of {name}": value for name, value in about.items()})
-            self._say({"salt": self.salt, "number": number, "run": run})
+            self._say({"salt": self.salt, "number": number, "run": run, "open": 1})
             self._commit()
 
     # What a snapshot asks for
@@ -177,9 +200,40 @@ class SnapshotFile:
             self._say({"run": ""})
             self._commit()
 
+    # Who has left
+
+    def name(self, people: Iterable[tuple[int, str]]) -> None:
+        with self._harm_borne():
+            self._opened.executemany("INSERT INTO seen VALUES (?, ?)", people)
+
+    def count_leavers(self) -> tuple[int, int]:
+        with self._harm_borne():
+            (held,) = self._execute("SELECT count(*) FROM names").fetchone()
+            self._do(_COUNT_SEEN)
+            (left,) = self._execute("SELECT count(*) FROM left_people").fetchone()
+            if not self._dry:
+                self._do(("INSERT OR IGNORE INTO names SELECT person, name FROM seen ORDER BY person",))
+                self._commit()
+            return left, held
+        return 0, 0
+
+    def leavers(self) -> Iterator[str]:
+        named = self._execute("SELECT name FROM left_people JOIN names USING (person) ORDER BY person")
+        yield from (name for (name,) in named)
+
+    def forget_leavers(self) -> None:
+        with self._harm_borne():
+            self._do(
+                f"DELETE FROM {table} WHERE person IN (SELECT person FROM left_people)"
+                for table in ("people", "names")
+            )
+            self._commit()
+
     def close(self) -> None:
         """Put everything into the file, and the file into its place."""
         with self._harm_borne():
+            if not self._dry:
+                self._say({"open": 0})
             self._do(("COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"))
             self._close_file()
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
+from airflow_provider_crm import parameters
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.row import list_names, show_name
 from airflow_provider_crm.rows.sources import Source
@@ -31,8 +32,8 @@ class FieldMapping(Generic[F]):
         nulls: str = "skip",
         known: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        if field_map is not None and not isinstance(field_map, Mapping):
-            raise CrmInputError("`field_map` is a mapping of column to field")
+        if field_map is not None:
+            field_map = parameters.field_map("field_map", field_map)
         self._find = find
         self._known = known
         self._columns: dict[str, F] = {}

@@ -155,7 +155,7 @@ def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(runs: list[Any], da
                 path = shutil.copytree(path.parent, Path(folder, secrets.token_hex(8))) / "snapshot"
             else:
                 assert sorted(ends) == list(range(1, len(rows) + 1)), "each row ends"
-                snapshot.complete()
+                store.complete()
             store.close()
             for person, value in known(crm, path):
                 assert crm.held.get(person) == value
@@ -177,7 +177,7 @@ def test_a_second_run_sends_nothing_but_what_cannot_be_known(rows: list[dict[str
                 snapshot.note(
                     [Ended(item.row.number, item.key, {}, Outcome(Ending.CREATED)) for item in batch.items]
                 )
-            snapshot.complete()
+            store.complete()
             store.close()
     assert not sent
     assert snapshot.known == len(last)

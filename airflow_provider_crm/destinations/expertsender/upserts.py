@@ -90,7 +90,7 @@ class UpsertCustomers:
     ) -> None:
         self._hook = hook
         self._mapping = mapping
-        self._key_column = key_column
+        self.key_column = key_column
         self._key_field = KEY_FIELDS[match_by]
         self._match_by = cast(MatchBy, match_by)
         self._mode = cast(Mode, mode)
@@ -108,7 +108,7 @@ class UpsertCustomers:
         self.batch_size = 1 if mode == "Add" and self._read_by is None else batch_size
 
     def key(self, data: Mapping[str, Any]) -> str:
-        return key_text(self._key_field, data.get(self._key_column))
+        return key_text(self._key_field, data.get(self.key_column))
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Customer]:
         key = self.key(data)

@@ -71,7 +71,7 @@ class UpsertSubscribers:
         self.opt_outs = OptOutStatus()
         self._hook = hook
         self._mapping = mapping
-        self._key_column = key_column
+        self.key_column = key_column
         self._match_by = match_by
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
@@ -87,7 +87,7 @@ class UpsertSubscribers:
         )
 
     def key(self, data: Mapping[str, Any]) -> str:
-        return key_text(data.get(self._key_column), self._match_by)
+        return key_text(data.get(self.key_column), self._match_by)
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
         key = self.key(data)

@@ -121,7 +121,7 @@ class UpsertCustomers:
     ) -> None:
         self._hook = hook
         self._mapping = mapping
-        self._key_column = key_column
+        self.key_column = key_column
         self._match_by = match_by
         self._mode = mode
         self._send_nulls = send_nulls
@@ -145,7 +145,7 @@ class UpsertCustomers:
         return None
 
     def key(self, data: Mapping[str, Any]) -> str:
-        return self._key(data.get(self._key_column))
+        return self._key(data.get(self.key_column))
 
     def _key(self, value: Any) -> str:
         if self._match_by == "email":

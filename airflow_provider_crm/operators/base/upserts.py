@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
 from airflow_provider_crm.bulk.checkpoint import fingerprint
+from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
+from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
-from airflow_provider_crm.parameters import Path, Text, YesOrNo, one_of
+from airflow_provider_crm.parameters import MaxRejects, Path, Text, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.values import RULES
@@ -32,6 +35,8 @@ class UpsertArguments(MappedArguments, total=False):
 
     snapshot: Path | None
     full_resync: YesOrNo
+    leavers_path: Path | None
+    max_leavers: MaxRejects
 
 
 class WritableFields(Protocol):
@@ -52,6 +57,10 @@ class CrmUpsertOperator(CrmMappedOperator):
     :param snapshot: path or URI of a file that keeps what the CRM has accepted, as keyed hashes: rows that stand there
         end as unchanged without a call. One run at a time may use it. See ``docs/changes.md``. (templated)
     :param full_resync: send all rows, and renew the snapshot. (templated)
+    :param leavers_path: path or URI of a JSON-lines file that takes the keys of people whom an earlier source held and
+        this one does not; for that the snapshot keeps keys in clear. (templated)
+    :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
+        people of earlier sources. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -62,6 +71,8 @@ class CrmUpsertOperator(CrmMappedOperator):
         "mode",
         "snapshot",
         "full_resync",
+        "leavers_path",
+        "max_leavers",
     )
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
@@ -73,6 +84,8 @@ class CrmUpsertOperator(CrmMappedOperator):
         mode: Text,
         snapshot: Path | None = None,
         full_resync: YesOrNo = False,
+        leavers_path: Path | None = None,
+        max_leavers: MaxRejects = 0.1,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -80,6 +93,8 @@ class CrmUpsertOperator(CrmMappedOperator):
         self.mode = mode
         self.snapshot: Any = snapshot
         self.full_resync: Any = full_resync
+        self.leavers_path: Any = leavers_path
+        self.max_leavers: Any = max_leavers
 
     # What a subclass adds
 
@@ -115,18 +130,38 @@ class CrmUpsertOperator(CrmMappedOperator):
         guarded: Destination[Any],
     ) -> Iterator[Snapshot[Any] | None]:
         if self.snapshot is None:
+            if self.leavers_path:
+                raise CrmInputError("`leavers_path` needs a `snapshot`, which knows who was there before")
             yield None
             return
-        store = SnapshotFile(self.snapshot, self._about(hook), _run_of(context), dry=self.only_plan)
+        if self.leavers_path and is_mapped(context):
+            raise CrmInputError("`leavers_path` needs the whole source, of which a mapped task has a part")
+        dry = self.only_plan
+        names = self.leavers_path is not None
+        store = SnapshotFile(self.snapshot, self._about(hook), _run_of(context), dry=dry, names=names)
         with closing(store):
-            yield Snapshot(
+            if store.killed and not dry:
+                longest = hook.settings.extras.timeout
+                self.log.info("The run before was killed: waiting %s s for its last calls to end", longest)
+                hook.pause(longest)
+            digests = Digests(store.salt, hook.settings.password)
+            leavers = None
+            if names:
+                path, most = self.leavers_path, self.max_leavers
+                leavers = Leavers(store, digests, destination, path=path, most=most, dry=dry)
+            snapshot: Snapshot[Any] = Snapshot(
                 destination,
                 store,
-                Digests(store.salt, hook.settings.password),
+                digests,
                 full=self.full_resync,
-                dry=self.only_plan,
+                dry=dry,
                 exempt=guarded.concerns if isinstance(guarded, Suppressing) else None,
+                leavers=leavers,
             )
+            with leavers.file() if leavers else nullcontext():
+                yield snapshot
+            if not dry:
+                store.complete()
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""

@@ -196,9 +196,10 @@ class CrmBulkOperator(CrmBaseOperator):
             erased_as=self._erased_as(),
         )
         destination = self._destination(hook, source)
-        source = look_through(source, [*self._checks(), *self._usual(context)])
         guarded = self._guarded(context, destination)
         with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+            checks = [*self._checks(), *self._usual(context), *(snapshot.checks if snapshot else ())]
+            source = look_through(source, checks)
             engine: BulkEngine[Any] = BulkEngine(
                 DryRun(guarded) if self.only_plan else guarded,
                 source,
@@ -225,8 +226,6 @@ class CrmBulkOperator(CrmBaseOperator):
             }
             emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
             report.check_rejects(self.max_rejects)
-            if snapshot:
-                snapshot.complete()
         return summary
 
     def _usual(self, context: Context) -> list[Check]:

@@ -67,7 +67,7 @@ _read_subscribers = msgspec.json.Decoder(list[SubscriberData] | None, strict=Fal
 NOTHING = b"null"
 
 
-class Answer(msgspec.Struct):
+class WrappedData(msgspec.Struct):
     """The envelope of every answer: ``success`` alone proves nothing, see :class:`SubscriberData`'s id of -1."""
 
     success: bool
