@@ -5,6 +5,7 @@ How many do is the size of the pool `spread_api`, which you make first, for all 
 
     airflow pools set spread_api 4 "Tasks that call SPREAD at the same time"
 
+All rows of a person are in one shard (`key`): shards do not know each other's rows, and the last one of a person wins.
 A shard that fails is retried alone. Each shard has its own rejects file.
 """
 
@@ -42,7 +43,7 @@ with DAG(
     def split(params: dict[str, Any] | None = None) -> list[str]:
         """Cut the source into files."""
         assert params is not None
-        return split_source(params["source"], params["rows_per_shard"], params["folder"])
+        return split_source(params["source"], params["rows_per_shard"], params["folder"], key="email")
 
     @task
     def add_up(results: Any) -> dict[str, float]:

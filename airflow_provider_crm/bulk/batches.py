@@ -9,7 +9,7 @@ from typing import Any, Generic
 
 import msgspec
 
-from airflow_provider_crm.bulk.opt_outs import OptOutMemory
+from airflow_provider_crm.bulk.opt_outs import NOT_CARRIED_OUT, OptOutMemory, opt_out_alone, with_reason
 from airflow_provider_crm.bulk.outcomes import (
     Destination,
     Ending,
@@ -25,6 +25,9 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
 WINDOW = 30_000
+
+Waiting = OrderedDict[object, tuple[RowKey, Item[R]]]
+"""Rows that are held back, by what they are about."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
@@ -71,6 +74,21 @@ class RowReader(Generic[R]):
         self._read = destination.read
         self._opt_outs = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
 
+    def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
+        """Return what is left to do of a row that is rejected and opts its person out of something."""
+        assert self._opt_outs is not None
+        item = opt_out_alone(self._opt_outs.opt_outs, row, key, said, ends)
+        self._opt_outs.apply(key, item.record)
+        return item
+
+    def keep(self, item: Item[R], said: Any) -> None:
+        """Write into another row of a person what they have opted out of."""
+        assert self._opt_outs is not None
+        if item.record is None:  # it is known, and was not read therefore
+            item.record = RowReader.read(self, item.row)[1].record
+        self._opt_outs.opt_outs.keep(item.record, said)
+        self._opt_outs.apply(item.key, item.record)
+
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Return what a row is about, and the row in the destination's terms.
 
@@ -104,8 +122,8 @@ def batches(
     :param reader: reads the rows in the destination's place.
     """
     size = size or destination.batch_size
-    read = (reader or RowReader(destination)).read
-    waiting: OrderedDict[object, tuple[RowKey, Item[R]]] = OrderedDict()
+    reader = reader or RowReader(destination)
+    waiting: Waiting[R] = OrderedDict()
     batch: Batch[R] = Batch(1)
 
     def fill() -> Batch[R]:
@@ -120,10 +138,13 @@ def batches(
             batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
         else:
             try:
-                key, item = read(row)
+                key, item = reader.read(row)
+            except InvalidRowError as error:
+                ends = _opted_out(reader, waiting, row, error) if error.said else _invalid(error)
+                if ends is not None:
+                    batch.ended.append(Ended(row.number, error.key, row.data, ends))
             except ValueError as error:
-                name = error.key if isinstance(error, InvalidRowError) else None
-                batch.ended.append(Ended(row.number, name, row.data, rejected("validate", str(error))))
+                batch.ended.append(Ended(row.number, None, row.data, rejected("validate", str(error))))
             else:
                 identity = key.text if key.merges else row.number
                 earlier = waiting.pop(identity, None)
@@ -140,5 +161,31 @@ def batches(
 
 
 def _duplicate(item: Item[Any], later: int) -> Ended:
-    reason = f"row {later} is about the same person"
-    return Ended(item.row.number, item.key, item.row.data, Outcome(Ending.SKIPPED, reason))
+    if item.rejected is not None:
+        outcome = with_reason(item.rejected, f"its opt-out goes with row {later}")
+    else:
+        outcome = Outcome(Ending.SKIPPED, f"row {later} is about the same person")
+    return Ended(item.row.number, item.key, item.row.data, outcome)
+
+
+def _invalid(error: InvalidRowError) -> Outcome:
+    return rejected("validate", str(error))
+
+
+def _opted_out(reader: RowReader[R], waiting: Waiting[R], row: Row, error: InvalidRowError) -> Outcome | None:
+    """Send the opt-out of a row that cannot be sent with another row of the person, or alone.
+
+    :return: how the row ends; None where what becomes of its opt-out is not known yet.
+    """
+    outcome = _invalid(error)
+    if error.key is None:
+        return with_reason(outcome, NOT_CARRIED_OUT)
+    if error.key in waiting:
+        other = waiting[error.key][1]
+        try:
+            reader.keep(other, error.said)
+        except ValueError:  # the row was accepted before, and the CRM takes such rows no longer
+            return with_reason(outcome, NOT_CARRIED_OUT)
+        return with_reason(outcome, f"its opt-out goes with row {other.row.number}")
+    waiting[error.key] = RowKey(error.key), reader.opt_out_of(row, error.key, error.said, outcome)
+    return None

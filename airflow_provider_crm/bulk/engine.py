@@ -19,7 +19,8 @@ from typing import Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
-from airflow_provider_crm.bulk.outcomes import Destination, R, Step, Verdict
+from airflow_provider_crm.bulk.opt_outs import settle_with_opt_outs
+from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, Verdict
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.bulk.snapshot import Snapshot
@@ -141,11 +142,16 @@ class BulkEngine(Generic[R]):
         self._locked.update(dict.fromkeys(batch.locks, batch.number))
 
     def _process(self, batch: Batch[R]) -> list[Ended]:
-        settled = self._settler.settle(batch.items) if batch.items else ()
+        settled = self._settle(batch.items) if batch.items else ()
         now = time.time()
         return batch.ended + [
             Ended(item.row.number, item.key, item.row.data, outcome, now) for item, outcome in settled
         ]
+
+    def _settle(self, items: Sequence[Item[R]]) -> Sequence[tuple[Item[R], Outcome]]:
+        opt_outs = self._destination.opt_outs
+        settle = self._settler.settle
+        return settle(items) if opt_outs is None else settle_with_opt_outs(settle, opt_outs, items)
 
     def _finish(self, work: _Work[R]) -> None:
         """Report a batch; in the order of the source, so that what is done is always the first so many."""

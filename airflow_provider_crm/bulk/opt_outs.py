@@ -1,23 +1,28 @@
-"""Who has opted out in the rows read so far, so that no later row of the same source opts them in again.
+"""Opt-outs, which are lost with no row: neither undone by a later one of the source, nor rejected with its own.
 
-Knows no CRM: what an opt-out is, a destination says. Keeps no person's data in clear, and none in memory: keyed
-fingerprints in a temporary file.
+Knows no CRM: what an opt-out is, a destination says. Who has opted out is remembered without anybody's data in clear,
+and not in memory: as keyed fingerprints in a temporary file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-import sqlite3
+from collections.abc import Callable, Sequence
 from typing import Any, Generic
 
 import msgspec
 
-from airflow_provider_crm.bulk.outcomes import OptOuts, R
-from airflow_provider_crm.rows.files import not_written
+from airflow_provider_crm.bulk.outcomes import Ending, Item, OptOuts, Outcome, R, rejected
+from airflow_provider_crm.rows.row import Row
+from airflow_provider_crm.rows.scratch import scratch_table, scratching
 
 #: A byte each tells whether the file is worth asking: most people have opted out of nothing.
 _MARKS = 1 << 20
+
+
+NOT_CARRIED_OUT = "its opt-out is not carried out"
+_CARRIED_OUT = frozenset((Ending.CREATED, Ending.UPDATED, Ending.UNCHANGED))
 
 
 class OptOutMemory(Generic[R]):
@@ -27,18 +32,10 @@ class OptOutMemory(Generic[R]):
     """
 
     def __init__(self, opt_outs: OptOuts[R]) -> None:
-        self._opt_outs = opt_outs
+        self.opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
         self._salt = secrets.token_bytes(16)
-        # Without a name it is a temporary file, which goes with the connection.
-        self._store = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        for statement in (
-            "PRAGMA journal_mode=OFF",
-            "PRAGMA synchronous=OFF",
-            "CREATE TABLE opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID",
-            "BEGIN",  # one transaction for all: what is thrown away in the end needs none for each
-        ):
-            self._store.execute(statement)
+        self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
 
     def close(self) -> None:
         """Forget everything."""
@@ -48,16 +45,13 @@ class OptOutMemory(Generic[R]):
         """Write into a row what earlier rows of the person have opted out of; remember what this one does."""
         earlier = self._recall(person) if self._marks[hash(person) % _MARKS] else None
         if earlier:
-            self._opt_outs.keep(record, earlier)
-        said = self._opt_outs.find(record)
+            self.opt_outs.keep(record, earlier)
+        said = self.opt_outs.find(record)
         if said and said != earlier:
             self._marks[hash(person) % _MARKS] = 1
             row = self._fingerprint(person), msgspec.json.encode(said)
-            try:
+            with scratching("The list of the source's opt-outs"):
                 self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
-            except sqlite3.OperationalError as error:
-                folder = "SQLite's temporary folder (SQLITE_TMPDIR, TMPDIR or /var/tmp)"
-                raise not_written("The list of the source's opt-outs", error, folder) from error
 
     def remembers(self, person: str) -> bool:
         """Return whether an earlier row of the person has opted out of something."""
@@ -70,3 +64,54 @@ class OptOutMemory(Generic[R]):
 
     def _fingerprint(self, person: str) -> bytes:
         return hashlib.blake2b(person.encode(), digest_size=16, key=self._salt).digest()
+
+
+def with_reason(outcome: Outcome, more: str) -> Outcome:
+    """Return how a rejected row ends, with a word on its opt-out."""
+    return rejected(outcome.stage or "crm", f"{outcome.reason} ({more})", outcome.crm_id)
+
+
+def opt_out_alone(
+    opt_outs: OptOuts[R], row: Row, key: str, said: Any, ends: Outcome, *, maybe_applied: bool = False
+) -> Item[R]:
+    """Return what is left to do of a row that is rejected.
+
+    :param said: what it opts out of.
+    :param ends: how the row itself ends.
+    """
+    return Item(row, key, opt_outs.alone(key, said), maybe_applied, may_create=False, rejected=ends)
+
+
+Settled = list[tuple[Item[R], Outcome]]
+
+
+def settle_with_opt_outs(
+    settle: Callable[[Sequence[Item[R]]], Settled[R]], opt_outs: OptOuts[R], items: Sequence[Item[R]]
+) -> Settled[R]:
+    """Settle rows; of those that are rejected for another reason, carry out the opt-out all the same."""
+    settled = settle(items)
+    left: dict[int, Item[R]] = {}
+    for item, outcome in settled:
+        if (
+            outcome.ending is Ending.REJECTED
+            and item.rejected is None
+            and (said := opt_outs.find(item.record))
+        ):
+            rest = opt_out_alone(
+                opt_outs, item.row, item.key, said, outcome, maybe_applied=item.maybe_applied
+            )
+            if rest.record != item.record:
+                left[item.row.number] = rest
+    if left:
+        settled = [pair for pair in settled if pair[0].row.number not in left] + settle(list(left.values()))
+    return [(item, _end_of(opt_outs, item, outcome)) for item, outcome in settled]
+
+
+def _end_of(opt_outs: OptOuts[R], item: Item[R], outcome: Outcome) -> Outcome:
+    if item.rejected is not None:
+        carried_out = outcome.ending in _CARRIED_OUT
+        said = "its opt-out is carried out" if carried_out else f"{NOT_CARRIED_OUT}: {outcome.reason}"
+        return with_reason(item.rejected, said)
+    if outcome.ending is Ending.REJECTED and opt_outs.find(item.record):
+        return with_reason(outcome, NOT_CARRIED_OUT)
+    return outcome

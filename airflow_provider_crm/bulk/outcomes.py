@@ -12,7 +12,7 @@ import msgspec
 from airflow_provider_crm.rows.sources import Row
 
 R = TypeVar("R")
-C = TypeVar("C", contravariant=True)
+C = TypeVar("C")
 
 Stage = Literal["read", "validate", "crm"]
 
@@ -36,14 +36,16 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
 
 
 class InvalidRowError(ValueError):
-    """A row that cannot be sent, although it says what it is about.
+    """A row that cannot be sent, although something is known of it.
 
-    :param key: what it is about, for the report.
+    :param key: what it is about, for the report; None where that cannot be told.
+    :param said: what it opts out of, as :meth:`OptOuts.find` gives it.
     """
 
-    def __init__(self, reason: str, key: str) -> None:
+    def __init__(self, reason: str, key: str | None, said: Any = None) -> None:
         super().__init__(reason)
         self.key = key
+        self.said = said
 
 
 class Ending(enum.StrEnum):
@@ -118,6 +120,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
     :param refused: the latest refusal of this very row; None when there was none.
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
+    :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
     """
 
@@ -128,6 +131,7 @@ class Item(msgspec.Struct, Generic[R]):
     was_absent: bool = False
     refused: Refused | None = None
     may_create: bool = True
+    rejected: Outcome | None = None
     mark: Any = None
 
 
@@ -153,6 +157,13 @@ class OptOuts(Protocol[C]):
         """Write into a record what an earlier row of the same person has opted out of.
 
         :param said: what :meth:`find` gave for the earlier row.
+        """
+
+    def alone(self, key: str, said: Any) -> C:
+        """Return a record that opts somebody out and does nothing else; an item of it has ``may_create`` False.
+
+        :param key: whom.
+        :param said: of what, from :meth:`find`.
         """
 
 

@@ -227,6 +227,12 @@ class Snapshot(RowReader[R], Generic[R]):
         item.mark = mark
         return row_key, item
 
+    def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
+        """Return the opt-out of a row that is rejected; what the person's entry says is not so any more."""
+        item = super().opt_out_of(row, key, said, ends)
+        item.mark = Mark(self._digests.person(key), b"", b"")
+        return item
+
     def _sift(self, items: Sequence[Item[R]], ended: list[Ended]) -> list[Item[R]]:
         """End the items that are known; take out the entries of the others' people.
 

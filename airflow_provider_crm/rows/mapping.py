@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm import parameters
@@ -38,7 +39,8 @@ class FieldMapping(Generic[F]):
         self._known = known
         self._columns: dict[str, F] = {}
         self._explicit = field_map is not None
-        self._send_nulls = nulls == "send"
+        #: Whether an empty value is sent.
+        self.send_nulls = nulls == "send"
         for column, name in (field_map or {}).items():
             self._columns[column] = self._field(name)
         self._refuse_twice()
@@ -74,10 +76,10 @@ class FieldMapping(Generic[F]):
         """
         if not self._explicit and not data.keys() <= self._columns.keys():
             for column, value in data.items():
-                if column not in self._columns and (self._send_nulls or not is_empty(value)):
+                if column not in self._columns and (self.send_nulls or not is_empty(value)):
                     self._late(column)
         columns = self._columns
-        if self._send_nulls:
+        if self.send_nulls:
             return [
                 (field, None if is_empty(data[column]) else data[column])
                 for column, field in columns.items()
@@ -86,6 +88,12 @@ class FieldMapping(Generic[F]):
         return [
             (field, value) for column, field in columns.items() if not is_empty(value := data.get(column))
         ]
+
+    def readable(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
+        """Return a row's values by field as :meth:`fields` does, without the columns that are none."""
+        for column in data:
+            with suppress(ValueError):
+                yield from tuple(self.fields({column: data[column]}))
 
     def _late(self, column: str) -> None:
         """Find the field of a column that the rows looked at before did not have."""

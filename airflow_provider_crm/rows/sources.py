@@ -5,7 +5,6 @@ Knows no CRM, and not what the columns mean. Memory does not grow with the rows.
 
 from __future__ import annotations
 
-import itertools
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -14,12 +13,12 @@ from urllib.parse import unquote
 
 from airflow_provider_crm._compat import ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.parameters import name_in_folder, whole
+from airflow_provider_crm.parameters import name_in_folder, text, whole
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, FileSource, TextFormat
 from airflow_provider_crm.rows.files import Location, locate
-from airflow_provider_crm.rows.formats import FORMATS, NO_PARTITION, Partition, RowFile, format_of, is_reject
-from airflow_provider_crm.rows.jsonlines import encode_line
+from airflow_provider_crm.rows.formats import FORMATS, NO_PARTITION, Partition, RowFile, format_of
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns, warn_of_absent
+from airflow_provider_crm.rows.shards import Shards, by_person, one_by_one
 from airflow_provider_crm.rows.sql import QuerySource, SqlSource
 from airflow_provider_crm.rows.templates import Rows
 
@@ -272,7 +271,9 @@ def _check_path(text: str) -> None:
         )
 
 
-def split_source(source: Any, rows_per_shard: int, folder: str, prefix: str = "shard") -> list[str]:
+def split_source(
+    source: Any, rows_per_shard: int, folder: str, prefix: str = "shard", key: str | None = None
+) -> list[str]:
     """Cut a large source into JSON-lines files, one per mapped task.
 
     The shards are ``{prefix}-000000.jsonl`` and so on. A later call with the same folder and prefix overwrites them,
@@ -280,53 +281,30 @@ def split_source(source: Any, rows_per_shard: int, folder: str, prefix: str = "s
     reports (or refuses) its zero rows. An unreadable row becomes a line of a rejects file, and is as unreadable in
     its shard. Rows count anew in each shard. JSON has no decimals or dates: they become text.
 
+    Mapped tasks do not know each other's rows. Name the column that says whom a row is about as ``key``: all rows
+    of a person then go into one shard, in their order. Only so the last row wins, and an opt-out over every other
+    row of the person. Without ``key`` the shards hold the rows in the order of the source.
+
     :param source: as for :func:`open_source`; not the folder that the shards go to.
-    :param rows_per_shard: at most so many rows go into a shard. Airflow maps over at most ``[core] max_map_length``
-        shards (1,024 unless configured).
+    :param rows_per_shard: at most so many rows go into a shard; only one person's rows are never cut apart. Airflow
+        maps over at most ``[core] max_map_length`` shards (1,024 unless configured).
     :param folder: a path or URI; created when absent.
+    :param key: the column that holds the task's match key, such as ``email``. The rows are sorted on this worker's
+        disk, which takes about twice their size for the time being.
     :return: the paths of the shards, in order, for ``expand(source=...)``.
     :raises CrmInputError: the source or a parameter cannot be used.
+    :raises CrmFileError: a disk is full, or the store is away.
     """
     rows_per_shard = whole(1)("rows_per_shard", rows_per_shard)
     prefix = name_in_folder("prefix", prefix)
-    target = locate(folder)
     opened = open_source(source)
-    shard_name = re.compile(re.escape(prefix) + r"-\d{6,}\.jsonl")
-    _check_apart(opened, target, shard_name)
-    target.create_folder()
-    shards: list[Location] = []
-    rows = iter(opened)
-    first = next(rows, None)
-    while first is not None or not shards:
-        shard = target.child(f"{prefix}-{len(shards):06d}.jsonl")
-        head = () if first is None else (first,)
-        with shard.create() as file:
-            for row in itertools.chain(head, itertools.islice(rows, rows_per_shard - 1)):
-                file.write(_shard_line(row))
-        shards.append(shard)
-        first = next(rows, None)
-    kept = {shard.name for shard in shards}
-    for stale in target.files():
-        if shard_name.fullmatch(stale.name) and stale.name not in kept:
-            stale.remove()
-    return [str(shard) for shard in shards]
-
-
-def _check_apart(source: Source, target: Location, shard_name: re.Pattern[str]) -> None:
-    """Refuse to read shards as the source of themselves, as a second run over a folder would."""
-    for file in source.files if isinstance(source, FileRows) else ():
-        name = file.location.name
-        if shard_name.fullmatch(name) and target.child(name).same_as(file.location):
-            raise CrmInputError(f"{name} is a shard in the very folder to split into: choose another folder.")
-
-
-def _shard_line(row: Row | UnreadableRow) -> bytes:
-    if isinstance(row, UnreadableRow):
-        return encode_line(
-            {"row": row.number, "key": None, "stage": "read", "reason": row.reason, "data": row.data}
-        )
-    if is_reject(row.data):  # such a line would be unwrapped when it is read, so wrap it once more
-        return encode_line(
-            {"row": row.number, "key": None, "stage": "validate", "reason": "", "data": row.data}
-        )
-    return encode_line(row.data)
+    if key is not None:
+        opened.require([text("key", key)])
+    shards = Shards(locate(folder), prefix, rows_per_shard)
+    for file in opened.files if isinstance(opened, FileRows) else ():
+        if shards.is_one(file.location):
+            raise CrmInputError(
+                f"{file.location.name} is a shard in the very folder to split into: choose another folder."
+            )
+    groups = one_by_one(opened) if key is None else by_person(opened, key)
+    return [str(shard) for shard in shards.write(groups)]

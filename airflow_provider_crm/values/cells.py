@@ -39,7 +39,9 @@ def is_empty(value: Any) -> bool:
     if isinstance(value, str):
         return not visible(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return not bytes(value).strip()
+        with suppress(ValueError):  # of bytes that are no text, such as a BIT(1) of MySQL
+            return is_empty(_decoded(bytes(value)))
+        return False
     if isinstance(value, list | tuple | dict | set | frozenset):
         return not value
     own = plain(value)

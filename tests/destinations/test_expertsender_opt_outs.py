@@ -129,3 +129,52 @@ def test_a_refusal_in_any_row_wins(
     assert consents(run)[1] == "False"
     assert run.customer(EMAIL)["firstName"] == ("C" if order == 1 else "A")
     assert ends["rejected"] == 0
+
+
+BAD_ROWS: dict[str, tuple[dict[str, Any], str]] = {
+    "another column": ({"gender": "?", "consents.1": False}, "validate: gender: allowed are"),
+    "another consent": ({"consents": {2: "maybe", 1: "no"}}, "validate: consents: allowed are"),
+    "the same consent": (
+        {"consents.1": False, "consents": {1: True}},
+        "validate: consents: consent 1 is given",
+    ),
+    "refused by the CRM": ({"consents.1": False, "phone": "+33611111111"}, "crm: data[0].phone: belongs"),
+    "another refusal": ({"consents.1": False, "consents.2": True}, "crm: the customer has refused consent 2"),
+}
+
+
+@pytest.mark.parametrize(("row", "reason"), BAD_ROWS.values(), ids=BAD_ROWS)
+def test_a_refusal_in_a_row_that_is_rejected_is_carried_out(
+    run: Run, row: dict[str, Any], reason: str
+) -> None:
+    run.sandbox.expertsender.add_customer("b@x.fr", phone="+33611111111")
+    hold(run, {1: "True", 2: "False"})
+    assert run.upsert([{"email": "c@x.fr"}, {"email": EMAIL, **row}]) == {"updated": 1, "rejected": 1}
+    said = run.reasons()[2]
+    assert said.startswith(reason), said
+    assert said.endswith("(its opt-out is carried out)")
+    assert consents(run) == {1: "False", 2: "False"}
+    assert "phone" not in run.customer(EMAIL) or run.customer(EMAIL)["phone"] is None
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize("window", [30_000, 0], ids=["near", "far"])
+def test_a_refusal_in_a_row_that_cannot_be_read_wins_over_the_others(
+    run: Run, monkeypatch: pytest.MonkeyPatch, order: int, window: int
+) -> None:
+    monkeypatch.setitem(batches.batches.__kwdefaults__, "window", window)
+    hold(run, {1: "True"})
+    bad = {"email": EMAIL, "gender": "?", "consents.1": False, "firstName": "A"}
+    good = {"email": EMAIL, "gender": None, "consents.1": True, "firstName": "B"}
+    run.upsert([bad, good][::order], batch_size=1, allow_resubscribe=True)
+    assert consents(run) == {1: "False"}
+    assert run.customer(EMAIL)["firstName"] == "B"
+
+
+def test_a_refusal_of_nobody_is_said_to_be_lost(run: Run) -> None:
+    rows = [{"email": "a@", "consents.1": False}, {"email": "new@x.fr", "gender": "?", "consents.1": False}]
+    field_map = {name: name for name in ("email", "gender", "consents.1")}
+    assert run.upsert(rows, field_map=field_map) == {"rejected": 2}
+    assert run.reasons()[1].endswith("not an e-mail address (its opt-out is not carried out)")
+    assert run.reasons()[2].endswith("(its opt-out is not carried out: not in ExpertSender)")
+    assert run.emails() == set()

@@ -112,6 +112,68 @@ def test_a_prefix_stays_in_its_folder(tmp_path: Path, prefix: Any) -> None:
     assert not list(tmp_path.iterdir())
 
 
+SPELLINGS = [" Ana@X.fr", "ana@x.fr", "<ana@x.fr>", "mailto:ana@x.fr", "ana@x.fr\u200b", b"ana@x.fr"]
+NUMBERS = [
+    33612345678,
+    "33612345678.0",
+    Decimal("33612345678.000000000"),
+    "tel:33612345678",
+    "33 612 345 678",
+]
+
+
+@pytest.mark.parametrize("spellings", [SPELLINGS, NUMBERS], ids=["addresses", "numbers"])
+def test_all_rows_of_a_person_go_into_one_shard_in_their_order(
+    read: Any, tmp_path: Path, spellings: list[Any]
+) -> None:
+    others = [{"who": f"p{number}@x.fr", "n": number} for number in range(100)]
+    theirs = [{"who": spelling, "n": 1000 + number} for number, spelling in enumerate(spellings)]
+    rows = others[:]
+    for place, row in enumerate(theirs):
+        rows.insert(place * 20, row)
+    shards = split_source(rows, 10, str(tmp_path), key="who")
+    found = [[row["n"] for row in read(shard).good] for shard in shards]
+    assert sorted(n for shard in found for n in shard) == sorted(row["n"] for row in rows)
+    assert max(map(len, found)) <= 10
+    (together,) = [shard for shard in found if any(n >= 1000 for n in shard)]
+    assert [n for n in together if n >= 1000] == [row["n"] for row in theirs]
+    assert split_source(rows, 10, str(tmp_path), key="who") == shards
+    assert [[row["n"] for row in read(shard).good] for shard in shards] == found, "a retry cuts the same"
+
+
+def test_one_persons_rows_are_not_cut_apart(tmp_path: Path, read: Any) -> None:
+    rows = [{"who": who, "n": n} for n in range(5) for who in ("a", "b")]
+    shards = split_source(rows, 3, str(tmp_path), key="who")
+    assert [len(read(shard).good) for shard in shards] == [5, 5]
+
+
+def test_rows_about_nobody_are_spread_and_kept(tmp_path: Path, read: Any, write: Any) -> None:
+    source = write("a.csv", 'who,n\n,1\n,2\n,3\nx,"4\n')
+    shards = split_source(source, 1, str(tmp_path / "shards"), key="who")
+    assert [len(read(shard).all) for shard in shards] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("key", ["nobody", "", 5])
+def test_a_key_that_is_no_column(tmp_path: Path, key: Any) -> None:
+    with pytest.raises(CrmInputError, match=r"Missing columns|`key` is a text"):
+        split_source([{"a": 1}], 1, str(tmp_path), key=key)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_shard_is_whole_or_absent(tmp_path: Path) -> None:
+    def rows() -> Any:
+        yield from ({"a": number} for number in range(5))
+        raise RuntimeError("the source is gone")
+
+    class Breaking(list[Any]):
+        def __iter__(self) -> Any:
+            return rows()
+
+    with pytest.raises(RuntimeError, match="gone"):
+        split_source(Breaking(range(9)), 3, str(tmp_path))
+    assert os.listdir(tmp_path) == ["shard-000000.jsonl"]
+
+
 @pytest.mark.slow
 @given(
     rows=st.lists(

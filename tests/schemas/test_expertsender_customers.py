@@ -27,7 +27,7 @@ FIELDS = CustomerFields(
 
 
 def customer(**values: Any) -> dict[str, Any]:
-    return customer_of((field(name), value) for name, value in values.items())
+    return customer_of(((field(name), value) for name, value in values.items()), send_blanks=True)
 
 
 def field(name: str) -> Any:
@@ -80,6 +80,12 @@ def test_values_are_written_as_the_vendor_wants_them(name: str, value: Any, sent
         ("email", "a@b@c.fr", "email: this is not an e-mail address"),
         ("email", "a@" + "b" * 319, "email: the text has 321 characters, the CRM takes 320"),
         ("phone", "0" * 21, "phone: the text has 21 characters, the CRM takes 20"),
+        ("phone", "inconnu", "phone: a phone number has digits"),
+        (
+            "customAttributes",
+            {"\u200b": "x"},
+            "customAttributes: an attribute's name has 1 to 256 characters",
+        ),
         ("crmId", "c" * 129, "crmId: the text has 129 characters, the CRM takes 128"),
         ("crmId", "..", "crmId: it cannot stand in a path"),
         ("visitorId", "v" * 39, "visitorId: the text has 39 characters, the CRM takes 38"),
@@ -106,7 +112,7 @@ def test_values_are_written_as_the_vendor_wants_them(name: str, value: Any, sent
             {"n" * 257: "x"},
             "customAttributes: an attribute's name has 1 to 256 characters",
         ),
-        ("customAttributes", {"Ville": float("nan")}, "customAttributes: this is not a number"),
+        ("customAttributes", {"Ville": float("inf")}, "customAttributes: this is not a number"),
         ("consentsData", {"consents": [], "forced": True}, "consentsData: forced is no part of it"),
         ("consentsData", {"x": "True"}, "consentsData: a consent's id is a whole number"),
         ("consentsData", {2**31: "True"}, "consentsData: a consent's id is a whole number"),
@@ -143,6 +149,8 @@ def test_attributes_come_in_several_shapes(value: Any) -> None:
         (dt.date(2026, 1, 2), "2026-01-02"),
         (dt.datetime(2026, 1, 2, 3, 4, 5), "2026-01-02T03:04:05.000Z"),
         (None, None),
+        (float("nan"), None),
+        ("\u200b", None),
     ],
 )
 def test_attribute_values_are_texts(value: Any, sent: str | None) -> None:
@@ -206,6 +214,18 @@ def test_empty_values_are_null_where_the_vendor_has_one() -> None:
     }
     # A consent has no null; and options without a consent would only say which consents there are: none.
     assert customer(**{"consents.1": None, "force": True, "confirmationMessageId": None}) == {}
+
+
+def test_empty_values_inside_of_a_map_are_left_out_unless_they_are_to_be_sent() -> None:
+    attributes = {"Ville": "", "Points": None, "Note": "\u200b", "VIP": True}
+    values = [(field("customAttributes"), attributes), (field("consents"), {1: " ", 2: float("nan")})]
+    assert customer_of(values, send_blanks=False) == {"customAttributes": [{"name": "VIP", "value": "true"}]}
+    assert [one["value"] for one in customer_of(values, send_blanks=True)["customAttributes"]] == [
+        None,
+        None,
+        None,
+        "true",
+    ]
 
 
 def test_force_is_never_set_by_itself() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import IntEnum, StrEnum
 from typing import Any
 
+import numpy as np
 import pytest
 
 from airflow_provider_crm.values import (
@@ -43,6 +44,30 @@ def test_what_a_cell_becomes(cell: Cell) -> None:
 def test_the_page_shows_the_table() -> None:
     shown = PAGE.read_text().partition(BEGIN)[2].partition(END)[0]
     assert shown.strip() == markdown().strip(), "run: python -m tests.values.cells"
+
+
+UNSEEN = [
+    "\x1b",
+    "\0",
+    "\u200b",
+    "\u00ad\ufeff",
+    " \u2060 ",
+    b"\xe2\x80\x8b",
+    b" ",
+    np.str_("\u200b"),
+    "\u3000",
+]
+
+
+@pytest.mark.parametrize("value", UNSEEN, ids=ascii)
+def test_signs_that_nobody_sees_are_nothing(value: Any) -> None:
+    assert is_empty(value)
+    assert key_of(value) == phone_of(value) == ""
+
+
+@pytest.mark.parametrize("value", [b"\0", b"\0\0", b"\xff", b"\x1b", "a\u200b", 0, False, [""]], ids=ascii)
+def test_what_is_something(value: Any) -> None:
+    assert not is_empty(value), "a BIT(1) that is not set, among others"
 
 
 class Colour(StrEnum):

@@ -22,7 +22,9 @@ from airflow_provider_crm.operators.mindbaz import (
     MindbazUpsertSubscribersOperator,
 )
 from airflow_provider_crm.operators.spread import (
+    SpreadCreateConsentsOperator,
     SpreadDeleteCustomersOperator,
+    SpreadUpdateEmailsOperator,
     SpreadUpsertCustomersOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
@@ -39,6 +41,7 @@ ADDRESSES = [
     "mailto:A@x.fr",
     "<a@x.fr>",
 ]
+CONSENT = {"consent_id": 1, "status": "refused", "created_at": "2026-03-01 09:00:00"}
 TOKYO = dt.timezone(dt.timedelta(hours=9))
 
 
@@ -79,6 +82,49 @@ def test_an_address_with_signs_that_nobody_sees_is_the_same_person(
     assert crm_sandbox.mindbaz.by_email("a@x.fr")[7] == 1
     assert crm_sandbox.spread.by_email("a@x.fr") is None
     assert crm_sandbox.expertsender.by_email("a@x.fr") is None
+
+
+NOBODY = ["\x1b", "\0", "\u200b", " \u00ad\ufeff ", b"\xe2\x80\x8b", b"\0\0", float("nan"), None]
+PLACED: list[tuple[type[Any], str, dict[str, Any], dict[str, Any]]] = [
+    (MindbazUpsertSubscribersOperator, "email", {}, {}),
+    (MindbazUpsertSubscribersOperator, "id_client", {"email": "b@x.fr"}, {"match_by": "IdClient"}),
+    (MindbazUnsubscribeOperator, "email", {}, {}),
+    (MindbazUnsubscribeOperator, "id", {}, {"match_by": "IdClient", "key_field": "id"}),
+    (SpreadUpsertCustomersOperator, "email", {}, {}),
+    (SpreadUpsertCustomersOperator, "externalId", {"email": "b@x.fr"}, {"match_by": "externalId"}),
+    (SpreadDeleteCustomersOperator, "id", {}, {}),
+    (SpreadDeleteCustomersOperator, "email", {}, {}),
+    (SpreadUpdateEmailsOperator, "old_email", {"new_email": "b@x.fr"}, {}),
+    (SpreadUpdateEmailsOperator, "new_email", {"old_email": "a@x.fr"}, {}),
+    (SpreadCreateConsentsOperator, "customer_id", CONSENT, {}),
+    (SpreadCreateConsentsOperator, "email", CONSENT, {}),
+    (ExpertSenderUpsertCustomersOperator, "email", {}, {}),
+    (ExpertSenderUpsertCustomersOperator, "phone", {}, {"match_by": "PhoneNumber"}),
+    (ExpertSenderUpsertCustomersOperator, "crmId", {}, {"match_by": "CrmId"}),
+    (ExpertSenderDeleteCustomersOperator, "id", {}, {"by": "id"}),
+    (ExpertSenderDeleteCustomersOperator, "email", {}, {}),
+    (ExpertSenderDeleteCustomersOperator, "phone", {}, {"by": "phone"}),
+    (ExpertSenderDeleteCustomersOperator, "crmId", {}, {"by": "crmId"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("operator", "column", "row", "more"), PLACED, ids=[f"{one[0].__name__} {one[1]}" for one in PLACED]
+)
+def test_a_key_of_signs_that_nobody_sees_is_nobodys(
+    crm_sandbox: Sandbox,
+    run: TaskRunner,
+    operator: type[Any],
+    column: str,
+    row: dict[str, Any],
+    more: dict[str, Any],
+) -> None:
+    crm_sandbox.mindbaz.insert({1: "a@x.fr", 7: 0})
+    crm_sandbox.spread.add_customer("a@x.fr")
+    crm_sandbox.expertsender.add_customer("a@x.fr")
+    ended = run(operator, [{column: key, **row} for key in NOBODY], **more)
+    assert ended.ends == ["rejected"] * len(NOBODY)
+    assert {line["stage"] for line in ended.rejects} == {"validate"}
 
 
 @pytest.mark.parametrize("number", [float("nan"), None, "", Decimal("NaN")], ids=repr)

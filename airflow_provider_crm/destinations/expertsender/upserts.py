@@ -43,6 +43,7 @@ from airflow_provider_crm.schemas.expertsender.write import (
     MatchBy,
     Mode,
     customer_of,
+    refusals_in,
 )
 from airflow_provider_crm.values import is_empty
 
@@ -96,7 +97,7 @@ class UpsertCustomers:
         self._mode = cast(Mode, mode)
         self._read_by = READ_BY.get(match_by)
         self._allow_resubscribe = allow_resubscribe
-        self.opt_outs = RefusedConsents()
+        self.opt_outs = RefusedConsents(self._key_field)
         self.identifiers: Sequence[Identifier[Customer]] = matched_identifiers(
             "Email",
             lambda item: (item.record.get("email"),),
@@ -111,26 +112,22 @@ class UpsertCustomers:
         return key_text(self._key_field, data.get(self.key_column))
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Customer]:
-        key = self.key(data)
+        key = None
         try:
-            customer = customer_of(self._mapping.fields(data))
+            key = self.key(data)
+            customer = customer_of(self._mapping.fields(data), send_blanks=self._mapping.send_nulls)
             if self._read_by is None and not self._allow_resubscribe and opts_in(customer):
                 raise ValueError(
                     f"whether somebody has opted out cannot be looked up by {self._match_by}: "
                     f"see `allow_resubscribe`"
                 )
         except ValueError as error:
-            raise InvalidRowError(str(error), key) from None
+            raise InvalidRowError(str(error), key, refusals_in(self._mapping.readable(data))) from None
         return RowKey(key), customer
 
     def refusal(self, record: Customer) -> Customer | None:
         said = self.opt_outs.find(record)
-        # Where nobody can be looked up, the call might create somebody.
-        if not said or self._read_by is None:
-            return None
-        customer = {self._key_field: record[self._key_field]}
-        self.opt_outs.keep(customer, said)
-        return customer
+        return self.opt_outs.alone(record[self._key_field], said) if said else None
 
     def plan(self, items: Sequence[CustomerItem]) -> list[Plan]:
         seen = [item for item in items if self._has_to_be_seen(item)]
@@ -158,6 +155,10 @@ class UpsertCustomers:
         )
 
     def _plan_unseen(self, item: CustomerItem) -> Plan:
+        if not item.may_create:
+            return Outcome(
+                Ending.SKIPPED, f"whether they are in ExpertSender cannot be looked up by {self._match_by}"
+            )
         if item.refused and item.maybe_applied and self._mode == "Add":
             said = "an earlier call, whose answer was lost, may have added the customer"
             return rejected("crm", f"{item.refused.reason} ({said})")
@@ -234,13 +235,24 @@ class UpsertCustomers:
 
 
 class RefusedConsents:
-    """The consents that a row refuses."""
+    """The consents that a row refuses.
+
+    :param key_field: the field by which customers are found.
+    """
+
+    def __init__(self, key_field: str) -> None:
+        self._key_field = key_field
 
     def find(self, record: Customer) -> list[int]:
         return refused_ids(record) if "consentsData" in record else []
 
     def keep(self, record: Customer, said: list[int]) -> None:
         refuse(record, said)
+
+    def alone(self, key: str, said: list[int]) -> Customer:
+        record: Customer = {self._key_field: key}
+        refuse(record, said)
+        return record
 
 
 def _sends_as_is(item: CustomerItem) -> bool:

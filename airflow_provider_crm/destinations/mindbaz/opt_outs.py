@@ -20,7 +20,13 @@ def has_opted_out(status: Any) -> bool:
 
 
 class OptOutStatus:
-    """The status of a row that opts out, with the date where it has one."""
+    """The status of a row that opts out, with the date where it has one.
+
+    :param key_field: the field by which people are found.
+    """
+
+    def __init__(self, key_field: int) -> None:
+        self._key_field = key_field
 
     def find(self, record: Values) -> list[tuple[int, Any]]:
         if STATUS not in record or not has_opted_out(record[STATUS]):
@@ -30,3 +36,6 @@ class OptOutStatus:
     def keep(self, record: Values, said: list[tuple[int, Any]]) -> None:
         if not self.find(record):
             record.update(dict(said))
+
+    def alone(self, key: str, said: list[tuple[int, Any]]) -> Values:
+        return {self._key_field: key, **dict(said)}

@@ -6,6 +6,7 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import (
@@ -68,7 +69,7 @@ class UpsertSubscribers:
         allow_resubscribe: bool,
     ) -> None:
         self.batch_size = batch_size
-        self.opt_outs = OptOutStatus()
+        self.opt_outs = OptOutStatus(KEY_FIELDS[match_by])
         self._hook = hook
         self._mapping = mapping
         self.key_column = key_column
@@ -90,27 +91,40 @@ class UpsertSubscribers:
         return key_text(data.get(self.key_column), self._match_by)
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Values]:
-        key = self.key(data)
+        key = None
         try:
+            key = self.key(data)
             return RowKey(key), self._values(data)
         except ValueError as error:
-            raise InvalidRowError(str(error), key) from None
+            raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None
 
     def refusal(self, record: Values) -> Values | None:
         said = self.opt_outs.find(record)
-        key_field = KEY_FIELDS[self._match_by]
-        return {key_field: record[key_field], **dict(said)} if said else None
+        return self.opt_outs.alone(record[KEY_FIELDS[self._match_by]], said) if said else None
 
     def _values(self, data: Mapping[str, Any]) -> Values:
         values: Values = {}
         for field, value in self._mapping.fields(data):
             number = field.id
-            writer = self._writers.get(number) or self._writers.setdefault(number, _writer(field))
+            writer = self._writers.get(number) or self._writer_of(field)
             try:
-                values[number] = writer(value) if value is not None else _emptied(number)
+                values[number] = _emptied(number) if value is None else writer(value)
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
         return values
+
+    def _writer_of(self, field: FieldType) -> Writer:
+        return self._writers.get(field.id) or self._writers.setdefault(field.id, _writer(field))
+
+    def _opt_out_in(self, data: Mapping[str, Any]) -> list[tuple[int, Any]]:
+        """Find what a row opts out of, whatever else of it cannot be read."""
+        values: Values = {}
+        for field, value in self._mapping.readable(data):
+            if value is None:
+                continue
+            with suppress(ValueError):
+                values[field.id] = self._writer_of(field)(value)
+        return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
         found = self._find([item.key for item in items], self._match_by, self._compared(items))

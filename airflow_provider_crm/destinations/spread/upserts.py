@@ -103,7 +103,6 @@ class UpsertCustomers:
     :param key_column: the column that holds the match key.
     :param match_by: ``email`` or ``externalId``.
     :param mode: one of :data:`~airflow_provider_crm.bulk.upserts.MODES`.
-    :param send_nulls: whether an empty value clears the field.
     """
 
     batch_size = 1
@@ -117,14 +116,12 @@ class UpsertCustomers:
         key_column: str,
         match_by: str,
         mode: str,
-        send_nulls: bool,
     ) -> None:
         self._hook = hook
         self._mapping = mapping
         self.key_column = key_column
         self._match_by = match_by
         self._mode = mode
-        self._send_nulls = send_nulls
         self.identifiers: Sequence[Identifier[Row]] = matched_identifiers(
             "email",
             lambda item: (item.record.get("email"),),
@@ -137,7 +134,9 @@ class UpsertCustomers:
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
         key = self.key(data)
         try:
-            return RowKey(key), customer_values(self._mapping.fields(data), send_blanks=self._send_nulls)
+            return RowKey(key), customer_values(
+                self._mapping.fields(data), send_blanks=self._mapping.send_nulls
+            )
         except ValueError as error:
             raise InvalidRowError(str(error), key) from None
 

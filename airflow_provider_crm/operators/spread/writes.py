@@ -76,7 +76,6 @@ class SpreadUpsertCustomersOperator(CrmUpsertOperator):
             key_column=key_column,
             match_by=self.match_by,
             mode=self.mode,
-            send_nulls=self.nulls == "send",
         )
 
 

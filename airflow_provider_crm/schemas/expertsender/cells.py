@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_crm.values import (
+    is_empty,
     is_midnight,
     key_of,
     moment_of,
@@ -71,7 +72,7 @@ def attribute_name(name: Any) -> str:
     """
     if not isinstance(name, str):
         raise ValueError("an attribute's name is a text")
-    if not 1 <= len(name) <= LONGEST_ATTRIBUTE_NAME:
+    if is_empty(name) or len(name) > LONGEST_ATTRIBUTE_NAME:
         raise ValueError(f"an attribute's name has 1 to {LONGEST_ATTRIBUTE_NAME} characters")
     text_of(name)
     return name
@@ -91,6 +92,8 @@ def identifier(name: str, value: Any) -> str:
     text = "".join(phone_of(value).split()) if name == "phone" else key_of(value)
     if text in ("", ".", ".."):  # dots mean other things in a path
         raise ValueError("it cannot stand in a path" if text else "it is empty")
+    if name == "phone" and not any(map(str.isdigit, text)):
+        raise ValueError("a phone number has digits")
     return _bounded(name, text)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
@@ -15,6 +16,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.schemas.expertsender.cells import (
     LONGEST_ATTRIBUTE_NAME,
     MAX_INT32,
+    REFUSED,
     attribute_name,
     birth,
     cell_text,
@@ -25,7 +27,7 @@ from airflow_provider_crm.schemas.expertsender.cells import (
     int32,
     named_text,
 )
-from airflow_provider_crm.values import pairs_of, parsed
+from airflow_provider_crm.values import is_empty, pairs_of, parsed
 
 Mode = Literal["Add", "Update", "AddOrUpdate"]
 MatchBy = Literal["Email", "PhoneNumber", "CrmId", "GUID", "VisitorId"]
@@ -86,23 +88,30 @@ def _consent(consent: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Draft:
-    """A customer while the fields of a row are written into it, one after the other."""
+    """A customer while the fields of a row are written into it, one after the other.
 
-    def __init__(self) -> None:
+    :param send_blanks: whether a custom attribute without a value is sent, as ``null``.
+    """
+
+    def __init__(self, *, send_blanks: bool) -> None:
+        self._send_blanks = send_blanks
         self.values: dict[str, Any] = {}
         self.attributes: dict[str, str | None] = {}
         self.consents: dict[int, str] = {}
         self.options: dict[str, Any] = {}
 
     def add_attribute(self, name: Any, value: Any) -> None:
-        """Note a custom attribute.
+        """Note a custom attribute; one without a value only where these are sent.
 
         :raises ValueError: it is there already, its name has no proper length, or its value cannot be text.
         """
         name = attribute_name(name)
         if name in self.attributes:
             raise ValueError(f"attribute {name!r} is given twice")
-        self.attributes[name] = cell_text(value)
+        if not is_empty(value):
+            self.attributes[name] = cell_text(value)
+        elif self._send_blanks:
+            self.attributes[name] = None
 
     def add_consent(self, number: Any, value: Any) -> None:
         """Note a consent; one without a value says nothing.
@@ -110,9 +119,11 @@ class Draft:
         :raises ValueError: it is there already, or id or value are none.
         """
         consent_id = int32(number, "a consent's id")
-        if value is None:
+        if is_empty(value):
             return
         if consent_id in self.consents:
+            if consent_value(value) == REFUSED:
+                self.consents[consent_id] = REFUSED
             raise ValueError(f"consent {consent_id} is given twice")
         self.consents[consent_id] = consent_value(value)
 
@@ -204,20 +215,30 @@ def names_a_consent(name: str | int) -> bool:
     return bool(dot) and prefix.casefold() == "consents" and not rest.strip().isdecimal()
 
 
-def customer_of(values: Iterable[tuple[CustomerField, Any]]) -> WireCustomer:
+def customer_of(values: Iterable[tuple[CustomerField, Any]], *, send_blanks: bool) -> WireCustomer:
     """Write a row's values into a customer.
 
     :param values: each field with its value; None is sent as ``null``, where the vendor's page has a value at all.
+    :param send_blanks: whether this is so inside of a map of attributes, too; otherwise blanks there are left out.
     :return: the customer, ready to be sent.
     :raises ValueError: a value cannot be sent; names the field and says what is allowed.
     """
-    draft = Draft()
+    draft = Draft(send_blanks=send_blanks)
     for one, value in values:
         try:
             one.write(draft, value)
         except ValueError as error:
             raise ValueError(f"{one.name}: {error}") from None
     return draft.customer()
+
+
+def refusals_in(values: Iterable[tuple[CustomerField, Any]]) -> list[int]:
+    """Return the ids of the consents that a row refuses, whatever else of it cannot be sent."""
+    draft = Draft(send_blanks=False)
+    for one, value in values:
+        with suppress(ValueError):
+            one.write(draft, value)
+    return [number for number, value in draft.consents.items() if value == REFUSED]
 
 
 def _value_field(name: str) -> CustomerField:
@@ -248,8 +269,14 @@ def _write_consents(draft: Draft, value: Any) -> None:
         for name, write in _OPTIONS.items():
             write(draft, data.get(name))
         data = data.get("consents") or []
+    problems = []
     for number, one in _pairs(data, "id"):
-        draft.add_consent(number, one)
+        try:
+            draft.add_consent(number, one)
+        except ValueError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
 
 
 def _write_force(draft: Draft, value: Any) -> None:

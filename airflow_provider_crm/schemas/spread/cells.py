@@ -151,7 +151,7 @@ def tags_of(value: Any) -> list[str]:
     tags = [text_of(part) for part in parts]
     if any("|" in tag for tag in tags):
         raise ValueError("a tag cannot hold |")
-    return [tag for tag in dict.fromkeys(tags) if tag]
+    return [tag for tag in dict.fromkeys(tags) if not is_empty(tag)]
 
 
 def custom_value(value: Any) -> str:
@@ -168,7 +168,7 @@ def custom_value(value: Any) -> str:
     choices = [text_of(part) for part in value]
     if any("|" in choice for choice in choices):
         raise ValueError("a choice cannot hold |")
-    return "|".join(choices)
+    return "|".join(choice for choice in choices if not is_empty(choice))
 
 
 def custom_fields_of(value: Any) -> dict[str, Any]:

@@ -112,11 +112,11 @@ def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> 
             values[field] = written
         elif send_blanks and field not in ("email", "tags"):
             values[field] = None
-    numbered = {
-        number: None if is_empty(value) else checked(CUSTOM_FIELD + number, custom_value, value)
-        for number, value in custom.items()
-        if send_blanks or not is_empty(value)
-    }
+    numbered: dict[str, str | None] = {}
+    for number, value in custom.items():
+        text = "" if is_empty(value) else checked(CUSTOM_FIELD + number, custom_value, value)
+        if text or send_blanks:
+            numbered[number] = text or None
     return values | ({"custom_fields": numbered} if numbered else {})
 
 
