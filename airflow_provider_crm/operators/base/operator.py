@@ -108,6 +108,15 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         if noted:
             noted.end(report, goes_on=self._goes_on())
 
+    def _announce(self, context: Context, extra: dict[str, Any]) -> None:
+        """Say in the events of the outlet assets what was done."""
+        events: Any = context.get("outlet_events")
+        if events is None:
+            return
+        for outlet in self.outlets or ():
+            if getattr(outlet, "uri", None):  # an asset; an alias has none
+                events[outlet].extra.update(extra)
+
     def _push(self, context: Context, key: str, value: Any) -> None:
         instance: Any = context.get("ti")
         if instance is None:
