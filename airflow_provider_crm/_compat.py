@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         AirflowFailException,
         AirflowNotFoundException,
         AirflowSkipException,
+        AirflowTaskTimeout,
         TaskAwaitingInput,
         TaskDeferred,
     )
@@ -64,6 +65,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            AirflowTaskTimeout,
             TaskDeferred,
         )
     except ImportError:  # before 3.2
@@ -72,6 +74,7 @@ else:
             AirflowFailException,
             AirflowNotFoundException,
             AirflowSkipException,
+            AirflowTaskTimeout,
             TaskDeferred,
         )
     try:
@@ -249,6 +252,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorArguments",
     "AirflowSkipException",
+    "AirflowTaskTimeout",
     "BaseEventTrigger",
     "BaseHook",
     "BaseNotifier",

@@ -151,11 +151,11 @@ def _connection_type(crm: dict[str, Any]) -> dict[str, Any]:
         "hook-class-name": f"airflow_provider_crm.hooks.{crm['package']}.{crm['hook']}",
         "hook-name": crm["name"],
         "ui-field-behaviour": {
-            # The port is shown although the base URL may hold it: Airflow 3.3 refuses to test a connection whose
-            # form hides it.
+            # The port is shown although the base URL may hold it: Airflow 3.3.2 refuses to test a stored connection
+            # without one, since its form sends 0 where nothing is stored.
             "hidden-fields": ["schema", "extra", *crm.get("hidden", ())],
-            "relabeling": crm["labels"],
-            "placeholders": {"host": crm["url"]},
+            "relabeling": {**crm["labels"], "port": "Port (443; Test needs it in Airflow 3.3)"},
+            "placeholders": {"host": crm["url"], "port": "443"},
         },
         "conn-fields": {**crm.get("extras_first", {}), **_common_fields(), **crm.get("extras", {})},
     }

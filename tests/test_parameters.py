@@ -41,6 +41,7 @@ from airflow_provider_crm.operators.mindbaz import (
 )
 from airflow_provider_crm.operators.spread import (
     SpreadAuditLoyaltyOperator,
+    SpreadCreateConsentsOperator,
     SpreadCreditLoyaltyOperator,
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
@@ -186,7 +187,14 @@ def test_what_does_not_make_another_job() -> None:
     assert {kind: names for kind, names in own.items() if names} == {
         **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},
         **{kind: {"suppression_source"} for kind in WRITES if issubclass(kind, CrmSuppressibleOperator)},
-        SpreadCreditLoyaltyOperator: {"settle_seconds", "suppression_source"},
+        **{
+            kind: {"settle_seconds", "suppression_source"}
+            for kind in (
+                SpreadCreditLoyaltyOperator,
+                SpreadCreateConsentsOperator,
+                ExpertSenderUpsertCustomersOperator,
+            )
+        },
     }
     assert all(common <= kind.not_in_fingerprint for kind in WRITES)
 

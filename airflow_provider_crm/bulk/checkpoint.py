@@ -41,7 +41,7 @@ class Progress(msgspec.Struct, frozen=True):
     parameters: str
     """Fingerprint of what the task was asked to do."""
     batches: int
-    """The first so many batches are done."""
+    """The first so many batches are done; 0 where rows may have been sent and none is reported."""
     digest: str
     """Fingerprint of the rows in them."""
     counts: dict[str, int]
@@ -100,6 +100,10 @@ class Checkpoint:
         """Return whether it is time to save."""
         return time.monotonic() >= self._not_before
 
+    def begin(self) -> None:
+        """Write that a try has begun, of which nothing is done yet."""
+        self._write(Progress(self._parameters, 0, "", {}, {}))
+
     def save(
         self,
         *,
@@ -112,12 +116,14 @@ class Checkpoint:
         sync_cost: float,
     ) -> None:
         """Write the progress; what fails here costs a retry some work, never the task."""
-        progress = Progress(self._parameters, batches, digest, counts, sizes, amount, reasons)
+        self._write(Progress(self._parameters, batches, digest, counts, sizes, amount, reasons))
+        self._not_before = time.monotonic() + max(SAVE_EVERY, sync_cost / SYNC_SHARE)
+
+    def _write(self, progress: Progress) -> None:
         try:
             self._store.set(KEY, msgspec.to_builtins(progress))
         except Exception as error:
             log.warning("The task's state could not be written (%s); a retry would do more again", error)
-        self._not_before = time.monotonic() + max(SAVE_EVERY, sync_cost / SYNC_SHARE)
 
     def clear(self) -> None:
         """Forget everything: the work is complete, and clearing the task is to do it anew."""

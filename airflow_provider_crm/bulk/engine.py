@@ -68,6 +68,7 @@ class BulkEngine(Generic[R]):
     :param concurrency: batches at once.
     :param max_retries: how often a batch is sent again after an unknown outcome.
     :param sleep: waits some seconds; ends early when the task does.
+    :param now: the time in seconds, by the clock that ``sleep`` goes by.
     :param stop: makes calls that wait give up, when the task fails.
     :param snapshot: keeps rows from being sent that were accepted before.
     """
@@ -82,6 +83,7 @@ class BulkEngine(Generic[R]):
         concurrency: int,
         max_retries: int,
         sleep: Callable[[float], object],
+        now: Callable[[], float] = time.monotonic,
         stop: Callable[[], None],
         snapshot: Snapshot[R] | None = None,
     ) -> None:
@@ -89,11 +91,13 @@ class BulkEngine(Generic[R]):
         self._source = source
         self._report = report
         self._checkpoint = checkpoint
-        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep)
+        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep, now=now)
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
         self._reported: _Work[R] | None = None
+        #: Whether an earlier try of the task may have sent rows that are still to be reported.
+        self._retried = False
         #: What is locked by rows in flight, and by those of which batch.
         self._locked: dict[str, int] = {}
 
@@ -142,6 +146,9 @@ class BulkEngine(Generic[R]):
         self._locked.update(dict.fromkeys(batch.locks, batch.number))
 
     def _process(self, batch: Batch[R]) -> list[Ended]:
+        if self._retried:
+            for item in batch.items:
+                item.retried = True
         settled = self._settle(batch.items) if batch.items else ()
         now = time.time()
         return batch.ended + [
@@ -204,7 +211,8 @@ class BulkEngine(Generic[R]):
         """
         stream = self._batches()
         progress = self._checkpoint.load() if self._checkpoint else None
-        if self._checkpoint and progress is not None:
+        self._retried = progress is not None
+        if self._checkpoint and progress is not None and progress.batches:
             done = EndedRows()
             if not self._same_rows(self._checkpoint, progress, stream, done):
                 log.info("The source is not the one of the earlier try: starting from the first row")
@@ -222,6 +230,8 @@ class BulkEngine(Generic[R]):
             self._checkpoint.restart()
             stream = self._batches()
         self._report.open()
+        if self._checkpoint and not self._retried:
+            self._checkpoint.begin()  # before the first row is sent: from here on a retry may find it in the CRM
         return stream
 
     @staticmethod

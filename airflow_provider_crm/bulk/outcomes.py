@@ -105,6 +105,10 @@ class Open(enum.Enum):
     """Nothing was sent for the row, and nothing is wrong with it."""
 
 
+#: Seconds for which a call that got no answer may go on in the CRM, or may not be shown yet, where a task has no
+#: parameter for it.
+SETTLE_SECONDS = 10.0
+
 UNSAID, LATER = Open.UNSAID, Open.LATER
 
 Verdict = Outcome | Refused | Open
@@ -112,13 +116,15 @@ Verdict = Outcome | Refused | Open
 
 
 class Item(msgspec.Struct, Generic[R]):
-    """One valid row on its way into the CRM. A destination reads the last three, and the settler writes them.
+    """One valid row on its way into the CRM. A destination reads the last ones, and engine and settler write them.
 
     :param key: what the row is about, mostly a person.
     :param record: the row in the destination's terms.
+    :param retried: an earlier try of the task may have sent it.
     :param maybe_applied: an earlier call that held it may have been applied by the CRM.
     :param was_absent: an earlier look-up did not find the person; see :func:`.upserts.decide`.
     :param refused: the latest refusal of this very row; None when there was none.
+    :param in_doubt_until: until then what the CRM does not show may be there all the same.
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
@@ -127,9 +133,11 @@ class Item(msgspec.Struct, Generic[R]):
     row: Row
     key: str
     record: R
+    retried: bool = False
     maybe_applied: bool = False
     was_absent: bool = False
     refused: Refused | None = None
+    in_doubt_until: float = 0.0
     may_create: bool = True
     rejected: Outcome | None = None
     mark: Any = None
@@ -140,11 +148,14 @@ class Step(msgspec.Struct, Generic[R], frozen=True):
 
     :param outcome: how the row ends once the CRM has applied it.
     :param payload: what the destination sends for it; equal ones are the same call.
+    :param settle_seconds: how long an earlier such call may take to be seen, before this one is sent: for what must
+        not be done twice. 0 where repeating it changes nothing.
     """
 
     item: Item[R]
     outcome: Outcome
     payload: Any = None
+    settle_seconds: float = 0.0
 
 
 class OptOuts(Protocol[C]):

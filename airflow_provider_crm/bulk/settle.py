@@ -1,6 +1,7 @@
 """One batch until each of its rows has ended: what is unknown is looked up, what is refused is isolated.
 
-Knows no CRM: it is handed a destination. The rule behind it: nothing is sent again before a look into the CRM.
+Knows no CRM: it is handed a destination. The rule behind it: nothing is sent again before a look into the CRM; and what
+must not be done twice, not before what may still be on its way has had the time to be seen.
 """
 
 from __future__ import annotations
@@ -8,13 +9,16 @@ from __future__ import annotations
 import random
 import re
 import threading
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Generic
 
 from airflow_provider_crm.bulk.outcomes import (
     UNSAID,
     Destination,
+    Ending,
     Item,
     Outcome,
     R,
@@ -28,6 +32,8 @@ from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestEr
 #: Seconds between two looks at a call whose outcome is unknown.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 60.0
+#: Beyond the end of a doubt, so that it is over by any clock.
+_MOMENT = 0.002
 
 #: A place in a list of the body, as in ``data[3].email``; and what may be a key.
 _PLACE = re.compile(r"\[(\d{1,6})\]")
@@ -38,6 +44,8 @@ MOST_REFUSALS = 3
 #: How often a row is sent again alone when the answer does not speak of it.
 MOST_UNSAID = 2
 NO_REASON = "refused by the CRM without a reason"
+#: Ends that are concluded from what a look does not show.
+_UNSEEN = (Ending.SKIPPED, Ending.REJECTED)
 UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
 
 
@@ -47,14 +55,22 @@ class Settler(Generic[R]):
     :param destination: takes the rows.
     :param max_retries: how often in a row a call is sent again after an unknown outcome.
     :param sleep: waits a number of seconds.
+    :param now: the time in seconds, by the clock that ``sleep`` goes by.
     """
 
     def __init__(
-        self, destination: Destination[R], *, max_retries: int, sleep: Callable[[float], object]
+        self,
+        destination: Destination[R],
+        *,
+        max_retries: int,
+        sleep: Callable[[float], object],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._destination = destination
         self._max_retries = max_retries
         self._sleep = sleep
+        self._now = now
+        self._began = now()
         self._largest = destination.batch_size
         self._lock = threading.Lock()
 
@@ -64,10 +80,15 @@ class Settler(Generic[R]):
         :raises CrmOutcomeUnknownError: the CRM did not answer a writing call, again and again.
         :raises CrmTransientError: the CRM cannot be reached.
         """
-        course: _Course[R] = _Course()
+        course: _Course[R] = _Course(self._now)
         parts: deque[Sequence[Item[R]]] = deque([items])
+        doubtful: list[Item[R]] = []
         unknown = 0
-        while parts:
+        while parts or doubtful:
+            if not parts:  # once for all of them, when nothing else is left to do
+                self._let_settle(doubtful)
+                parts.append(doubtful)
+                doubtful = []
             part = parts.popleft()
             if len(part) > self._largest:
                 parts.extendleft(reversed(list(_cut(part, self._largest))))
@@ -77,7 +98,9 @@ class Settler(Generic[R]):
             except CrmRequestError as error:
                 parts.extendleft(reversed(course.isolate_unseen(part, error)))
                 continue
-            steps = course.steps(part, plans)
+            settled = [self._is_settled(item, plan) for item, plan in zip(part, plans, strict=True)]
+            doubtful += [item for item, known in zip(part, settled, strict=True) if not known]
+            steps = course.steps(compress(part, settled), compress(plans, settled))
             if not steps:
                 continue
             try:
@@ -86,7 +109,7 @@ class Settler(Generic[R]):
                 unknown += 1
                 if unknown > self._max_retries:
                     raise
-                _mark_applied(steps)
+                course.doubt(steps)
                 self._sleep(max(_pause(unknown), error.retry_after or 0.0))
                 parts.appendleft([step.item for step in steps])
                 continue
@@ -100,6 +123,19 @@ class Settler(Generic[R]):
             parts.extendleft(reversed(left))
         return course.ended
 
+    def _is_settled(self, item: Item[R], plan: Outcome | Step[R]) -> bool:
+        """Return False where a plan goes by what the CRM does not show, and may show in a moment."""
+        if isinstance(plan, Step):
+            if item.retried and plan.settle_seconds:
+                item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
+        elif plan.ending not in _UNSEEN:
+            return True
+        return item.in_doubt_until <= self._now()
+
+    def _let_settle(self, items: Sequence[Item[R]]) -> None:
+        left = max(item.in_doubt_until for item in items) - self._now()
+        self._sleep(max(left, 0.0) + _MOMENT)
+
     def _remember(self, too_large: int) -> None:
         if too_large > 1:  # otherwise it is the row that is large
             with self._lock:
@@ -107,15 +143,19 @@ class Settler(Generic[R]):
 
 
 class _Course(Generic[R]):
-    """What has become of the rows of one batch so far."""
+    """What has become of the rows of one batch so far.
 
-    def __init__(self) -> None:
+    :param now: the time in seconds.
+    """
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self.ended: list[tuple[Item[R], Outcome]] = []
         #: By the row's number: how often it was refused, and how often a call of its own passed it over.
         self._refusals: Counter[int] = Counter()
         self._unsaid: Counter[int] = Counter()
 
-    def steps(self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]]) -> list[Step[R]]:
+    def steps(self, items: Iterable[Item[R]], plans: Iterable[Outcome | Step[R]]) -> list[Step[R]]:
         """Note the items that have ended.
 
         :return: what is to be done with the others.
@@ -133,6 +173,16 @@ class _Course(Generic[R]):
     def _is_futile(self, step: Step[R], refused: Refused) -> bool:
         return step.payload == refused.payload or self._refusals[step.item.row.number] >= MOST_REFUSALS
 
+    def doubt(self, steps: Sequence[Step[R]]) -> None:
+        """Note that a call has ended without an answer that tells."""
+        _mark_applied(steps)
+        for step in steps:
+            self._let_settle(step)
+
+    def _let_settle(self, step: Step[R]) -> None:
+        if step.settle_seconds:
+            step.item.in_doubt_until = self._now() + step.settle_seconds
+
     def sort(self, steps: Sequence[Step[R]], verdicts: Sequence[Verdict]) -> list[Sequence[Item[R]]]:
         """Note what a call has said.
 
@@ -149,7 +199,7 @@ class _Course(Generic[R]):
                 self._refuse(step, verdict.reason)
             elif verdict is UNSAID:
                 unsaid.append(step)
-        _mark_applied(unsaid)
+        self.doubt(unsaid)
         if len(unsaid) < len(steps):
             return [[step.item for step in left]] if left else []
         if len(left) == 1 and self._unsaid[left[0].item.row.number] < MOST_UNSAID:
@@ -180,6 +230,8 @@ class _Course(Generic[R]):
 
     def _refuse(self, step: Step[R], reason: str) -> None:
         step.item.refused = Refused(reason or NO_REASON, step.payload)
+        if step.item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
+            self._let_settle(step)
         self._refusals[step.item.row.number] += 1
 
 

@@ -44,6 +44,8 @@ T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10.0
 MAX_REDIRECTS = 5
+#: Seconds that calls in flight still have when the task ends: few, since Airflow's workers are killed after some more.
+GRACE = 1.0
 #: Seconds after which a call is not tried again: minutes, since limits are counted in minutes.
 RETRY_BUDGET = 300.0
 
@@ -72,7 +74,7 @@ class HttpClient:
     :param auth: puts credentials on the requests.
     :param called: how messages name what the settings come from, such as ``connection 'spread_default'``.
     :param concurrency: calls in flight at once.
-    :param timeout: seconds to wait for an answer once the call is sent.
+    :param timeout: seconds within which an answer has to be there as a whole, once the call is sent.
     :param max_retries: attempts after the first.
     :param verify: check the server's certificate, or the path of a CA bundle to check it with.
     :param pacer: the bound on calls a minute.
@@ -113,9 +115,18 @@ class HttpClient:
         self._local = threading.local()
 
     def close(self) -> None:
-        """Give up calls that wait, and the connections that are kept open."""
+        """Give up calls that wait, and the connections that are kept open.
+
+        Calls in flight have :data:`GRACE` seconds to be answered, since what became of them is unknown otherwise.
+        """
         self._clock.end()
         self.pool.close()
+        if self._throttle.in_flight:
+            timer = threading.Timer(GRACE, self._adapter.hang_up)
+            timer.daemon = True
+            timer.start()
+        else:
+            self._adapter.hang_up()
         self._adapter.close()
 
     def request(self, call: Call, read: Callable[[bytes], T], *, budget: float = RETRY_BUDGET) -> T:

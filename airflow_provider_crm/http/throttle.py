@@ -115,6 +115,11 @@ class Throttle:
                 with self._lock:
                     self._in_flight -= 1
 
+    @property
+    def in_flight(self) -> int:
+        """Calls that have left and are not answered; asked for in signal handlers, so without a lock."""
+        return self._in_flight
+
     def pause(self, seconds: float) -> None:
         """Let no call leave for a while: the CRM asked for it."""
         with self._lock:

@@ -1,4 +1,4 @@
-"""How a call gets to a server: by which proxy, and over connections that tell whether it can have left.
+"""How a call gets to a server: by which proxy, and over connections that can be ended and tell whether it has left.
 
 Knows the HTTP library only.
 """
@@ -6,10 +6,16 @@ Knows the HTTP library only.
 from __future__ import annotations
 
 import http.client
+import io
 import os
+import socket
 import ssl
+import time
+import weakref
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import requests.adapters
@@ -17,6 +23,7 @@ import requests.utils
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
+import urllib3.util.connection
 
 from airflow_provider_crm.exceptions import CrmConnectionError
 from airflow_provider_crm.http.urls import is_loopback, origin
@@ -26,49 +33,158 @@ class NotConnectedError(urllib3.exceptions.NewConnectionError):
     """No connection was made, so that nothing of a call can have left."""
 
 
-class _Connecting(urllib3.connection.HTTPConnection):
+class _Live:
+    """The connections that stand, or are being made: for whoever has to end them from another thread.
+
+    It takes no lock: that may be asked for in a signal handler, which interrupts whoever holds it.
+    """
+
+    def __init__(self) -> None:
+        self._known: set[weakref.ref[socket.socket]] = set()
+        self._ended = False
+
+    def add(self, one: socket.socket) -> None:
+        self._known.add(weakref.ref(one, self._known.discard))
+        if self._ended:
+            _hang_up(one)
+
+    def end(self) -> None:
+        """End all of them, those to come too: whoever waits for an answer gets none."""
+        self._ended = True
+        for reference in self._known.copy():
+            if (one := reference()) is not None:
+                _hang_up(one)
+
+
+def _hang_up(one: socket.socket) -> None:
+    plain = getattr(one, "socket", one)  # of TLS within TLS
+    with suppress(OSError):
+        # That of TLS would take its state from under the thread that is reading.
+        socket.socket.shutdown(plain, socket.SHUT_RDWR)
+
+
+class _BoundedReader(io.RawIOBase):
+    """Reads from a socket until a moment: its own timeout would begin anew with every byte."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float) -> None:
+        self._raw = raw
+        self._socket = sock
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self._socket.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Answer(http.client.HTTPResponse):
+    """Is whole within the timeout, or not at all."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        seconds = sock.gettimeout()
+        if seconds is not None:
+            self.fp = io.BufferedReader(_BoundedReader(self.fp.detach(), sock, seconds))
+
+
+class _Connection(urllib3.connection.HTTPConnection):
     """Says so of whatever fails before a connection stands, TLS and a proxy's tunnel included."""
 
+    response_class = _Answer
+    live: _Live
+
     def connect(self) -> None:
+        self._guards: list[socket.socket] = []
         try:
             super().connect()
         except urllib3.exceptions.ConnectTimeoutError:
             raise
-        except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+        except (OSError, UnicodeError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
             raise NotConnectedError(self, type(error).__name__) from error
+        else:
+            self.live.add(self.sock)
+        finally:
+            for guard in self._guards:
+                guard.close()
+
+    def _new_conn(self) -> socket.socket:
+        # The library's own shows its socket only once it is connected.
+        problem: OSError | None = None
+        family = urllib3.util.connection.allowed_gai_family()
+        for of_family, kind, protocol, _, address in socket.getaddrinfo(
+            self._dns_host, self.port, family, socket.SOCK_STREAM
+        ):
+            one = socket.socket(of_family, kind, protocol)
+            try:
+                # Another handle on it, since TLS takes this one away before it has shaken hands.
+                self._guards.append(one.dup())
+                self.live.add(self._guards[-1])
+                for option in self.socket_options or ():
+                    one.setsockopt(*option)
+                one.settimeout(self.timeout)
+                one.connect(address)
+            except OSError as error:
+                one.close()
+                problem = error.with_traceback(None)
+            else:
+                return one
+        raise problem or OSError("the name has no address")
 
 
-class _HttpConnection(_Connecting):
+class _HttpsConnection(_Connection, urllib3.connection.HTTPSConnection):
     pass
 
 
-class _HttpsConnection(_Connecting, urllib3.connection.HTTPSConnection):
-    pass
+class _Pool(urllib3.connectionpool.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+    def __init__(self, *args: Any, live: _Live, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._live = live
+
+    def _new_conn(self) -> Any:
+        connection: Any = super()._new_conn()
+        connection.live = self._live
+        return connection
 
 
-class _HttpPool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _HttpConnection
-
-
-class _HttpsPool(urllib3.connectionpool.HTTPSConnectionPool):
+class _HttpsPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls = _HttpsConnection
-
-
-_POOLS = {"http": _HttpPool, "https": _HttpsPool}
 
 
 class Adapter(requests.adapters.HTTPAdapter):
     """Makes such connections, to servers and to proxies."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._live = _Live()
+        self._pools: Any = {
+            "http": partial(_Pool, live=self._live),
+            "https": partial(_HttpsPool, live=self._live),
+        }
+        super().__init__(*args, **kwargs)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         manager = super().proxy_manager_for(proxy, **kwargs)
         if not proxy.lower().startswith("socks"):
-            manager.pool_classes_by_scheme = _POOLS
+            manager.pool_classes_by_scheme = self._pools
         return manager
+
+    def hang_up(self) -> None:
+        """End all connections, those with a call in flight too, and those to come."""
+        self._live.end()
 
 
 @dataclass(frozen=True, slots=True)

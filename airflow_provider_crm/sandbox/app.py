@@ -80,11 +80,26 @@ class SandboxApp:
                 return html_answer(503, "The sandbox was reset")
             if plan.expire is not None:
                 system.expire_tokens(refresh_too=plan.expire.refresh_too)
-            if plan.before is not None:
-                system = plan.before[system.name]
-                system.find_route(call)
-            answer = system.handle(call)
+            delays = self._state.delays
+            now = delays.catch_up()
+            if plan.commit_late is not None:
+                delays.later(now + plan.commit_late, lambda at: self._change(system, call, at))
+                answer = Answer()
+            elif call.method == "GET":
+                before = plan.before or {}
+                if plan.read_late is not None:
+                    before = delays.before(now - plan.read_late)
+                shown = before.get(system.name, system)
+                shown.find_route(call)
+                answer = shown.handle(call)
+            else:
+                answer = self._change(system, call, now)
             return answer if plan.spoil is None else plan.spoil(answer)
+
+    def _change(self, system: System, call: Call, at: float) -> Answer:
+        if self._state.faults.has("late_reads"):
+            self._state.delays.keep(system, at)
+        return system.handle(call)
 
     async def _deliver(self, answer: Answer, scope: Scope, receive: Receive, send: Send) -> None:
         if answer.breaks is None:

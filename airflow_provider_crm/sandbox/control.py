@@ -102,6 +102,7 @@ class Control:
             state.epoch += 1
             state.faults.clear()
             state.calls.clear()
+            state.delays.clear()
             for system in state.systems.values():
                 system.reset_switches()
                 system.reset()

@@ -16,6 +16,8 @@ kind                what happens                                                
 ``truncate``        the change is made, the connection ends in the middle of the body           ``fraction``, ``reset``
 ``html_before``     status 200 with a web page in place of JSON, nothing is changed             ``status``
 ``html_after``      the change is made, the answer is status 200 with a web page                ``status``
+``late_commit``     the answer is a 504, the change is made after a while                       ``ms``, ``status``,
+                                                                                                ``body``
 ``answer_before``   an answer of your own, nothing is changed                                   ``status``, ``body``
 ``answer_after``    the change is made, the answer is your own                                  ``status``, ``body``
 ``query_too_long``  calls whose query string is longer than ``limit`` are refused               ``limit``, ``status``
@@ -26,6 +28,7 @@ kind                what happens                                                
 ``page_cap``        a page holds no more rows than this, whatever was asked for                 ``limit``
 ``next_page_url``   ``nextPageUrl`` in another form, see ``SpreadSwitches.next_page_url``       ``form``
 ``abort_at``        a batch fails after so many items; what came before stays (Mindbaz)         ``item``
+``late_reads``      what is read is as it was a while ago                                       ``ms``
 ``stale``           what is read is as it was when the fault was put in force                    ``writes``
 ==================  ==========================================================================  ====================
 """
@@ -55,6 +58,7 @@ Kind = Literal[
     "truncate",
     "html_before",
     "html_after",
+    "late_commit",
     "answer_before",
     "answer_after",
     "query_too_long",
@@ -64,6 +68,7 @@ Kind = Literal[
     "page_cap",
     "next_page_url",
     "abort_at",
+    "late_reads",
     "stale",
 ]
 
@@ -172,6 +177,8 @@ class Plan:
     :param instead: the answer in place of handling the call at all.
     :param spoil: makes of the answer after the change the one that goes out.
     :param before: the stand-ins that answer in place of those of today.
+    :param commit_late: seconds between the answer and the change.
+    :param read_late: seconds ago of which a read shows the state.
     """
 
     kinds: list[str] = field(default_factory=list)
@@ -181,6 +188,8 @@ class Plan:
     spoil: Callable[[Answer], Answer] | None = None
     expire: Fault | None = None
     before: Mapping[str, Any] | None = None
+    commit_late: float | None = None
+    read_late: float | None = None
 
 
 class FaultBox:
@@ -193,6 +202,10 @@ class FaultBox:
         """Put a fault in force."""
         self.active.append(ActiveFault(fault, before))
         return self.active[-1]
+
+    def has(self, kind: Kind) -> bool:
+        """Whether a fault of this kind is in force."""
+        return any(active.fault.kind == kind for active in self.active)
 
     def clear(self) -> None:
         """Remove all faults."""
@@ -216,6 +229,10 @@ class FaultBox:
                 plan.instead = BEFORE[fault.kind](fault, call)
             elif fault.kind in AFTER:
                 plan.spoil = partial(AFTER[fault.kind], fault, call)
+                if fault.kind == "late_commit":
+                    plan.commit_late = fault.ms / 1000
+            elif fault.kind == "late_reads":
+                plan.read_late = fault.ms / 1000
             elif fault.kind == "latency":
                 plan.wait_before += fault.ms / 1000
             elif fault.kind == "slow_after":
@@ -336,6 +353,7 @@ AFTER: dict[str, Callable[[Fault, Call, Answer], Answer]] = {
     "drop_after": lambda fault, call, answer: _drop(fault),
     "truncate": _truncate,
     "html_after": lambda fault, call, answer: _login_page(fault),
+    "late_commit": lambda fault, call, answer: _server_error(fault, 504),
     "answer_after": lambda fault, call, answer: _own_answer(fault, fault.status or 200, "{}"),
     "redirect_after": lambda fault, call, answer: _redirect_to(call.raw_path, call, fault.status or 302),
 }

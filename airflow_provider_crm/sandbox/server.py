@@ -9,7 +9,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -212,9 +212,17 @@ class Sandbox(Systems):
         """How much of everything there is."""
         return self._control.state()
 
+    def go_by(self, now: Callable[[], float]) -> None:
+        """Let what comes late (``late_commit``, ``late_reads``) come by another clock, until the next reset.
+
+        :param now: gives the time in seconds.
+        """
+        self._state.delays.now = now
+
     def records(self, system: str, kind: str) -> list[Any]:
-        """All records of a kind, as plain data."""
+        """All records of a kind, as plain data; what is still on its way has arrived then."""
         with self._state.lock:
+            self._state.delays.catch_up(all_of_it=True)
             return list(self._state.systems[system].records(kind))
 
 

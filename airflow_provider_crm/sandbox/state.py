@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable
 
 from airflow_provider_crm.sandbox.calls import CallLog
+from airflow_provider_crm.sandbox.delays import Delays
 from airflow_provider_crm.sandbox.faults import ActiveFault, Fault, FaultBox
 from airflow_provider_crm.sandbox.system import System
 
@@ -23,6 +24,7 @@ class State:
         self.systems = {system.name: system for system in systems}
         self.faults = FaultBox()
         self.calls = CallLog()
+        self.delays = Delays()
         self.lock = threading.RLock()
         self.epoch = 0
 

@@ -5,6 +5,7 @@ Knows Airflow; which CRM it is, and what is looked for, is said by a subclass an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
@@ -14,11 +15,12 @@ from airflow_provider_crm._compat import (
     AirflowFailException,
     AirflowSensorArguments,
     AirflowSkipException,
+    AirflowTaskTimeout,
     BaseSensorOperator,
     PokeReturnValue,
     conf,
 )
-from airflow_provider_crm.exceptions import CrmTransientError
+from airflow_provider_crm.exceptions import CrmError, CrmTransientError
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.parameters import CheckedParameters, Count, yes_or_no
 from airflow_provider_crm.triggers.base.hook_cache import RETRY_BUDGET
@@ -155,9 +157,15 @@ class CrmSensor(CheckedParameters, BaseSensorOperator):
         return result
 
     def on_kill(self) -> None:
-        """Let a call that waits give up."""
+        """Let a call that waits give up, and end the waiting.
+
+        :raises CrmError: always when Airflow stops the task: since version 3 it leaves it at this call, in a signal's
+            handler, so that a sensor in mode ``poke`` would go on to look until it is killed.
+        """
         if self._stop is not None:
             self._stop()
+        if not isinstance(sys.exc_info()[1], AirflowTaskTimeout):  # which ends the waiting by itself
+            raise CrmError("The task was told to stop while it was waiting")
 
     def _look(self) -> Reply:
         self.check_parameters()

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.connections import set_connection
 from tests.helpers.tasks import TaskRunner
+from tests.helpers.waits import one_time
 
 from .entry import Destination
 from .registry import DESTINATIONS
@@ -53,7 +54,7 @@ def trial(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Trial:
     if "real_time" not in request.fixturenames:
-        request.getfixturevalue("no_waiting")
+        one_time(monkeypatch, crm_sandbox)
     destination, mode = each
     ledger = {"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}
     monkeypatch.setenv("AIRFLOW_CONN_CRM_LEDGER_DEFAULT", json.dumps(ledger))

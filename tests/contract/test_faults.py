@@ -26,6 +26,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # Any other may be the answer of a call that was carried out.
     "redirect": {"status": 308},
     "drop_after": {"reset": True},
+    # By the client's clock, in which nobody has to wait.
+    "late_commit": {"ms": 1500},
+    "late_reads": {"ms": 500},
 }
 #: Faults that decide how a call ends, and that no CRM means by its answer.
 ENDING = sorted(
@@ -41,6 +44,8 @@ def times(kind: str) -> dict[str, int]:
         return {
             "times": 1
         }  # a deletion that is confirmed again and again and not made is rejected in the end
+    if kind == "late_reads":
+        return {}
     return {"times": 2} if kind in ENDING or kind == "answer_after" else {}
 
 
@@ -54,6 +59,16 @@ def test_a_fault_changes_no_end(trial: Trial, kind: str) -> None:
     assert any(one.fired for one in active) or kind in faults.CONDITIONS
     trial.sandbox.clear()
     trial.check_again(trial.run())
+
+
+@pytest.mark.parametrize("seconds", [0.5, 2.0])
+@pytest.mark.parametrize("kind", ["drop_after", "error_after", "html_after", "late_commit"])
+def test_what_is_shown_late_is_not_done_twice(trial: Trial, kind: str, seconds: float) -> None:
+    trial.fault("late_reads", ms=1000 * seconds)
+    trial.see_through("late_reads")
+    for method in WRITING:
+        trial.fault(kind, method=method, **{**SETTINGS.get(kind, {}), "every": 2, "times": 3})
+    trial.check(trial.run())
 
 
 def test_an_answer_that_comes_too_late(trial: Trial, connect: Connect) -> None:
@@ -74,6 +89,8 @@ def test_faults_of_several_kinds_that_come_again_and_again(trial: Trial, seed: i
 def test_a_fault_that_stays_fails_the_task_and_a_retry_goes_on(
     trial: Trial, connect: Connect, kind: str
 ) -> None:
+    if kind == "late_commit":
+        trial.see_through(kind)
     connect(trial.destination.system, max_retries=1)
     active = [trial.fault(kind, method=method, after=1, **SETTINGS.get(kind, {})) for method in WRITING]
     state = TaskState()

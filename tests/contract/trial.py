@@ -126,5 +126,6 @@ class Trial:
 
     def check_held(self) -> None:
         """The CRM holds what it should, and nobody who had opted out is opted in."""
-        assert self.held() == self.mode.held
+        held = self.held()
+        assert held == self.mode.held, held
         assert self.destination.opted_out(self.sandbox) >= self.opted_out

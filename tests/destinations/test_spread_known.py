@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_crm.bulk.batches import batches
-from airflow_provider_crm.destinations.spread.known import CUSTOMERS_A_LOOKUP, LOOKUPS_A_PAGE, KnownCustomers
+from airflow_provider_crm.destinations.spread.known import (
+    CUSTOMERS_A_LOOKUP,
+    LONGEST_AGE,
+    LOOKUPS_A_PAGE,
+    KnownCustomers,
+)
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
+from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.http.clock import Clock
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 
 
@@ -40,6 +47,38 @@ def pages():
 def read_pages(known, lookups=LOOKUPS_A_PAGE):
     for _ in range(lookups):
         known.looked_up(in_vain=True)
+
+
+def test_what_a_page_has_shown_holds_for_five_minutes(pages, clock):
+    known = KnownCustomers(iter(pages), now=clock.now)
+    read_pages(known)
+    clock.wait(LONGEST_AGE)
+    assert known.holds("p1@example.fr", {"city": "Nîmes"}) == "1"
+    clock.wait(1.0)
+    assert known.holds("p1@example.fr", {"city": "Nîmes"}) is None
+
+
+def test_a_customer_changed_by_somebody_else_is_put_right_in_a_long_run(
+    crm_sandbox, run_task, monkeypatch, clock
+):
+    """A page shows them as they were more than five minutes before their row comes."""
+    monkeypatch.setattr(Clock, "now", lambda _: clock.now())
+    rows = [{"email": f"p{number}@example.fr", "city": "Nîmes"} for number in range(60)]
+    for row in rows:
+        crm_sandbox.spread.add_customer(row["email"], city="Nîmes")
+    last = crm_sandbox.spread.by_email("p59@example.fr")
+    customer_pages = SpreadHook.customer_pages
+
+    def slow_pages(hook, **asked):
+        for page in customer_pages(hook, **asked):
+            last.city = "Arles"
+            clock.wait(LONGEST_AGE + 1.0)
+            yield page
+
+    monkeypatch.setattr(SpreadHook, "customer_pages", slow_pages)
+    ended = run_task(SpreadUpsertCustomersOperator, rows, concurrency=1)
+    assert ended.ends == ["unchanged"] * 59 + ["updated"]
+    assert last.city == "Nîmes"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import time
 import pytest
 
 from airflow_provider_crm.http.clock import Clock
+from airflow_provider_crm.sandbox.server import Sandbox
 
 
 def wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,6 +26,26 @@ def wait_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Clock, "wait", wait)
     monkeypatch.setattr(Clock, "now", lambda clock: time.monotonic() + skipped())
     monkeypatch.setattr(Clock, "unix_time", lambda clock: time.time() + skipped())
+
+
+def one_time(monkeypatch: pytest.MonkeyPatch, sandbox: Sandbox) -> None:
+    """Let time pass for all threads and the sandbox, at once, whenever one of them waits."""
+    passed = 0.0
+    lock = threading.Lock()
+
+    def wait(clock: Clock, seconds: float) -> bool:
+        nonlocal passed
+        with lock:
+            passed += max(seconds, 0.0)
+        return clock.ended
+
+    def now() -> float:
+        return time.monotonic() + passed
+
+    monkeypatch.setattr(Clock, "wait", wait)
+    monkeypatch.setattr(Clock, "now", lambda clock: now())
+    monkeypatch.setattr(Clock, "unix_time", lambda clock: time.time() + passed)
+    sandbox.go_by(now)
 
 
 def patience(seconds: float) -> float:

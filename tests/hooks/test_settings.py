@@ -55,6 +55,9 @@ def read(extras_type: type[Any] = Extras, **parts: Any) -> Settings[Any]:
         ({"host": "https://api.example.com"}, VENDOR),
         ({"host": "https://API.example.com:443/"}, "https://API.example.com:443/api/v2"),
         ({"host": "api.example.com"}, VENDOR),
+        ({"port": 443}, VENDOR),
+        ({"host": "https://other.example.com/crm", "port": 443}, "https://other.example.com/crm"),
+        ({"host": "http://127.0.0.1/crm", "port": 80}, "http://127.0.0.1/crm"),
         ({"port": 8443}, "https://api.example.com:8443/api/v2"),
         # An IPv6 address, of which Airflow takes the brackets out of a URI.
         ({"host": "::1"}, "https://[::1]/api/v2"),

@@ -11,6 +11,8 @@ from functools import partial
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import (
+    LATER,
+    UNSAID,
     Ending,
     InvalidRowError,
     Item,
@@ -23,7 +25,7 @@ from airflow_provider_crm.bulk.outcomes import (
 )
 from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
-from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
+from airflow_provider_crm.exceptions import CrmInputError, CrmOutcomeUnknownError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.expertsender.cells import identifier
@@ -76,6 +78,7 @@ class UpsertCustomers:
     :param key_column: the column that holds the match key.
     :param mode: one of :data:`MODES`.
     :param allow_resubscribe: let a row subscribe, or ask, somebody who has opted out.
+    :param settle_seconds: how long it may take until a customer shows that a message was asked for.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class UpsertCustomers:
         mode: str,
         batch_size: int,
         allow_resubscribe: bool,
+        settle_seconds: float,
     ) -> None:
         self._hook = hook
         self._mapping = mapping
@@ -97,6 +101,7 @@ class UpsertCustomers:
         self._mode = cast(Mode, mode)
         self._read_by = READ_BY.get(match_by)
         self._allow_resubscribe = allow_resubscribe
+        self._settle = settle_seconds
         self.opt_outs = RefusedConsents(self._key_field)
         self.identifiers: Sequence[Identifier[Customer]] = matched_identifiers(
             "Email",
@@ -163,7 +168,7 @@ class UpsertCustomers:
             said = "an earlier call, whose answer was lost, may have added the customer"
             return rejected("crm", f"{item.refused.reason} ({said})")
         ending = Ending.CREATED if self._mode == "Add" else Ending.UPDATED
-        return Step(item, Outcome(ending), self._to_send(item, None))
+        return self._step(item, ending, self._to_send(item, None))
 
     def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Plan:
         customer = self._to_send(item, held)
@@ -178,7 +183,12 @@ class UpsertCustomers:
         if undone:
             listed = ", ".join(map(str, undone))
             return rejected("crm", f"the customer has refused consent {listed}: see `allow_resubscribe`")
-        return Step(item, Outcome(ending), customer)
+        return self._step(item, ending, customer)
+
+    def _step(self, item: CustomerItem, ending: Ending, customer: Mapping[str, Any]) -> Step[Customer]:
+        # Sent twice, a customer is the same; a message is not.
+        settle = self._settle if asks_for_confirmation(customer) else 0.0
+        return Step(item, Outcome(ending), customer, settle)
 
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:
         if held is None:
@@ -201,7 +211,16 @@ class UpsertCustomers:
         # A forced message goes alone: beside a bad row, nobody could tell afterwards whether it was sent.
         forced = [step for step in steps if _sends_as_is(step.item)]
         others = [step for step in steps if not _sends_as_is(step.item)]
-        verdicts = {step.item.row.number: self._apply_alone(step) for step in forced}
+        verdicts: dict[int, Verdict] = {}
+        for step in forced:
+            try:
+                verdicts[step.item.row.number] = self._apply_alone(step)
+            except CrmOutcomeUnknownError:
+                if len(steps) == 1:
+                    raise
+                # Those after it were not sent, and are still to be forced.
+                verdicts[step.item.row.number] = UNSAID
+                return [verdicts.get(step.item.row.number, LATER) for step in steps]
         if others:
             self._send(others)
         return [verdicts.get(step.item.row.number, step.outcome) for step in steps]

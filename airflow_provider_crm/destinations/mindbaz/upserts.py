@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import (
+    SETTLE_SECONDS,
     UNSAID,
     Ending,
     InvalidRowError,
@@ -172,7 +173,7 @@ class UpsertSubscribers:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
         fields = with_date(_for_creation(item.record), item.record)
-        return Step(item, Outcome(Ending.CREATED), {"fields": fields})
+        return Step(item, Outcome(Ending.CREATED), {"fields": fields}, SETTLE_SECONDS)
 
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_crm.bulk.opt_outs import OptOutMemory
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.bulk.suppression import Identifier, by_email
 from airflow_provider_crm.exceptions import CrmNotFoundError
@@ -43,6 +44,7 @@ class ConsentRecord:
     :param customer_id: found by the e-mail where the row has none.
     :param consent_id: found by the technical name where the row has none and the name is one consent's alone.
     :param created_at: local time.
+    :param refused_at: the newest refusal in the row or in one planned before it; empty when there is none.
     :param seen: track ids of the customer's answers to this consent before the last call; None when nobody looked.
     """
 
@@ -54,6 +56,7 @@ class ConsentRecord:
     consent_tech_name: str | None = None
     ip: str | None = None
     channel_id: str | None = None
+    refused_at: str = ""
     seen: frozenset[str] | None = None
 
 
@@ -79,21 +82,37 @@ class ConsentNames:
         return ids
 
 
+class Refusals:
+    """The newest refusal of a person and consent: later rows must know of it before the CRM shows it."""
+
+    def find(self, record: ConsentRecord) -> str:
+        return record.refused_at
+
+    def keep(self, record: ConsentRecord, said: str) -> None:
+        record.refused_at = max(record.refused_at, said)
+
+
 class CreateConsents:
     """Records answers to consents.
 
     :param mapping: which column is which of :data:`COLUMNS`.
     :param only_changes: leave out what the CRM holds already, and consents older than a refusal.
+    :param settle_seconds: how long an answer may take to be seen after a call for it has ended.
     """
 
     batch_size = 1
     opt_outs: None = None
 
-    def __init__(self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool) -> None:
+    def __init__(
+        self, hook: SpreadHook, mapping: FieldMapping[str], *, only_changes: bool, settle_seconds: float
+    ) -> None:
         self._hook = hook
         self._mapping = mapping
         self._only_changes = only_changes
+        self._settle = settle_seconds
         self._names = ConsentNames(hook)
+        self._refusals = OptOutMemory(Refusals())
+        self._lock = threading.Lock()
         self.identifiers: Sequence[Identifier[ConsentRecord]] = (
             Identifier[ConsentRecord](
                 names=("customer_id",), normal=id_of, of=lambda item: (item.record.customer_id,)
@@ -113,7 +132,7 @@ class CreateConsents:
             **{name: checked(name, _CHECKS.get(name, text_of), value) for name, value in given.items()}
         )
         if record.status == "refused":
-            record.created_at = _at_the_latest(record.created_at)
+            record.created_at = record.refused_at = _at_the_latest(record.created_at)
         who = record.customer_id or record.email
         which = record.consent_id or record.consent_tech_name
         text = f"{who}|{which}|{record.created_at}|{record.status}"
@@ -131,14 +150,15 @@ class CreateConsents:
     def _plan_one(self, item: Item[ConsentRecord]) -> Outcome | Step[ConsentRecord]:
         if problem := self._find(item.record):
             return problem
-        if item.maybe_applied or self._only_changes or item.record.channel_id:
+        self._remember(item.record)
+        if item.maybe_applied or item.retried or self._only_changes or item.record.channel_id:
             try:
                 history = self._history(item.record)
             except CrmNotFoundError as error:  # an id that nobody has
                 return rejected("crm", error.reason)
             if known := self._known(item, history):
                 return known
-        return Step(item, Outcome(Ending.CREATED), _arguments(item.record))
+        return Step(item, Outcome(Ending.CREATED), _arguments(item.record), self._settle)
 
     def _find(self, record: ConsentRecord) -> Outcome | None:
         """Find the ids behind an e-mail and a technical name."""
@@ -155,6 +175,12 @@ class CreateConsents:
                 )
             record.consent_id = ids[0] if ids else None
         return None
+
+    def _remember(self, record: ConsentRecord) -> None:
+        """Let a row know of the refusals before it, by whichever names they say whose and of what they are."""
+        which = f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
+        with self._lock:
+            self._refusals.apply(which, record)
 
     def _history(self, record: ConsentRecord) -> list[Row]:
         """Read the customer's answers to this consent.
@@ -180,14 +206,18 @@ class CreateConsents:
             return Outcome(Ending.CREATED, crm_id=made[-1].get("trackId"))
         record.seen = frozenset(str(row.get("trackId")) for row in history)
         if not self._only_changes:
-            return None
+            # The very answer that a try before this one may have sent is its own.
+            sent = _exact(record, history) if item.retried and record.channel_id is None else None
+            return Outcome(Ending.UNCHANGED, crm_id=sent.get("trackId")) if sent else None
         # The history does not say for which channel an answer was: one for a single channel may always be new.
         if record.channel_id is None and (same := _same(record, history)):
             return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
-        if record.status == "accepted" and any(
-            _is(row, "refused") and _at_the_latest(_date(row)) >= record.created_at for row in history
-        ):
+        if record.status != "accepted":
+            return None
+        if any(_is(row, "refused") and _answered(row) >= record.created_at for row in history):
             return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in SPREAD")
+        if record.refused_at >= record.created_at:
+            return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in an earlier row")
         return None
 
     def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Verdict]:
@@ -214,11 +244,35 @@ def _may_be_from(record: ConsentRecord, row: Row) -> bool:
 def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
     """Find the answer that makes the row's needless: the one that holds, or the very same."""
     latest = max(history, key=_order, default=None)
-    if latest is None or _is(latest, record.status):
+    if record.status == "refused":
+        return _refusal(record, history, latest)
+    # One that holds until the refusal of an earlier row is seen does not hold.
+    if latest is not None and _is(latest, record.status) and _date(latest) > record.refused_at:
         return latest
-    if record.status == "refused" and _date(latest) == record.created_at:
-        return None  # another answer of the same moment came in after the refusal: that must not be the last word
+    return _exact(record, history)
+
+
+def _exact(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
+    """Find the answer of the row's own status and moment."""
     return next((row for row in history if _is(row, record.status, record.created_at)), None)
+
+
+def _refusal(record: ConsentRecord, history: Sequence[Row], latest: Row | None) -> Row | None:
+    """Find the refusal that makes the row's needless: the same, or a newer one that holds.
+
+    Not one after which another answer came in that is no newer: whether SPREAD goes by the date of the answer or by
+    the order in which it came is not documented, and the refusal must be the last word in either.
+    """
+    refusals = [row for row in history if _is(row, "refused", record.created_at)]
+    if latest is not None and _is(latest, "refused") and _answered(latest) >= record.created_at:
+        refusals.append(latest)
+    refusal = max(refusals, key=_arrival, default=None)
+    if refusal is None or any(
+        not _is(row, "refused") and _arrival(row) > _arrival(refusal) and _date(row) <= _answered(refusal)
+        for row in history
+    ):
+        return None
+    return refusal
 
 
 def _at_the_latest(moment: str) -> str:
@@ -248,9 +302,18 @@ def _date(row: Row) -> str:
         return str(value or "")
 
 
+def _answered(refusal: Row) -> str:
+    """Return the moment of a refusal, as one of ours would say it."""
+    return _at_the_latest(_date(refusal))
+
+
 def _order(row: Row) -> tuple[str, int]:
+    return _date(row), _arrival(row)
+
+
+def _arrival(row: Row) -> int:
     track_id = str(row.get("trackId") or "")
-    return _date(row), int(track_id) if track_id.isdecimal() else 0
+    return int(track_id) if track_id.isdecimal() else 0
 
 
 def _composed(name: Any) -> str:

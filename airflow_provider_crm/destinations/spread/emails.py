@@ -5,11 +5,22 @@ Knows what the call means and what it leaves unsaid; knows neither batches of a 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    SETTLE_SECONDS,
+    Ending,
+    Item,
+    Outcome,
+    RowKey,
+    Step,
+    Verdict,
+    rejected,
+)
 from airflow_provider_crm.bulk.suppression import Identifier, by_email
 from airflow_provider_crm.destinations.spread.upserts import NewEmail, send_each
 from airflow_provider_crm.hooks.spread import SpreadHook
@@ -39,6 +50,9 @@ class UpdateEmails:
         self._hook = hook
         self._old_field = old_field
         self._new_field = new_field
+        #: Until when a look may not show yet who has got an address from an earlier row; the oldest first.
+        self._fresh: dict[str, float] = {}
+        self._lock = threading.Lock()
         self.identifiers: Sequence[Identifier[EmailRecord]] = (
             by_email(lambda item: (item.record.old, item.record.new), old_field, new_field),
         )
@@ -64,10 +78,11 @@ class UpdateEmails:
         owner = self._hook.find_customer(email=new)
         if owner is None:
             if customer is None:
+                item.in_doubt_until = max(item.in_doubt_until, self._fresh.get(old, 0.0))
                 return rejected("crm", "no customer has the old e-mail or the new one")
             # The old one as the CRM writes it: whether it finds it in another case is not documented.
             rename = NewEmail(customer["email"], new)
-            return Step(item, Outcome(Ending.UPDATED, crm_id=customer["id"]), rename)
+            return Step(item, Outcome(Ending.UPDATED, crm_id=customer["id"]), rename, SETTLE_SECONDS)
         if customer is None:
             ending = Ending.UPDATED if item.maybe_applied else Ending.UNCHANGED
             return Outcome(ending, crm_id=owner["id"])
@@ -76,4 +91,16 @@ class UpdateEmails:
         return rejected("crm", "another customer has the new e-mail", customer["id"])
 
     def apply(self, steps: Sequence[Step[EmailRecord]]) -> list[Verdict]:
-        return send_each(self._hook, steps)
+        verdicts = send_each(self._hook, steps)
+        self._remember(steps)
+        return verdicts
+
+    def _remember(self, steps: Sequence[Step[EmailRecord]]) -> None:
+        now = self._hook.clock.now()
+        with self._lock:
+            for step in steps:
+                self._fresh.pop(step.item.record.new, None)
+                self._fresh[step.item.record.new] = now + SETTLE_SECONDS
+            past = list(takewhile(lambda email: self._fresh[email] <= now, self._fresh))
+            for email in past:
+                del self._fresh[email]

@@ -12,8 +12,9 @@ import logging
 import secrets
 import sqlite3
 import threading
+import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
@@ -29,6 +30,9 @@ LOOKUPS_A_PAGE = 20
 CUSTOMERS_A_LOOKUP = 20
 #: Pages are worth their while where at least so large a share of the rows looked up brought nothing new.
 LEAST_SHARE = 0.2
+#: Seconds for which a page says what the CRM holds; after that, whom it shows is looked up. What it is compared with,
+#: an extract of a warehouse, is seldom younger.
+LONGEST_AGE = 300.0
 
 _DIGEST = 8
 
@@ -41,9 +45,11 @@ class KnownCustomers:
     look-ups, which bounds their cost, and only while rows that bring nothing new are frequent.
 
     :param pages: all customers, page by page, with custom fields.
+    :param now: the time in seconds.
     """
 
-    def __init__(self, pages: Iterator[Sequence[Row]]) -> None:
+    def __init__(self, pages: Iterator[Sequence[Row]], *, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
         self._pages: Iterator[Sequence[Row]] | None = pages
         self._reading = threading.Lock()
         self._lock = threading.Lock()
@@ -55,20 +61,21 @@ class KnownCustomers:
         for statement in (
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
-            "CREATE TABLE known (person BLOB PRIMARY KEY, id TEXT, facts BLOB) WITHOUT ROWID",
+            "CREATE TABLE known (person BLOB PRIMARY KEY, id TEXT, facts BLOB, at REAL) WITHOUT ROWID",
         ):
             self._store.execute(statement)
 
     def holds(self, email: str, wanted: Mapping[str, Any]) -> str | None:
-        """Find the customer with this e-mail, if all these values are known to be held.
+        """Find the customer with this e-mail, if all these values were held within :data:`LONGEST_AGE`.
 
         :return: the customer's id.
         """
         with self._lock:
             found = self._store.execute(
-                "SELECT id, facts FROM known WHERE person = ?", (self._person(email),)
+                "SELECT id, facts FROM known WHERE person = ? AND at >= ?",
+                (self._person(email), self._now() - LONGEST_AGE),
             ).fetchone()
-        if found is None or found[0] is None:
+        if found is None:
             return None
         held = {found[1][at : at + _DIGEST] for at in range(0, len(found[1]), _DIGEST)}
         return found[0] if held.issuperset(self._digests(facts_wanted(wanted))) else None
@@ -76,7 +83,9 @@ class KnownCustomers:
     def distrust(self, email: str) -> None:
         """Forget a customer who is being written: a page may be older than that."""
         with self._lock:
-            self._store.execute("INSERT OR REPLACE INTO known VALUES (?, NULL, NULL)", (self._person(email),))
+            self._store.execute(
+                "INSERT OR REPLACE INTO known VALUES (?, NULL, NULL, NULL)", (self._person(email),)
+            )
 
     def looked_up(self, *, in_vain: bool) -> None:
         """Note a look-up, and read another page where that pays.
@@ -99,6 +108,7 @@ class KnownCustomers:
                 self._reading.release()
 
     def _read_page(self) -> None:
+        asked = self._now()
         try:
             page = next(self._pages or iter(()), ())
         except (CrmRequestError, CrmTransientError) as error:
@@ -112,6 +122,7 @@ class KnownCustomers:
                 self._person(compared_email(row["email"])),
                 row["id"],
                 b"".join(self._digests(facts_held(row))),
+                asked,
             )
             for row in page
             if row.get("id") and row.get("email")
@@ -120,7 +131,7 @@ class KnownCustomers:
             self._pages_read += 1
             self._customers += len(page)
             # Whoever was written meanwhile stays distrusted.
-            self._store.executemany("INSERT OR IGNORE INTO known VALUES (?, ?, ?)", known)
+            self._store.executemany("INSERT OR IGNORE INTO known VALUES (?, ?, ?, ?)", known)
 
     def _person(self, email: str) -> bytes:
         return hashlib.blake2b(email.encode(), digest_size=16, key=self._salt).digest()

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_provider_crm.bulk.outcomes import (
+    SETTLE_SECONDS,
     Ending,
     InvalidRowError,
     Item,
@@ -129,7 +130,9 @@ class UpsertCustomers:
             key_column=key_column,
             normal=self._key,
         )
-        self._known = KnownCustomers(hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True))
+        self._known = KnownCustomers(
+            hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True), now=hook.clock.now
+        )
 
     def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
         key = self.key(data)
@@ -188,7 +191,7 @@ class UpsertCustomers:
         if taken := self._taken(email):
             return taken
         fields = {name: value for name, value in item.record.items() if value is not None}
-        return Step(item, Outcome(Ending.CREATED), NewCustomer(fields))
+        return Step(item, Outcome(Ending.CREATED), NewCustomer(fields), SETTLE_SECONDS)
 
     def _plan_present(self, item: Item[Row], held: Row) -> Outcome | Step[Row]:
         number = held["id"]
@@ -206,7 +209,7 @@ class UpsertCustomers:
             return taken
         rename = NewEmail(held["email"], email) if held.get("email") else None
         if rename is not None and changes == ["email"]:
-            return Step(item, done, rename)
+            return Step(item, done, rename, SETTLE_SECONDS)
         return self._update(item, held, done, email=email, first=rename)
 
     def _update(
@@ -223,7 +226,8 @@ class UpsertCustomers:
         fields = item.record
         if not (item.refused and isinstance(item.refused.payload, ChangedCustomer)):
             fields = overlaid(held, fields, self._hook.writable_fields)
-        return Step(item, done, ChangedCustomer(held["id"], {**fields, "email": email}, first))
+        change = ChangedCustomer(held["id"], {**fields, "email": email}, first)
+        return Step(item, done, change, SETTLE_SECONDS if first else 0.0)
 
     def _taken(self, email: str, other_than: str | None = None) -> Outcome | None:
         """Reject a row whose e-mail is somebody else's; what the CRM does with it is not documented."""

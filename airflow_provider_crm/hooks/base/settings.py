@@ -26,7 +26,7 @@ class Extras(msgspec.Struct, kw_only=True, frozen=True):
     """The extras every CRM connection may carry; a vendor adds its own in a subclass."""
 
     timeout: float = 60.0
-    """Seconds to wait for an answer once the call is sent."""
+    """Seconds within which an answer has to be there as a whole, once the call is sent."""
     max_retries: int = 10
     """Tries after the first, within the hook's time budget."""
     concurrency: int | None = None
@@ -158,7 +158,9 @@ def _base_url(connection: Connection, default_url: str, *, allow_http: bool) -> 
     name, _, own_path = (host or ("" if is_url else default.netloc)).partition("/")
     if own_path.strip("/") and path:
         raise CrmConnectionError(f"{what} has a path, and another one is in its schema: write it once")
-    place = check_url(f"{scheme}://{_with_port(name, connection.port)}", allow_http=allow_http, what=what)
+    # The scheme's own port is left out: with it the account would seem to be another one.
+    port = None if connection.port == (443 if scheme == "https" else 80) else connection.port
+    place = check_url(f"{scheme}://{_with_port(name, port)}", allow_http=allow_http, what=what)
     # A host alone means the vendor's path on it; what is written as a URL is all of it, but for the vendor's own host.
     if not is_url or origin(place) == origin(default_url):
         path = path or default.path

@@ -12,7 +12,13 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from airflow_provider_crm.exceptions import CrmConnectionError, CrmNotFoundError, CrmRequestError, redact
+from airflow_provider_crm.exceptions import (
+    CrmConnectionError,
+    CrmNotFoundError,
+    CrmOutcomeUnknownError,
+    CrmRequestError,
+    redact,
+)
 from airflow_provider_crm.hooks.spread.writes import Request
 from airflow_provider_crm.http.answers import UnreadableError, said_in
 from airflow_provider_crm.http.calls import Call
@@ -75,10 +81,16 @@ class CustomerWritesV1:
 
         :return: the customer as version 2 shows it then.
         :raises CrmRequestError: there is no such customer afterwards.
+        :raises CrmOutcomeUnknownError: nor where the answer says success: it may be shown in a moment.
         """
         wire = wire_customer(customer)
         said = self._send("/CreateAccount", wire)
         created = self._find(wire["email"])
+        if created is None and said is None:
+            raise CrmOutcomeUnknownError(
+                "POST /CreateAccount was answered with success, and there is no such customer",
+                call="POST /CreateAccount",
+            )
         if created is None:
             raise _refusal("POST /CreateAccount", f"{said or 'nothing'}, and there is no such customer")
         return created

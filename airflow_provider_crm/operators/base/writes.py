@@ -208,6 +208,7 @@ class CrmBulkOperator(CrmBaseOperator):
                 concurrency=hook.concurrency,
                 max_retries=hook.settings.extras.max_retries,
                 sleep=hook.pause,
+                now=hook.clock.now,
                 stop=hook.close,
                 snapshot=snapshot,
             )

@@ -12,7 +12,7 @@ from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments
 from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
-from airflow_provider_crm.parameters import ConnId, Count, YesOrNo, one_of
+from airflow_provider_crm.parameters import ConnId, Count, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.expertsender.write import (
@@ -63,6 +63,8 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
     :param batch_size: customers a call; the vendor publishes no limit, and a call that is too large is halved.
         (templated)
     :param allow_resubscribe: let a row give a consent, or ask for it, that the person has refused. (templated)
+    :param settle_seconds: how long it may take to be seen that a confirmation was asked for, after a call for it has
+        ended: so long a row in doubt waits before it is sent again. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.upserts.CrmUpsertOperator` for the other parameters.
     """
@@ -72,7 +74,9 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
         "expertsender_conn_id",
         "batch_size",
         "allow_resubscribe",
+        "settle_seconds",
     )
+    not_in_fingerprint = CrmUpsertOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = ExpertSenderHook
     key_fields = KEY_FIELDS
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
@@ -85,12 +89,14 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
         mode: Annotated[Mode | str, one_of("AddOrUpdate", "Add", "Update")] = "AddOrUpdate",
         batch_size: Count = 100,
         allow_resubscribe: YesOrNo = False,
+        settle_seconds: Seconds = 10,
         **kwargs: Unpack[UpsertArguments],
     ) -> None:
         super().__init__(match_by=match_by, mode=mode, **kwargs)
         self.expertsender_conn_id = expertsender_conn_id
         self.batch_size: Any = batch_size
         self.allow_resubscribe: Any = allow_resubscribe
+        self.settle_seconds: Any = settle_seconds
 
     def _fields(self, hook: ExpertSenderHook, names: Iterable[str | int]) -> CustomerFields:
         return CustomerFields(read_consents(hook, needed=any(map(names_a_consent, names))))
@@ -106,6 +112,7 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
             mode=self.mode,
             batch_size=self.batch_size,
             allow_resubscribe=self.allow_resubscribe,
+            settle_seconds=self.settle_seconds,
         )
 
 

@@ -21,7 +21,7 @@ from airflow_provider_crm.operators.base.writes import (
     MappedArguments,
     SuppressibleArguments,
 )
-from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of
+from airflow_provider_crm.parameters import Column, ConnId, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.spread.write import CustomerFields
@@ -33,7 +33,8 @@ class SpreadUpsertCustomersOperator(CrmUpsertOperator):
     Each row is looked up, and sent only where it brings something new: a second run changes nothing. SPREAD does not
     say whether an update clears the fields that it does not mention; so an update repeats what the CRM holds, with the
     row's values on top. Tags are added to those that are there. Where many rows bring nothing new, pages of all
-    customers, read meanwhile, spare most of their look-ups.
+    customers, read meanwhile, spare most of their look-ups: a row is then taken for unchanged by what SPREAD held at
+    most five minutes before.
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
@@ -83,16 +84,19 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     """Record answers to consents in SPREAD, each of them once.
 
     The CRM keeps a history and takes the same answer any number of times. So an answer is sent only where it changes
-    something, and an acceptance that is not newer than a refusal in the CRM never: nobody is subscribed again by old
-    data. A refusal is always sent, unless it is there already. Of two answers of one moment the refusal counts; and
-    since local time does not tell the hour that October repeats from the one before it, a refusal in it is written as
-    its last second, so that no acceptance of these two hours lies after it.
+    something, and an acceptance that is not newer than a refusal in the CRM, or in an earlier row, never: nobody is
+    subscribed again by old data. A refusal is always sent, unless the CRM holds it or, as its latest answer, a newer
+    one. Of two answers of one moment the refusal counts; and since local time does not tell the hour that October
+    repeats from the one before it, a refusal in it is written as its last second, so that no acceptance of these two
+    hours lies after it.
 
     .. seealso:: The vendor's page "API - Customer Consentement" at help.spreadfamily.fr.
 
     :param spread_conn_id: the connection. (templated)
     :param only_changes: read a customer's history first; otherwise every row becomes an entry, and the history is read
-        only after a call that was not answered. (templated)
+        only after a call that was not answered, and in a retry. (templated)
+    :param settle_seconds: how long an answer may take to be seen in the history after a call for it has ended: so long
+        one in doubt waits before it is sent again. (templated)
 
     Columns, or the values of ``field_map``, are:
 
@@ -106,7 +110,13 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
 
-    template_fields: Sequence[str] = (*CrmMappedOperator.template_fields, "spread_conn_id", "only_changes")
+    template_fields: Sequence[str] = (
+        *CrmMappedOperator.template_fields,
+        "spread_conn_id",
+        "only_changes",
+        "settle_seconds",
+    )
+    not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = SpreadHook
 
     def __init__(
@@ -114,11 +124,13 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
         *,
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         only_changes: YesOrNo = True,
+        settle_seconds: Seconds = 10,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.spread_conn_id = spread_conn_id
         self.only_changes: Any = only_changes
+        self.settle_seconds: Any = settle_seconds
 
     def _destination(self, hook: SpreadHook, source: Source) -> CreateConsents:
         mapping = FieldMapping(
@@ -133,7 +145,9 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
         for either in (WHO, WHICH):
             _require_one(names, either)
         check_base_url(hook)
-        return CreateConsents(hook, mapping, only_changes=self.only_changes)
+        return CreateConsents(
+            hook, mapping, only_changes=self.only_changes, settle_seconds=self.settle_seconds
+        )
 
 
 class SpreadUpdateEmailsOperator(CrmSuppressibleOperator):

@@ -8,6 +8,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
+from tests.helpers.waits import one_time
 
 from .calls import writes
 
@@ -68,6 +69,14 @@ def test_version_1_is_not_called_twice_blindly(crm_sandbox, spread, upsert, monk
     rows = [{"email": "a@example.fr", "lastName": "Noël"}, {"email": "b@example.fr", "lastName": "Noël"}]
     assert upsert(rows) == ["updated", "created"]
     assert len(writes(crm_sandbox)) == (2 if kind.endswith("after") or kind == "truncate" else 4)
+
+
+def test_a_customer_whom_version_2_shows_later_is_not_rejected(crm_sandbox, spread, upsert, monkeypatch):
+    use_v1(crm_sandbox, monkeypatch)
+    one_time(monkeypatch, crm_sandbox)
+    crm_sandbox.fault("late_reads", ms=1500)
+    assert upsert([{"email": "a@example.fr", "lastName": "Noël"}]) == ["created"]
+    assert len(writes(crm_sandbox)) == 1
 
 
 @pytest.mark.parametrize("switches", [{}, {"v1_error_status": 400}])

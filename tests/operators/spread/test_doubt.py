@@ -1,0 +1,103 @@
+"""Calls that must not be made twice, to a CRM that applies them, or shows them, a second late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.exceptions import CrmTransientError
+from airflow_provider_crm.operators.spread import SpreadCreateConsentsOperator, SpreadUpdateEmailsOperator
+from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
+from tests.helpers.state import TaskState
+from tests.helpers.waits import one_time
+
+from .calls import writes
+
+NEWSLETTER, *_ = DEFINITIONS
+
+
+@pytest.fixture(autouse=True)
+def _one_time(monkeypatch, crm_sandbox):
+    one_time(monkeypatch, crm_sandbox)
+
+
+@pytest.fixture(params=["late_commit", "late_reads"])
+def late(request, crm_sandbox):
+    """Let the first answer be lost, and the change be seen 1.5 s later."""
+    if request.param == "late_commit":
+        crm_sandbox.fault("late_commit", ms=1500, method="POST", times=1)
+        crm_sandbox.fault("late_commit", ms=1500, method="PUT", times=1)
+    else:
+        crm_sandbox.fault("late_reads", ms=1500)
+        crm_sandbox.fault("drop_after", method="POST", times=1)
+        crm_sandbox.fault("drop_after", method="PUT", times=1)
+
+
+def answer(status: str, created_at: str, **more: Any) -> dict[str, Any]:
+    return {"email": "a@example.fr", "consent_id": 9876, "status": status, "created_at": created_at, **more}
+
+
+@pytest.mark.parametrize("only_changes", [True, False])
+def test_an_answer_to_a_consent_is_recorded_once(crm_sandbox, spread, run, late, only_changes):
+    spread.add_customer("a@example.fr")
+    rows = [answer("accepted", "2024-01-01 00:00:00"), answer("refused", "2024-02-01 00:00:00", ip="::1")]
+    assert run(SpreadCreateConsentsOperator, rows, only_changes=only_changes) == ["created", "created"]
+    crm_sandbox.clear()
+    assert [event["customerConsentStatus"] for event in crm_sandbox.records("spread", "consents")] == [
+        "accepted",
+        "refused",
+    ]
+
+
+def test_a_consent_without_time_to_settle_is_recorded_twice(crm_sandbox, spread, run, late):
+    """What the parameter is for."""
+    spread.add_customer("a@example.fr")
+    run(SpreadCreateConsentsOperator, [answer("accepted", "2024-01-01 00:00:00")], settle_seconds=0)
+    crm_sandbox.clear()
+    assert len(crm_sandbox.records("spread", "consents")) == 2
+
+
+def test_a_customer_is_created_once(crm_sandbox, spread, upsert, late):
+    assert upsert([{"email": "a@example.fr", "lastName": "A"}]) == ["created"]
+    assert len(writes(crm_sandbox)) == 1
+
+
+def test_an_email_is_changed_once(crm_sandbox, spread, run, late):
+    spread.add_customer("a@example.fr")
+    rows = [{"old_email": "a@example.fr", "new_email": "b@example.fr"}]
+    assert run(SpreadUpdateEmailsOperator, rows) == ["updated"]
+    assert len(writes(crm_sandbox)) == 1
+
+
+def test_only_rows_in_doubt_wait(crm_sandbox, spread, run, monkeypatch):
+    waits = []
+    monkeypatch.setattr(
+        "airflow_provider_crm.http.clock.Clock.wait", lambda clock, seconds: bool(waits.append(seconds))
+    )
+    spread.add_customer("a@example.fr")
+    rows = [answer("accepted", "2024-01-01 00:00:00"), answer("refused", "2024-02-01 00:00:00")]
+    crm_sandbox.fault("drop_after", method="POST", times=1)
+    assert run(SpreadCreateConsentsOperator, rows) == ["created", "created"]
+    assert max(waits) < 1, "what the CRM shows at once has not to be waited for"
+
+
+@pytest.mark.parametrize("kind", ["drop_after", "late_commit"])
+@pytest.mark.parametrize("after", [0, 3])
+def test_a_try_that_failed_without_an_answer_is_not_doubled_by_the_next(
+    crm_sandbox, spread, run, run_task, monkeypatch, kind, after
+):
+    """Every row is an entry; the last one sent is in the CRM, and the task's state says nothing of it."""
+    spread.add_customer("a@example.fr")
+    rows = [answer(("accepted", "refused")[n % 2], f"2024-01-01 00:00:{n:02}") for n in range(6)]
+    state = TaskState()
+    crm_sandbox.fault(kind, method="POST", after=after, ms=1500, times=1)
+    crm_sandbox.fault("error_before", method="GET", path="/customers-consents")
+    with pytest.raises(CrmTransientError):
+        run(SpreadCreateConsentsOperator, rows, only_changes=False, store=state)
+    crm_sandbox.clear()
+    ends = run(SpreadCreateConsentsOperator, rows, only_changes=False, store=state)
+    assert set(ends) <= {"created", "unchanged"}
+    held = [event["customerConsentCreatedAt"] for event in crm_sandbox.records("spread", "consents")]
+    assert sorted(held) == [row["created_at"] for row in rows]
+    assert run(SpreadCreateConsentsOperator, rows, only_changes=False, store=state) == ["created"] * 6
