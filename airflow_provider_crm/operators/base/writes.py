@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Required, Unpack
 from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
-from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.outcomes import Destination, Ending
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
@@ -253,6 +253,9 @@ class CrmWriteOperator(CrmBaseOperator):
 
     def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
         super()._end(context, report, noted)
+        if report["state"] == "success":
+            ends = ("read", *(ending.value for ending in Ending), "credited", "already_credited", "amount")
+            self._announce(context, {end: report[end] for end in ends if end in report})
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
