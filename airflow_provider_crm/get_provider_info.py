@@ -29,10 +29,35 @@ def get_provider_info() -> dict[str, Any]:
         ],
         **{folder: _modules(folder, crms) for folder in ("hooks", "operators", "sensors", "triggers")},
         "connection-types": [_connection_type(crm) for crm in crms],
+        "config": {"crm": _options()},
+        "cli": ["airflow_provider_crm.history.cli.commands"],
         "extra-links": [
             "airflow_provider_crm.links.RejectsFileLink",
             *(f"airflow_provider_crm.links.{crm['link']}" for crm in crms if "link" in crm),
         ],
+    }
+
+
+def _options() -> dict[str, Any]:
+    """Describe the section ``[crm]`` of Airflow's configuration."""
+    return {
+        "description": "Options of airflow-provider-crm.",
+        "options": {
+            "history_conn_id": {
+                "description": "Connection to the SQL database that keeps the history of runs; none when empty.",
+                "version_added": "0.2.0",
+                "type": "string",
+                "example": "crm_history",
+                "default": "",
+            },
+            "history_days": {
+                "description": "For how many days runs are kept in the history.",
+                "version_added": "0.2.0",
+                "type": "integer",
+                "example": None,
+                "default": "90",
+            },
+        },
     }
 
 

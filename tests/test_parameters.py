@@ -173,7 +173,15 @@ def test_each_parameter_makes_another_job_or_is_said_not_to(kind: Any) -> None:
 
 
 def test_what_does_not_make_another_job() -> None:
-    common = {"source", "max_rejects", "min_rows", "concurrency", "dry_run"}
+    common = {
+        "source",
+        "max_rejects",
+        "min_rows",
+        "max_deviation",
+        "concurrency",
+        "dry_run",
+        "history_conn_id",
+    }
     own = {kind: set(kind.not_in_fingerprint) - common for kind in WRITES}
     assert {kind: names for kind, names in own.items() if names} == {
         **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},

@@ -46,7 +46,7 @@ class OptOutMemory(Generic[R]):
 
     def apply(self, person: str, record: R) -> None:
         """Write into a row what earlier rows of the person have opted out of; remember what this one does."""
-        earlier = self._recall(person)
+        earlier = self._recall(person) if self._marks[hash(person) % _MARKS] else None
         if earlier:
             self._opt_outs.keep(record, earlier)
         said = self._opt_outs.find(record)
@@ -64,8 +64,6 @@ class OptOutMemory(Generic[R]):
         return bool(self._recall(person))
 
     def _recall(self, person: str) -> Any:
-        if not self._marks[hash(person) % _MARKS]:
-            return None
         wanted = (self._fingerprint(person),)
         found = self._store.execute("SELECT said FROM opted_out WHERE person = ?", wanted).fetchone()
         return None if found is None else msgspec.json.decode(found[0])

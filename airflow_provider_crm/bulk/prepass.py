@@ -73,6 +73,30 @@ class Announced:
             )
 
 
+class NearUsual:
+    """Refuses a source that is much shorter or longer than is usual.
+
+    :param usual: rows of the runs before.
+    :param most: by which share the rows may differ from it.
+    """
+
+    def __init__(self, usual: float, most: float) -> None:
+        self._usual = usual
+        self._most = most
+        self._found = 0
+
+    def see(self, row: AnyRow) -> bool:
+        self._found += 1
+        return True
+
+    def conclude(self) -> None:
+        if abs(self._found - self._usual) > self._most * self._usual:
+            raise CrmInputError(
+                f"The source has {self._found} rows, where {self._usual:g} are usual: they differ by more than "
+                f"max_deviation={self._most:g}. Nothing was sent. If that is right today, raise `max_deviation`"
+            )
+
+
 def look_through(source: Source, checks: Sequence[Check]) -> Source:
     """Read a source once, as far as the checks need it.
 

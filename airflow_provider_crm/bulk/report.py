@@ -87,6 +87,8 @@ class Report:
         self.reasons = Reasons()
         self._dry_run = dry_run
         self._erased_as = erased_as
+        #: Whether it has gone on after an earlier try.
+        self.goes_on = False
         self._ended = EndedRows()
         self._rejects = Rejects(rejects_path, with_data=reject_data, reasons=self.reasons)
         self._results = Journal(results_path) if results_path else None
@@ -146,6 +148,7 @@ class Report:
             raise
         self.counts = Counter({Ending(ending): number for ending, number in counts.items()})
         self.amount = amount
+        self.goes_on = True
         self.reasons.take_up(reasons)
         self._ended = done or EndedRows()
 

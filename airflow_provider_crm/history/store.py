@@ -144,6 +144,14 @@ class History(HistoryReader):
 
         self._write(end)
 
+    def forget(self, run: int) -> None:
+        """Take a run out again.
+
+        :param run: its id, from :meth:`begin`.
+        :raises HistoryError: the database cannot be used.
+        """
+        self._write(lambda connection, now: connection.execute(runs_table.delete().where(_c.id == run)))
+
     def sweep(self, days: int) -> int:
         """Throw away runs that began more than so many days ago.
 

@@ -20,6 +20,8 @@ from airflow_provider_crm.loyalty.lines import (
     line_pages,
 )
 from airflow_provider_crm.loyalty.states import State
+from airflow_provider_crm.parameters import moment
+from airflow_provider_crm.values import moment_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,8 @@ class AuditWindow:
 
         :raises CrmInputError: a bound is no time, or the window is turned round.
         """
-        first, last = _moment(after), _moment(before)
+        first = None if after is None else _without_zone(moment("created_after", after))
+        last = None if before is None else _without_zone(moment("created_before", before))
         if first is not None and last is not None and first >= last:
             raise CrmInputError(f"The window is turned round: it begins at {first} and ends at {last}")
         return cls(first, last)
@@ -47,12 +50,10 @@ class AuditWindow:
     def holds(self, line: Line) -> bool:
         """Return True if a line is dated in it; one without a date that can be read is."""
         try:
-            moment = _moment(str(line.get("cagnotteLineDate") or ""))
-        except CrmInputError:
+            dated = _without_zone(moment_of(line.get("cagnotteLineDate")))
+        except ValueError:
             return True
-        return moment is None or (
-            (self.after is None or moment >= self.after) and (self.before is None or moment < self.before)
-        )
+        return (self.after is None or dated >= self.after) and (self.before is None or dated < self.before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +169,5 @@ class Audit:
         return {line_id(line): line for lines in found.values() for line in lines if is_credit_line(line)}
 
 
-def _moment(value: datetime | str | None) -> datetime | None:
-    if value is None or value == "":
-        return None
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value.strip())
-    except ValueError:
-        raise CrmInputError("A window is given as datetimes or YYYY-MM-DD HH:MM:SS") from None
-    return moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
+def _without_zone(time: datetime) -> datetime:
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time

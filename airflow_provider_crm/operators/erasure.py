@@ -123,6 +123,12 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
         self._people: ErasePeople | None = None
         self._hooks: list[Any] = []
 
+    def _system(self) -> str:
+        return SeveralHooks.conn_type
+
+    def _erased_as(self) -> None:
+        return None  # it is another thing in each system, which the certificate says
+
     def _hook(self) -> Any:
         kinds = (
             (SpreadHook, self.spread_conn_id),

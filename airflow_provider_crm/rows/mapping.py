@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Generic, TypeVar
 
+from airflow_provider_crm import parameters
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.row import list_names, show_name
 from airflow_provider_crm.rows.sources import Source
@@ -31,8 +32,8 @@ class FieldMapping(Generic[F]):
         nulls: str = "skip",
         known: Callable[[], Collection[str]] = tuple,
     ) -> None:
-        if field_map is not None and not isinstance(field_map, Mapping):
-            raise CrmInputError("`field_map` is a mapping of column to field")
+        if field_map is not None:
+            field_map = parameters.field_map("field_map", field_map)
         self._find = find
         self._known = known
         self._columns: dict[str, F] = {}
@@ -66,32 +67,38 @@ class FieldMapping(Generic[F]):
             f"the source has {list_names(source.columns() or ())}"
         )
 
-    def fields(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
+    def fields(self, data: Mapping[str, Any]) -> list[tuple[F, Any]]:
         """Return a row's values by field, None for an empty one that is to be sent.
 
         :raises ValueError: a column that is no field, in a row that has other columns than those checked.
         """
-        for column in self._columns if self._explicit else data:
-            value = data.get(column)
-            empty = is_empty(value)
-            if empty and not (self._send_nulls and column in data):
-                continue
-            field = self._columns.get(column)
-            yield self._late(column) if field is None else field, None if empty else value
+        if not self._explicit and not data.keys() <= self._columns.keys():
+            for column, value in data.items():
+                if column not in self._columns and (self._send_nulls or not is_empty(value)):
+                    self._late(column)
+        columns = self._columns
+        if self._send_nulls:
+            return [
+                (field, None if is_empty(data[column]) else data[column])
+                for column, field in columns.items()
+                if column in data
+            ]
+        return [
+            (field, value) for column, field in columns.items() if not is_empty(value := data.get(column))
+        ]
 
-    def _late(self, column: str) -> F:
+    def _late(self, column: str) -> None:
         """Find the field of a column that the rows looked at before did not have."""
         try:
             field = self._field(column)
         except CrmInputError as error:
             raise ValueError(str(error)) from None
-        # Another thread may just have found the same column.
-        if any(other != column and known == field for other, known in list(self._columns.items())):
+        # Another thread may just have found the same column, or be reading a row.
+        if any(other != column and known == field for other, known in self._columns.items()):
             raise ValueError(
                 f"column {show_name(column)!r} goes into a field that another column already fills"
             )
-        self._columns[column] = field
-        return field
+        self._columns = {**self._columns, column: field}
 
     def _field(self, name: str | int) -> F:
         field = self._find(name)

@@ -73,7 +73,7 @@ class CallLog:
         self.in_flight[call.system] -= 1
 
     def count(self, system: str | None = None, method: str | None = None, route: str | None = None) -> int:
-        """How many calls came in, of any or of one system, method and route."""
+        """Return how many calls came in, of any or of one system, method and route."""
         wanted = (system, method, route)
         return sum(
             n

@@ -13,12 +13,12 @@ from airflow_provider_crm.sandbox.wire import to_json
 
 
 def as_json(connection: Mapping[str, Any]) -> str:
-    """A connection as Airflow's JSON text."""
+    """Return a connection as Airflow's JSON text."""
     return to_json(connection).decode()
 
 
 def as_uri(connection: Mapping[str, Any]) -> str:
-    """A connection as Airflow's URI: every part percent-encoded, the extras as JSON in ``__extra__``."""
+    """Return a connection as Airflow's URI: every part percent-encoded, the extras as JSON in ``__extra__``."""
     # A scheme has no underscores; Airflow turns the hyphens back.
     scheme = str(connection["conn_type"]).replace("_", "-")
     login, password, host = (
@@ -31,5 +31,5 @@ def as_uri(connection: Mapping[str, Any]) -> str:
 
 
 def variable(conn_id: str) -> str:
-    """The environment variable that Airflow reads a connection from."""
+    """Return the environment variable that Airflow reads a connection from."""
     return f"AIRFLOW_CONN_{conn_id.upper()}"

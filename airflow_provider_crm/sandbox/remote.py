@@ -77,7 +77,7 @@ class RemoteSandbox:
         return {conn_id: as_uri(one) for conn_id, one in self._ask("GET", "connections").items()}
 
     def environ(self) -> dict[str, str]:
-        """The environment variables that make the connections known to Airflow."""
+        """Return the environment variables that make the connections known to Airflow."""
         return {variable(conn_id): text for conn_id, text in self.connections().items()}
 
     @property
@@ -101,7 +101,7 @@ class RemoteSandbox:
         return answer
 
     def faults(self) -> list[dict[str, Any]]:
-        """The faults in force, with how often each was met and fired."""
+        """Return the faults in force, with how often each was met and fired."""
         answer: list[dict[str, Any]] = self._ask("GET", "faults")
         return answer
 
@@ -122,12 +122,12 @@ class RemoteSandbox:
         self._ask("POST", "reset")
 
     def state(self) -> dict[str, Any]:
-        """How much of everything there is."""
+        """Return how much of everything there is."""
         answer: dict[str, Any] = self._ask("GET", "state")
         return answer
 
     def records(self, system: str, kind: str) -> list[Any]:
-        """All records of a kind, as plain data."""
+        """Return all records of a kind, as plain data."""
         text = self._read("GET", f"{system}/records?kind={kind}")
         return msgspec.json.Decoder().decode_lines(text)
 

@@ -29,7 +29,7 @@ class Route:
         self.parts = _parts(base) + _parts(template)
 
     def match(self, segments: list[str]) -> dict[str, str] | None:
-        """The arguments in the path, or None when the path is another one."""
+        """Return the arguments in the path, or None when the path is another one."""
         if len(segments) != len(self.parts):
             return None
         arguments = {}
@@ -125,7 +125,7 @@ class System(ABC):
 
     @abstractmethod
     def no_route(self, call: Call, status: int) -> Answer:
-        """The answer for a path (404) or a method (405) that is not documented."""
+        """Return the answer for a path (404) or a method (405) that is not documented."""
 
     @abstractmethod
     def reset(self) -> None:
@@ -137,18 +137,18 @@ class System(ABC):
 
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """How many records there are, by kind."""
+        """Return how many records there are, by kind."""
 
     @abstractmethod
     def records(self, kind: str) -> Iterator[Any]:
-        """All records of a kind named in :meth:`counts`, for comparisons.
+        """Return all records of a kind named in :meth:`counts`, for comparisons.
 
         :raises KeyError: there is no such kind.
         """
 
     @abstractmethod
     def connection(self, url: str) -> tuple[str, dict[str, Any]]:
-        """The default connection id of the CRM and what an Airflow connection to this stand-in holds.
+        """Return the default connection id of the CRM and what an Airflow connection to this stand-in holds.
 
         :param url: scheme, host and port of the sandbox.
         """

@@ -23,7 +23,7 @@ class Envelope(Protocol):
         """Take out what the answer says once for all its rows, by column."""
 
 
-class List:
+class RowsUnder:
     """``{"customers": [...], "count": ..., "nextPageUrl": ...}``.
 
     :param key: under which the rows stand.

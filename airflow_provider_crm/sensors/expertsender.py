@@ -14,7 +14,7 @@ from airflow_provider_crm.schemas.expertsender.write import By
 from airflow_provider_crm.sensors.base import CrmSensor, SensorArguments
 from airflow_provider_crm.triggers.expertsender import CustomerQuestion
 
-Answer = Annotated[str | bool, one_of(GRANTED, REFUSED, AWAITING_CONFIRMATION)]
+ConsentValue = Annotated[str | bool, one_of(GRANTED, REFUSED, AWAITING_CONFIRMATION)]
 
 
 class ExpertSenderCustomerSensor(CrmSensor):
@@ -44,7 +44,7 @@ class ExpertSenderCustomerSensor(CrmSensor):
         value: Id,
         by: Annotated[By | str, one_of(*get_args(By))] = "email",
         consent_id: Id | None = None,
-        consent_value: Answer | None = None,
+        consent_value: ConsentValue | None = None,
         expertsender_conn_id: ConnId = ExpertSenderHook.default_conn_name,
         **kwargs: Unpack[SensorArguments],
     ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.envelopes import RowsUnder
 from airflow_provider_crm.schemas.records import Column, RecordReader, RecordType
 
 CONTACTS = RecordType(
@@ -28,7 +28,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.together: list[int] = []
-        self._reader = RecordReader(CONTACTS, List("contacts"), self._finish, lambda moment: moment)
+        self._reader = RecordReader(CONTACTS, RowsUnder("contacts"), self._finish, lambda moment: moment)
 
     def _finish(self, rows: Sequence[Any]) -> None:
         self.together.append(len(rows))

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.schemas import slices
-from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.envelopes import RowsUnder
 from airflow_provider_crm.schemas.records import PageReader, RawReader
 from airflow_provider_crm.schemas.slices import find_rows
 from airflow_provider_crm.schemas.spread.exports import consent_reader, customer_reader
 
 PARIS = ZoneInfo("Europe/Paris")
-READERS = [customer_reader(PARIS), RawReader("id", List("customers"))]
+READERS = [customer_reader(PARIS), RawReader("id", RowsUnder("customers"))]
 
 # What a text of a row may look like: the ends of rows and lists, and what stands between them.
 texts = st.one_of(
@@ -68,7 +68,7 @@ def printed(answer: Any, gaps: tuple[str, str], indent: int | None, *, ascii_onl
 
 
 def cut(body: bytes, size: int) -> Iterator[list[Any]]:
-    envelope = List("customers")
+    envelope = RowsUnder("customers")
     decode = msgspec.json.Decoder(envelope.around(msgspec.Raw)).decode
     _, found = find_rows(body, decode, envelope.rows_in)
     with pytest.MonkeyPatch.context() as patch:
@@ -97,7 +97,7 @@ def test_slices_hold_the_rows_of_the_list(
 def test_raw_rows_are_those_of_the_list(
     some: list[Any], after: dict[str, Any], gaps: tuple[str, str], indent: int | None
 ) -> None:
-    reader = RawReader("id", List("customers"))
+    reader = RawReader("id", RowsUnder("customers"))
     body = printed({"customers": some, **after}, gaps, indent, ascii_only=False)
     read = reader.read(body)
     assert read is not None
@@ -128,7 +128,7 @@ def test_raw_rows_have_the_ids_that_decoding_finds(
     for names, row_id, others in some:
         values = {"id": row_id, **dict(zip(("email", "age", "tags", "note"), others, strict=True))}
         made.append({name: values[name] for name in names})
-    read = RawReader("id", List("customers")).read(
+    read = RawReader("id", RowsUnder("customers")).read(
         printed({"customers": made}, gaps, None, ascii_only=ascii_only)
     )
     assert read is not None
@@ -262,7 +262,7 @@ def test_a_broken_list_is_said_to_be_broken(
 
 
 def test_raw_rows_without_an_id_are_told_apart_by_all_they_hold() -> None:
-    reader = RawReader("id", List("customers"))
+    reader = RawReader("id", RowsUnder("customers"))
     read = reader.read(b'{"customers":[{"id": 7},{"id":"8"},{"email":"a"},5,null,{"id":[9]}]}')
     assert read is not None
     [records] = read

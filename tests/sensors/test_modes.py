@@ -52,3 +52,17 @@ def test_three_modes(run_dag: Any, waiting: Sandbox) -> None:
     assert waiting.calls.count("mindbaz") == 2
     assert waiting.calls.count("expertsender") == 2
     assert "zoe@" not in result["log"], result["log"]
+
+
+def test_sensors_that_are_mapped_over_people(run_dag: Any, crm_sandbox: Sandbox) -> None:
+    people = ["zoe@example.fr", "bert@example.fr"]
+    ids = [crm_sandbox.spread.add_customer(email).id for email in people]
+    numbers = [
+        one["id"] for one in MindbazHook().create_subscribers([{"fields": {1: one}} for one in people])
+    ]
+    result = run_dag(Path(__file__).with_name("mapped_people.py"), env=crm_sandbox.environ())
+    assert {task["state"] for task in result["tasks"].values()} == {"success"}, result["log"]
+    found = {name: task["xcom"] for name, task in result["tasks"].items()}
+    assert [found[f"customers[{n}]"]["id"] for n in range(2)] == ids
+    assert [found[f"subscribers[{n}]"]["id"] for n in range(2)] == numbers
+    assert len(found) == 6

@@ -52,13 +52,14 @@ def test_it_names_the_last_minutes_only() -> None:
     assert len(mark.seen) == 31
 
 
-def test_many_rows_shorten_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cursor, "MOST_NAMED", 10)
-    _, mark = taken(Cursor(START), *(change(number // 4, number) for number in range(40)))
+def test_many_rows_shorten_it() -> None:
+    second = cursor.MOST_NAMED // 2 - 100
+    _, mark = taken(Cursor(START), *(change(number // second, number) for number in range(10 * second)))
     assert mark.since == START + dt.timedelta(seconds=8)
-    assert sum(map(len, mark.seen.values())) == 8
-    _, mark = taken(mark, *(change(20, number) for number in range(100, 150)))
-    assert len(mark.seen[START + dt.timedelta(seconds=20)]) == 50  # a second is never cut
+    assert sum(map(len, mark.seen.values())) == 2 * second
+    many = range(20 * second, 24 * second)
+    _, mark = taken(mark, *(change(20, number) for number in many))
+    assert len(mark.seen[START + dt.timedelta(seconds=20)]) == len(many)  # a second is never cut
 
 
 def test_an_import_of_many_rows_in_one_second_is_kept_short() -> None:

@@ -12,7 +12,6 @@ from airflow_provider_crm._compat import Connection
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmConnectionError, CrmTransientError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
-from airflow_provider_crm.triggers.base import hook_cache
 from airflow_provider_crm.triggers.base.hook_cache import HookCache
 
 Lookups = list[str]
@@ -28,8 +27,8 @@ def close_all() -> Iterator[None]:
         MADE.pop().close()
 
 
-def new_cache() -> HookCache:
-    MADE.append(HookCache())
+def new_cache(looked_up_for: float = 300.0) -> HookCache:
+    MADE.append(HookCache(looked_up_for=looked_up_for, retry_budget=0.0))
     return MADE[-1]
 
 
@@ -79,10 +78,8 @@ def test_one_lookup_serves_all(lookups: Lookups) -> None:
 def test_a_hook_is_kept_while_its_connection_is_as_it_was(
     lookups: Lookups, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hook_cache, "LOOKED_UP_FOR", -1.0)
-
     async def go() -> tuple[Any, Any, Any]:
-        kept = new_cache()
+        kept = new_cache(looked_up_for=-1.0)
         first, second = await look(kept), await look(kept)
         monkeypatch.setenv("AIRFLOW_CONN_MINDBAZ_DEFAULT", "mindbaz://:key@/?site_id=4")
         return first, second, await look(kept)
@@ -94,13 +91,11 @@ def test_a_hook_is_kept_while_its_connection_is_as_it_was(
 
 
 def test_a_lookup_that_fails_leaves_the_known_hook(lookups: Lookups, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hook_cache, "LOOKED_UP_FOR", -1.0)
-
     def refuse(conn_id: str) -> Connection:
         raise OSError("no API server")
 
     async def go() -> None:
-        kept = new_cache()
+        kept = new_cache(looked_up_for=-1.0)
         first = await look(kept)
         monkeypatch.setattr(MindbazHook, "get_connection", staticmethod(refuse))
         assert await look(kept) is first

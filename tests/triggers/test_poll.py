@@ -14,7 +14,7 @@ from airflow_provider_crm import exceptions
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmError, CrmFailError, CrmRateLimitError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.sandbox.server import Sandbox
-from airflow_provider_crm.triggers.base.poll import Beat, CrmPollTrigger, failure_event, failure_of
+from airflow_provider_crm.triggers.base.poll import CrmPollTrigger, LookTimes, failure_event, failure_of
 from airflow_provider_crm.triggers.mindbaz import SubscriberQuestion
 from tests.helpers.waits import patience
 
@@ -128,30 +128,30 @@ def test_errors_keep_when_to_ask_again() -> None:
 
 def test_looks_are_spread_evenly() -> None:
     """Those of triggers that start one by one, that have been told the same moment, and of what is left of many."""
-    beats = [Beat(10) for _ in range(1000)]
+    triggers = [LookTimes(10) for _ in range(1000)]
     for some, moments in [
-        (beats, [1e6] * 1000),
-        (beats, [1e6 + number * 0.37 for number in range(1000)]),
-        (beats[500:700], [1e6] * 200),
+        (triggers, [1e6] * 1000),
+        (triggers, [1e6 + number * 0.37 for number in range(1000)]),
+        (triggers[500:700], [1e6] * 200),
     ]:
-        due = sorted(beat.after(moment) % 10 for beat, moment in zip(some, moments, strict=False))
+        due = sorted(times.after(moment) % 10 for times, moment in zip(some, moments, strict=False))
         gaps = [later - earlier for earlier, later in itertools.pairwise([*due, due[0] + 10])]
         assert max(gaps) < 3 * 10 / len(some)
 
 
 @pytest.mark.parametrize("interval", [0.01, 1 / 3, 10, 86400])
-def test_a_beat_comes_once(interval: float) -> None:
+def test_a_time_to_look_comes_once(interval: float) -> None:
     for start in (0.1, 1e6, 1e7):
-        beat = Beat(interval)
-        due = beat.after(start)
+        times = LookTimes(interval)
+        due = times.after(start)
         assert start < due <= start + interval * 1.001
         for _ in range(1000):
-            due, before = beat.after(due), due
+            due, before = times.after(due), due
             assert due - before == pytest.approx(interval, rel=1e-3)
 
 
 def test_an_interval_of_nothing_is_none() -> None:
-    assert Beat(0).after(5.0) > 5.0
+    assert LookTimes(0).after(5.0) > 5.0
 
 
 @pytest.mark.slow

@@ -30,7 +30,6 @@ from airflow_provider_crm.hooks.mindbaz.lookups import (
     look_again,
     look_up,
 )
-from airflow_provider_crm.http.calls import encode_json
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
@@ -108,10 +107,9 @@ class UpsertSubscribers:
             number = field.id
             writer = self._writers.get(number) or self._writers.setdefault(number, _writer(field))
             try:
-                values[number] = writer(value)
+                values[number] = writer(value) if value is not None else _emptied(number)
             except ValueError as error:
                 raise ValueError(f"{field.name}: {error}") from None
-        _check_json(values)
         return values
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
@@ -188,7 +186,8 @@ class UpsertSubscribers:
         return {
             number: value
             for number, value in wanted.items()
-            if number != key_field and not _same(self._writers[number], value, held.get(number))
+            if number != key_field
+            and not ((there := held.get(number)) == value or _same(self._writers[number], value, there))
         }
 
     def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
@@ -207,19 +206,19 @@ def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
 
 def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> list[Verdict]:
     """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
+    emails = [_email_of(answer) for answer in answers]
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
-    by_email = {email: answer for answer in answers if (email := _email_of(answer))}
+    by_email = {email: answer for email, answer in zip(emails, answers, strict=True) if email}
     updated = {step.payload.get("id") for step in steps}
+    unnamed = {answer["id"] < 0 for email, answer in zip(emails, answers, strict=True) if not email}
     # Where only some are refused, a place is too little to tell whose they are.
-    in_order = (
-        len(answers) == len(steps) and len({one["id"] < 0 for one in answers if not _email_of(one)}) == 1
-    )
+    in_order = len(answers) == len(steps) and len(unnamed) == 1
     verdicts: list[Verdict] = []
     for place, step in enumerate(steps):
         number = step.payload.get("id")
         email = step.payload["fields"].get(EMAIL)
         answer = by_email.get(email) if number is None else by_id.get(number)
-        if answer is None and in_order and not _email_of(answers[place]):
+        if answer is None and in_order and not emails[place]:
             at_place = answers[place]
             if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
                 answer = at_place
@@ -247,16 +246,17 @@ def _writer(field: FieldType) -> Writer:
         field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
     convert = field.converter()
     normalise = _NORMALISERS.get(field.id)
-    can_be_emptied = field.id not in (EMAIL, STATUS)
+    return (lambda value: convert(normalise(value))) if normalise else convert
 
-    def write(value: Any) -> Any:
-        if value is not None:
-            return convert(normalise(value) if normalise else value)
-        if can_be_emptied:
-            return None
+
+def _emptied(number: int) -> Any:
+    """Return what empties a field.
+
+    :raises ValueError: nothing does.
+    """
+    if number in (EMAIL, STATUS):
         raise ValueError("this field cannot be emptied")
-
-    return write
+    return None
 
 
 _NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: key_of}
@@ -289,17 +289,3 @@ def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:
         for number, value in fields.items()
         if value is not None and not (number == STATUS and value == SUBSCRIBED)
     }
-
-
-def _check_json(fields: Mapping[int, Any]) -> None:
-    """Refuse what no call could carry, such as half a surrogate: one row would bring down its whole batch.
-
-    :raises ValueError: there is such a value.
-    """
-    try:
-        encode_json(list(fields.values()))
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        pass
-    else:
-        return
-    raise ValueError("a value cannot be written as JSON")

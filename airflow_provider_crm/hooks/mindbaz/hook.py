@@ -31,8 +31,8 @@ from airflow_provider_crm.http.urls import origin
 from airflow_provider_crm.schemas.mindbaz.write import (
     MAX_SUBSCRIBERS,
     NOTHING,
-    Answer,
     Subscriber,
+    WrappedData,
     subscribers_of,
     wire_subscriber,
 )
@@ -201,7 +201,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
 
     @staticmethod
     def _data(body: bytes) -> bytes:
-        answer = read_json(body, Answer)
+        answer = read_json(body, WrappedData)
         if answer.success:
             return bytes(answer.data)
         errors = vendor_errors(body)

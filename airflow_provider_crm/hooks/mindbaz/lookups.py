@@ -39,7 +39,7 @@ def look_up(
     found: dict[str, list[Subscriber]] = {}
     seen: set[int] = set()
     written = compared_email if match_by == "Email" else _client_id
-    by_case = {written(key).casefold(): key for key in keys}
+    by_case: dict[str, str] = {}
     asked = set(keys)
     for subscriber in hook.get_subscribers(
         keys, by=cast(By, match_by), field_ids=sorted({ID, key_field, *field_ids})
@@ -47,6 +47,7 @@ def look_up(
         held = subscriber["fields"].get(key_field)
         key = keys[0] if held is None and len(keys) == 1 else written(held)
         if key not in asked:  # the CRM may compare without case
+            by_case = by_case or {written(one).casefold(): one for one in keys}
             key = by_case.get(key.casefold(), "")
         if not key or subscriber["id"] in seen or subscriber["id"] < 0:
             continue

@@ -11,12 +11,18 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from decimal import Decimal
 from functools import partial
 from itertools import chain
-from typing import Any, Literal
+from typing import Any, Unpack
 
 from airflow_provider_crm.exceptions import CrmConnectionError, CrmInputError, CrmNotFoundError
 from airflow_provider_crm.hooks.base.hook import CrmHook
-from airflow_provider_crm.hooks.base.settings import Extras
 from airflow_provider_crm.hooks.spread import lists
+from airflow_provider_crm.hooks.spread.extras import SpreadExtras
+from airflow_provider_crm.hooks.spread.filters import (
+    AnswerFilters,
+    CustomerConsentFilters,
+    CustomerFilters,
+    LoyaltyFilters,
+)
 from airflow_provider_crm.hooks.spread.lists import CONSENT_DEFINITIONS, SpreadList
 from airflow_provider_crm.hooks.spread.v1 import CustomerWritesV1, base_url_of_v1
 from airflow_provider_crm.hooks.spread.wire import (
@@ -42,13 +48,6 @@ from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.cells import ConsentStatus
 from airflow_provider_crm.schemas.spread.read import Row, record_of
 from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
-
-
-class SpreadExtras(Extras, kw_only=True, frozen=True):
-    """What a SPREAD connection may carry besides the extras of every CRM."""
-
-    write_api: Literal["v2", "v1"] = "v2"
-    """The API version that creates and updates customers."""
 
 
 class SpreadHook(CrmHook[SpreadExtras]):
@@ -112,15 +111,17 @@ class SpreadHook(CrmHook[SpreadExtras]):
         return the_one(rows, field, asked, any_case=external_id is None)
 
     def iter_customers(
-        self, *, page_size: int = MAX_PAGE, ids: str | Iterable[str | int] | None = None, **filters: Any
+        self,
+        *,
+        page_size: int = MAX_PAGE,
+        ids: str | Iterable[str | int] | None = None,
+        **filters: Unpack[CustomerFilters],
     ) -> Iterator[Row]:
         """Read customers.
 
         :param page_size: customers a call, at most 5000.
         :param ids: any number of SPREAD ids, as a list or a text with commas; in as many calls as they need.
-        :param filters: ``created_after``, ``created_before``, ``modified_after``, ``modified_before``, ``email``,
-            ``last_name``, ``first_name``, ``zipcode``, ``city``, ``country`` (two letters), ``phone_number``,
-            ``mobile_phone_number``, ``case_insensitive``, ``show_custom_fields``, ``external_id``.
+        :param filters: :class:`~airflow_provider_crm.hooks.spread.filters.CustomerFilters`.
         :return: the vendor's fields, see :func:`~airflow_provider_crm.schemas.spread.read.plain_customer`.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
@@ -178,14 +179,13 @@ class SpreadHook(CrmHook[SpreadExtras]):
     # Consents
 
     def iter_customer_consents(
-        self, customer_id: str | int, *, page_size: int = MAX_PAGE, **filters: Any
+        self, customer_id: str | int, *, page_size: int = MAX_PAGE, **filters: Unpack[CustomerConsentFilters]
     ) -> Iterator[Row]:
         """Read the history of one customer's answers: several to one consent are possible, the latest holds.
 
         :param customer_id: SPREAD's id.
         :param page_size: answers a call, at most 5000.
-        :param filters: ``created_after``, ``created_before``, ``consent_id``, ``consent_tech_name``,
-            ``customer_consent_status`` (or ``status``), ``customer_consent_source`` (or ``source``).
+        :param filters: :class:`~airflow_provider_crm.hooks.spread.filters.CustomerConsentFilters`.
         :return: ``consentId``, ``consentTechName``, ``trackId``, ``customerConsentCreatedAt`` (local time),
             ``customerConsentStatus``, ``customerConsentSource``, ``customerConsentSourceId``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
@@ -201,7 +201,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         consent_tech_name: str | None = None,
         track_id: str | int | None = None,
         page_size: int = MAX_PAGE,
-        **filters: Any,
+        **filters: Unpack[AnswerFilters],
     ) -> Iterator[Row]:
         """Read everyone's answers to one consent, or the one answer that a track id names.
 
@@ -209,8 +209,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param consent_tech_name: the consent's technical name, which several consents may share.
         :param track_id: of one answer; the CRM takes no other filter beside it.
         :param page_size: answers a call, at most 5000.
-        :param filters: ``created_after``, ``created_before``, ``customer_consent_status`` (or ``status``),
-            ``customer_consent_source`` (or ``source``).
+        :param filters: :class:`~airflow_provider_crm.hooks.spread.filters.AnswerFilters`.
         :return: ``id`` (the customer's), ``trackId``, ``customerConsentCreatedAt`` (local time),
             ``customerConsentStatus``, ``customerConsentSource``, ``customerConsentSourceId``; and, added here
             because the CRM says them once for the whole page, ``consentId`` and ``consentTechName``.
@@ -298,19 +297,20 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     # Loyalty
 
-    def iter_loyalty_lines(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Row]:
+    def iter_loyalty_lines(
+        self, *, page_size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]
+    ) -> Iterator[Row]:
         """Read the movements of the loyalty pots; a negative amount is spending.
 
         :param page_size: lines a call, at most 5000.
-        :param filters: ``created_after``, ``created_before``, ``modified_after``, ``modified_before``,
-            ``customer_id``, ``cagnotte_id``, ``campaign_id``, ``min_amount``, ``max_amount``, ``amount``.
+        :param filters: :class:`~airflow_provider_crm.hooks.spread.filters.LoyaltyFilters`.
         :return: ``cagnotteId``, ``cagnotteLineId``, ``customerId``, ``campaignId``, ``cagnotteLineDate``,
             ``cagnotteLineValidationDate`` (local times), ``amount`` (text), ``code``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
         return chain.from_iterable(self._pages(lists.loyalty_lines(filters), page_size))
 
-    def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Any) -> list[Row]:
+    def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]) -> list[Row]:
         """Read one page of the movements of the loyalty pots.
 
         :param start: how many lines to leave out at the beginning.

@@ -145,7 +145,7 @@ CONSENT_DEFINITIONS = SpreadList("/consents", ListAnswer("consents"), "id")
 
 
 def customers(filters: Mapping[str, Any]) -> SpreadList:
-    """All customers that pass the filters."""
+    """Return all customers that pass the filters."""
     answer = ListAnswer("customers", plain=plain_customer)
     return SpreadList("/customers", answer, "id", query_of(filters, CUSTOMER_FILTERS), size_name="maxResults")
 
@@ -184,7 +184,7 @@ def consent_history(customer_id: str | int, filters: Mapping[str, Any]) -> Sprea
 
 
 def loyalty_lines(filters: Mapping[str, Any]) -> SpreadList:
-    """The movements of the loyalty pots."""
+    """Return the movements of the loyalty pots."""
     return SpreadList(
         "/cagnottes", ListAnswer("cagnottes"), "cagnotteLineId", query_of(filters, LOYALTY_FILTERS)
     )

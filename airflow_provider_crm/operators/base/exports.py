@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Required, Unpack
 from urllib.parse import urlsplit
 
-from airflow_provider_crm._compat import AirflowArguments
 from airflow_provider_crm.bulk.export import Export, Exported, ExportPage, Reject
 from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.operators.base.metrics import emit
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
 from airflow_provider_crm.rows.blocks import Column, Format
 from airflow_provider_crm.rows.targets import target_at
@@ -36,7 +35,7 @@ def _of_known_format(name: str, path: str) -> str:
 ExportPath = Annotated[Path, _of_known_format]
 
 
-class ExportArguments(AirflowArguments, total=False):
+class ExportArguments(RunArguments, total=False):
     """What every export takes, see :class:`CrmExportOperator`."""
 
     path: Required[ExportPath]
@@ -63,6 +62,7 @@ class CrmExportOperator(CrmBaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "path",
         "rejects_path",
         "reject_data",
@@ -82,7 +82,7 @@ class CrmExportOperator(CrmBaseOperator):
         max_rejects: MaxRejects = 0,
         concurrency: Concurrency | None = None,
         csv_escape_formulas: YesOrNo = False,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.path: Any = path

@@ -11,18 +11,30 @@ from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
 from airflow_provider_crm.operators.base.mapped import check_files
+from airflow_provider_crm.operators.base.noted import NotedRun, note_run
 from airflow_provider_crm.operators.base.run import REPORT_KEY, Run, say
-from airflow_provider_crm.parameters import CheckedParameters
+from airflow_provider_crm.parameters import CheckedParameters, ConnId
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
+
+
+class RunArguments(AirflowArguments, total=False):
+    """What every operator takes, see :class:`CrmBaseOperator`."""
+
+    history_conn_id: ConnId | None
 
 
 class CrmBaseOperator(CheckedParameters, BaseOperator):
     """An operator that works through the hook of one CRM.
 
     Subclasses declare their parameters and the class of the hook, which names the parameter of its connection.
+
+    :param history_conn_id: connection to the SQL database that keeps the history of runs; Airflow's option ``[crm]
+        history_conn_id`` otherwise. (templated)
     """
+
+    template_fields: Sequence[str] = ("history_conn_id",)
 
     hook_class: ClassVar[type[CrmHook[Any]]]
     #: Calls in flight where neither the task nor the connection says; the hook's own default otherwise.
@@ -31,16 +43,17 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
     concurrency: Any = None
     #: Parameters that do not make it another task, so that a retry with another value goes on where the try before
     #: has stopped. All others do: one that is forgotten here costs some work, never a row.
-    not_in_fingerprint: ClassVar[frozenset[str]] = frozenset()
+    not_in_fingerprint: ClassVar[frozenset[str]] = frozenset({"history_conn_id"})
     #: Whether nothing is sent, where the task has a parameter for it.
     only_plan: Any = False
     _stop: Callable[[], None] | None = None
     _stopped = False
 
-    def __init__(self, **kwargs: Unpack[AirflowArguments]) -> None:
+    def __init__(self, *, history_conn_id: ConnId | None = None, **kwargs: Unpack[AirflowArguments]) -> None:
         # Airflow takes the defaults of a mapped task from each class on the way: one without an `__init__` of its own
         # would seem to set `retries=0` and `inlets=None`.
         super().__init__(**kwargs)
+        self.history_conn_id = history_conn_id
         self._counters: Counters | None = None
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -49,19 +62,23 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         :return: the summary, which is JSON and names no person.
         :raises CrmInputError: a parameter cannot be used; nothing was written.
         """
-        run = Run(self.hook_class.conn_type, type(self).__name__, dry_run=self.only_plan is True)
+        run = Run(self._system(), type(self).__name__, dry_run=self.only_plan is True)
+        noted = None
         try:
+            self.check_parameters()
+            noted = note_run(self.history_conn_id, context, run)
             summary = self._execute(context)
         except PAUSES:
+            if noted:
+                noted.forget()
             raise
         except BaseException as error:
-            self._end(context, run.report(self._account(), error, stopped=self._stopped))
+            self._end(context, run.report(self._account(), error, stopped=self._stopped), noted)
             raise
-        self._end(context, run.report(self._account(), None, stopped=False))
+        self._end(context, run.report(self._account(), None, stopped=False), noted)
         return summary
 
     def _execute(self, context: Context) -> dict[str, Any]:
-        self.check_parameters()
         check_files(self, context, self.parameters())
         with closing(self._hook()) as hook:
             self._counters = hook.counters
@@ -79,10 +96,16 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
             "results_path": None,
         }
 
-    def _end(self, context: Context, report: dict[str, Any]) -> None:
+    def _goes_on(self) -> bool:
+        """Return whether this try has gone on after the rows of an earlier one, and counts them too."""
+        return False
+
+    def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
         """Tell what became of the run; nothing that fails here changes it."""
         say(report)
         self._push(context, REPORT_KEY, report)
+        if noted:
+            noted.end(report, goes_on=self._goes_on())
 
     def _push(self, context: Context, key: str, value: Any) -> None:
         instance: Any = context.get("ti")
@@ -95,6 +118,10 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
 
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         raise NotImplementedError
+
+    def _system(self) -> str:
+        """Return what the report calls the CRM."""
+        return self.hook_class.conn_type
 
     def _hook(self) -> Any:
         conn_id = getattr(self, self.hook_class.conn_name_attr)

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Required, Unpack
 
-from airflow_provider_crm._compat import AirflowArguments, BaseOperatorLink
+from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
+from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
@@ -22,7 +22,8 @@ from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.metrics import emit
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import (
     Concurrency,
     FieldMap,
@@ -30,6 +31,7 @@ from airflow_provider_crm.parameters import (
     MinRows,
     Nulls,
     Path,
+    Share,
     YesOrNo,
 )
 from airflow_provider_crm.parameters import Source as SourceParameter
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 
-class WriteArguments(AirflowArguments, total=False):
+class WriteArguments(RunArguments, total=False):
     """What every writing operator takes, see :class:`CrmBulkOperator`."""
 
     source: Required[SourceParameter]
@@ -49,6 +51,7 @@ class WriteArguments(AirflowArguments, total=False):
     results_path: Path | None
     max_rejects: MaxRejects
     min_rows: MinRows | None
+    max_deviation: Share | None
     nulls: Nulls
     concurrency: Concurrency | None
     dry_run: YesOrNo
@@ -83,6 +86,9 @@ class CrmBulkOperator(CrmBaseOperator):
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
     :param max_rejects: fail when more rows are rejected: a number, or a float as share of the rows. (templated)
     :param min_rows: fail before anything is sent when the source has fewer rows. (templated)
+    :param max_deviation: fail before anything is sent when the rows of the source differ by more than this share, such
+        as 0.5, from the median of the last seven successful runs of this task, which needs the history. Fewer
+        than three runs let it pass. (templated)
     :param nulls: ``skip`` leaves empty values out, ``send`` sends them. (templated)
     :param concurrency: calls in flight of the whole task; the connection's extra and then 8 otherwise.
         (templated)
@@ -91,12 +97,14 @@ class CrmBulkOperator(CrmBaseOperator):
 
     source = SourceField()
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "source",
         "rejects_path",
         "reject_data",
         "results_path",
         "max_rejects",
         "min_rows",
+        "max_deviation",
         "nulls",
         "concurrency",
         "only_plan",
@@ -104,7 +112,14 @@ class CrmBulkOperator(CrmBaseOperator):
     ui_color = "#e8f0fe"
     operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
     # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
-    not_in_fingerprint = frozenset({"source", "max_rejects", "min_rows", "concurrency", "dry_run"})
+    not_in_fingerprint = CrmBaseOperator.not_in_fingerprint | {
+        "source",
+        "max_rejects",
+        "min_rows",
+        "max_deviation",
+        "concurrency",
+        "dry_run",
+    }
 
     def __init__(
         self,
@@ -115,10 +130,11 @@ class CrmBulkOperator(CrmBaseOperator):
         results_path: Path | None = None,
         max_rejects: MaxRejects = 0,
         min_rows: MinRows | None = None,
+        max_deviation: Share | None = None,
         nulls: Nulls = "skip",
         concurrency: Concurrency | None = None,
         dry_run: YesOrNo = False,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.source = source
@@ -127,6 +143,7 @@ class CrmBulkOperator(CrmBaseOperator):
         self.results_path: Any = results_path
         self.max_rejects: Any = max_rejects
         self.min_rows: Any = min_rows
+        self.max_deviation: Any = max_deviation
         self.nulls = nulls
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
@@ -181,7 +198,8 @@ class CrmBulkOperator(CrmBaseOperator):
         destination = self._destination(hook, source)
         guarded = self._guarded(context, destination)
         with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
-            source = look_through(source, [*self._checks(), *(snapshot.checks if snapshot else ())])
+            checks = [*self._checks(), *self._usual(context), *(snapshot.checks if snapshot else ())]
+            source = look_through(source, checks)
             engine: BulkEngine[Any] = BulkEngine(
                 DryRun(guarded) if self.only_plan else guarded,
                 source,
@@ -210,6 +228,15 @@ class CrmBulkOperator(CrmBaseOperator):
             report.check_rejects(self.max_rejects)
         return summary
 
+    def _usual(self, context: Context) -> list[Check]:
+        if self.max_deviation is None:
+            return []
+        usual = usual_rows_of(self.history_conn_id, context)
+        return [] if usual is None else [NearUsual(usual, self.max_deviation)]
+
+    def _goes_on(self) -> bool:
+        return self._report is not None and self._report.goes_on
+
     def _account(self) -> dict[str, Any]:
         report = self._report or Report()
         return {
@@ -221,8 +248,8 @@ class CrmBulkOperator(CrmBaseOperator):
             "results_path": self.results_path,
         }
 
-    def _end(self, context: Context, report: dict[str, Any]) -> None:
-        super()._end(context, report)
+    def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
+        super()._end(context, report, noted)
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
@@ -301,5 +328,5 @@ class CrmDeleteOperator(CrmBulkOperator):
         announced = self.require_confirmation_count
         return super()._checks() + ([] if announced is None else [Announced(announced)])
 
-    def _erased_as(self) -> str:
+    def _erased_as(self) -> str | None:
         return "deleted"

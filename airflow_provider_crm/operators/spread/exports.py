@@ -27,15 +27,15 @@ from airflow_provider_crm.parameters import (
 )
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.rows.templates import Rows, SourceField
-from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.envelopes import RowsUnder
 from airflow_provider_crm.schemas.records import PageReader, RawReader, Records
 from airflow_provider_crm.schemas.spread.cells import ShownStatus
 from airflow_provider_crm.schemas.spread.exports import (
     CONSENTS,
     CUSTOMERS,
     LOYALTY_LINES,
-    Answers,
     HistoryReader,
+    RowsUnderConsent,
     consent_reader,
     customer_reader,
     loyalty_reader,
@@ -137,7 +137,9 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
     def _pages(
         self, hook: SpreadHook, ahead: int, prepare: Callable[[Records], ExportPage]
     ) -> Iterable[ExportPage]:
-        reader: PageReader = RawReader("id", List("customers")) if self.raw else customer_reader(self._zone)
+        reader: PageReader = (
+            RawReader("id", RowsUnder("customers")) if self.raw else customer_reader(self._zone)
+        )
         pages = SpreadPages(hook, ahead=ahead, page_size=self.page_size)
         return pages.customers(reader, prepare, **self._window_filters(), **self._filters())
 
@@ -207,7 +209,9 @@ class SpreadExportLoyaltyOperator(CrmSpreadExportOperator):
         self, hook: SpreadHook, ahead: int, prepare: Callable[[Records], ExportPage]
     ) -> Iterable[ExportPage]:
         key = self.record_type.key
-        reader: PageReader = RawReader(key, List("cagnottes")) if self.raw else loyalty_reader(self._zone)
+        reader: PageReader = (
+            RawReader(key, RowsUnder("cagnottes")) if self.raw else loyalty_reader(self._zone)
+        )
         pages = SpreadPages(hook, ahead=ahead, page_size=self.page_size)
         return pages.loyalty_lines(reader, prepare, **self._window_filters(), **self._filters())
 
@@ -315,7 +319,7 @@ class SpreadExportConsentsOperator(CrmSpreadExportOperator):
 
     def _reader(self, asked: str | None) -> PageReader:
         if self.raw:
-            return RawReader(self.record_type.key, Answers(asked))
+            return RawReader(self.record_type.key, RowsUnderConsent(asked))
         return consent_reader(self._zone, asked)
 
     def _of_customers(

@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
-from airflow_provider_crm._compat import AirflowArguments
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.databases.engines import engine_for
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError
@@ -24,7 +23,7 @@ from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
 from airflow_provider_crm.loyalty.source_rows import CreditFields, CreditReader
 from airflow_provider_crm.loyalty.states import Origin
 from airflow_provider_crm.loyalty.tables import account_of
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator
+from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.operators.base.writes import CrmSuppressibleOperator, SuppressibleArguments
 from airflow_provider_crm.parameters import Column, ConnId, Path, Seconds, Time, YesOrNo, number
 from airflow_provider_crm.rows.journal import Journal
@@ -190,6 +189,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
     """
 
     template_fields: Sequence[str] = (
+        *CrmBaseOperator.template_fields,
         "created_after",
         "created_before",
         "report_path",
@@ -210,7 +210,7 @@ class SpreadAuditLoyaltyOperator(CrmBaseOperator):
         settle_seconds: Seconds = 10,
         spread_conn_id: ConnId = SpreadHook.default_conn_name,
         ledger_conn_id: ConnId = LEDGER_CONN,
-        **kwargs: Unpack[AirflowArguments],
+        **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.created_after: Any = created_after

@@ -77,7 +77,7 @@ class Customers(dict[int, Customer]):
         self._journal: list[tuple[int, Customer | None]] = []
 
     def find(self, identifier: str, value: str) -> Customer | None:
-        """The customer with this identifier.
+        """Return the customer with this identifier.
 
         :param identifier: ``email`` (compared without case), ``phone``, ``crm_id`` or ``visitor_id``.
         """
@@ -85,7 +85,7 @@ class Customers(dict[int, Customer]):
         return None if customer_id is None else self[customer_id]
 
     def new(self) -> Customer:
-        """A customer of whom nothing is known, not yet among the others."""
+        """Return a customer of whom nothing is known, not yet among the others."""
         self._next_id += 1
         return Customer(id=self._next_id - 1)
 

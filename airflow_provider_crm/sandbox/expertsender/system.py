@@ -60,7 +60,7 @@ class ExpertSender(System):
     # --- the sandbox's side ---
 
     def by_email(self, email: str) -> Customer | None:
-        """The customer with this e-mail, compared without case."""
+        """Return the customer with this e-mail, compared without case."""
         return self.customers.find("email", email)
 
     def add_customer(self, email: str, **values: Any) -> Customer:
@@ -99,7 +99,7 @@ class ExpertSender(System):
                 )
 
     def counts(self) -> dict[str, int]:
-        """How many records there are."""
+        """Return how many records there are."""
         return {
             "customers": len(self.customers),
             "mailbox": len(self.mailbox),
@@ -107,7 +107,7 @@ class ExpertSender(System):
         }
 
     def records(self, kind: str) -> Iterator[Any]:
-        """All customers (with their ids), e-mails, or ids of anonymized customers."""
+        """Return all customers (with their ids), e-mails, or ids of anonymized customers."""
         if kind == "customers":
             return (
                 {"id": one.id, "visitorId": one.visitor_id, **one.show()} for one in self.customers.values()
@@ -119,7 +119,7 @@ class ExpertSender(System):
         raise KeyError(kind)
 
     def connection(self, url: str) -> tuple[str, dict[str, Any]]:
-        """An Airflow connection with the API key."""
+        """Return an Airflow connection with the API key."""
         host, key = f"{url}/expertsender", self.switches.api_key
         return "expertsender_cdp_default", {"conn_type": "expertsender_cdp", "host": host, "password": key}
 
@@ -138,7 +138,7 @@ class ExpertSender(System):
         return {}
 
     def no_route(self, call: Call, status: int) -> Answer:
-        """The answer for a path or method that is not documented."""
+        """Return the answer for a path or method that is not documented."""
         return self._problem(call, status, "Method not allowed" if status == 405 else "Not found")
 
     # --- reading and deleting ---

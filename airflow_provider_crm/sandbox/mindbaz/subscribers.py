@@ -55,15 +55,15 @@ class Subscribers(Mapping[int, dict[int, Value]]):
         return self._count
 
     def by_email(self, email: str) -> int | None:
-        """The id of the subscriber with this e-mail, compared without case."""
+        """Return the id of the subscriber with this e-mail, compared without case."""
         return self._by_email.get(email.lower())
 
     def by_client(self, client_id: str) -> tuple[int, ...]:
-        """The ids of all subscribers with this client id; it need not be unique."""
+        """Return the ids of all subscribers with this client id; it need not be unique."""
         return self._by_client.get(client_id, ())
 
     def by_hash(self, digest: str, encoding: str) -> int | None:
-        """The id of the subscriber whose e-mail in lower case has this hash."""
+        """Return the id of the subscriber whose e-mail in lower case has this hash."""
         if encoding not in self._by_hash:
             hashed = HASHES[encoding]
             self._by_hash[encoding] = {hashed(e.encode()): one for e, one in self._by_email.items()}

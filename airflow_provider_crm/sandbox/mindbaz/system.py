@@ -99,7 +99,7 @@ class Mindbaz(System):
     # --- the sandbox's side ---
 
     def by_email(self, email: str) -> dict[int, Value] | None:
-        """All fields of the subscriber with this e-mail, field 0 included; None when there is none."""
+        """Return all fields of the subscriber with this e-mail, field 0 included; None when there is none."""
         subscriber_id = self.subscribers.by_email(email)
         return None if subscriber_id is None else {ID: subscriber_id, **self.subscribers[subscriber_id]}
 
@@ -147,17 +147,17 @@ class Mindbaz(System):
                 self.subscribers.insert(fields)
 
     def counts(self) -> dict[str, int]:
-        """How many subscribers there are."""
+        """Return how many subscribers there are."""
         return {"subscribers": len(self.subscribers)}
 
     def records(self, kind: str) -> Iterator[Any]:
-        """All subscribers as ``{"id": ..., "fields": {field id: value}}``."""
+        """Return all subscribers as ``{"id": ..., "fields": {field id: value}}``."""
         if kind != "subscribers":
             raise KeyError(kind)
         return ({"id": one, "fields": self.subscribers[one]} for one in self.subscribers)
 
     def connection(self, url: str) -> tuple[str, dict[str, Any]]:
-        """An Airflow connection with the API key."""
+        """Return an Airflow connection with the API key."""
         extra = {"site_id": str(self.switches.site_id)}
         host, key = f"{url}/mindbaz/api", self.switches.api_key
         return "mindbaz_default", {"conn_type": "mindbaz", "host": host, "password": key, "extra": extra}

@@ -130,7 +130,7 @@ class Consents:
         return event
 
     def of_customer(self, customer_id: str) -> list[ConsentEvent]:
-        """The history of one customer."""
+        """Return the history of one customer."""
         return self._by_customer.get(customer_id, [])
 
     def of_consent(self, consent_id: str) -> list[ConsentEvent]:
@@ -138,10 +138,10 @@ class Consents:
         return self._by_consent.get(consent_id, [])
 
     def by_track_id(self, track_id: str) -> ConsentEvent | None:
-        """The answer of that number."""
+        """Return the answer of that number."""
         index = int(track_id) - FIRST_TRACK_ID if track_id.isdigit() else -1
         return self.events[index] if 0 <= index < len(self.events) else None
 
     def latest(self, customer_id: str, consent_id: str) -> ConsentEvent | None:
-        """What a customer last answered to a consent."""
+        """Return what a customer last answered to a consent."""
         return next((e for e in reversed(self.of_customer(customer_id)) if e.consent.id == consent_id), None)

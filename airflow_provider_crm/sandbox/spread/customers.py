@@ -167,15 +167,15 @@ class Customers(dict[str, Customer]):
         self._by_external_id: dict[str, tuple[str, ...]] = {}
 
     def by_email(self, email: str) -> Customer | None:
-        """The first customer with this e-mail, compared without case."""
+        """Return the first customer with this e-mail, compared without case."""
         return next(iter(self.sharing(email)), None)
 
     def sharing(self, email: str) -> Iterable[Customer]:
-        """All customers with this e-mail; no call makes several, an import may have."""
+        """Return all customers with this e-mail; no call makes several, an import may have."""
         return [self[one] for one in self._by_email.get(email.lower(), ())]
 
     def by_external_id(self, external_id: str) -> Iterable[Customer]:
-        """All customers with this external id."""
+        """Return all customers with this external id."""
         return [self[one] for one in self._by_external_id.get(external_id, ())]
 
     def add(self, email: str, changes: Changes, now: str) -> Customer:
@@ -254,6 +254,6 @@ class Customers(dict[str, Customer]):
 
 
 def cleared() -> dict[str, str | None]:
-    """The values of a customer of whom nothing is known."""
+    """Return the values of a customer of whom nothing is known."""
     texts: dict[str, str | None] = {attribute: EMPTY.get(attribute) for attribute in TEXTS.values()}
     return texts | dict.fromkeys(FLAGS.values(), "0")

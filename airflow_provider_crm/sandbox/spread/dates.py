@@ -29,7 +29,7 @@ class Clock:
         return ZoneInfo(self._switches.zone)
 
     def now(self) -> datetime:
-        """The time as the vendor sees it."""
+        """Return the time as the vendor sees it."""
         return datetime.fromtimestamp(time.time() + self._switches.clock_shift, UTC)
 
     def with_offset(self, moment: datetime) -> str:
@@ -52,7 +52,7 @@ class Clock:
 
 
 def is_date_time(text: object) -> bool:
-    """Whether a text is a date in the form ``YYYY-MM-DD HH:MM:SS``."""
+    """Return whether a text is a date in the form ``YYYY-MM-DD HH:MM:SS``."""
     try:
         return isinstance(text, str) and datetime.strptime(text, WITHOUT_ZONE).strftime(WITHOUT_ZONE) == text
     except ValueError:

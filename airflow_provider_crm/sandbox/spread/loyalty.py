@@ -69,15 +69,15 @@ class Loyalty:
         return line
 
     def balance(self, customer_id: str) -> Decimal:
-        """The sum of all lines of a customer."""
+        """Return the sum of all lines of a customer."""
         return self._balances.get(customer_id, Decimal(0))
 
     def of_customer(self, customer_id: str) -> list[LoyaltyLine]:
-        """All lines of a customer."""
+        """Return all lines of a customer."""
         return self._of_customer.get(customer_id, [])
 
     def shows(self, line: LoyaltyLine) -> bool:
-        """Whether a line can be seen by now."""
+        """Return whether a line can be seen by now."""
         return line.cagnotte_line_id not in self._pending
 
     def settle(self) -> None:
@@ -96,5 +96,5 @@ class Loyalty:
 
 
 def plain(amount: Decimal) -> str:
-    """An amount as a text without exponent and superfluous zeros."""
+    """Return an amount as a text without exponent and superfluous zeros."""
     return f"{amount.normalize():f}" if amount else "0"

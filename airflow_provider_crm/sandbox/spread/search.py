@@ -51,7 +51,7 @@ class Search:
         self._kept: dict[tuple[Any, ...], tuple[Any, list[Any]]] = {}
 
     def once(self, call: Call, version: Any, search: Callable[[], list[Row]]) -> list[Row]:
-        """The list of a call, from the last search when nothing changed since.
+        """Return the list of a call, from the last search when nothing changed since.
 
         :param version: whatever changes with the records.
         """
@@ -66,7 +66,7 @@ class Search:
         return kept[1]
 
     def customers(self, call: Call, customers: Customers) -> list[Customer]:
-        """The customers a call asks for, in the order of the list."""
+        """Return the customers a call asks for, in the order of the list."""
         given = call.parameters
         rows: Iterable[Customer] = customers.values()
         # Look-ups by a key go through an index: they are the most frequent call.
@@ -99,7 +99,7 @@ class Search:
         return self._ordered(_filter(events, tests), lambda event: event.created_at)
 
     def lines(self, call: Call, loyalty: Loyalty, customers: Customers) -> list[LoyaltyLine]:
-        """The loyalty lines a call asks for, without those that do not show yet."""
+        """Return the loyalty lines a call asks for, without those that do not show yet."""
         given = call.parameters
         customer_id = given.get("customerId")
         rows = loyalty.of_customer(customer_id) if customer_id else loyalty.lines

@@ -102,7 +102,7 @@ class Spread(System):
         return self._store.clock
 
     def by_email(self, email: str) -> Customer | None:
-        """The customer with this e-mail, compared without case."""
+        """Return the customer with this e-mail, compared without case."""
         return self.customers.by_email(email)
 
     def add_customer(self, email: str, **values: str | None) -> Customer:
@@ -127,7 +127,7 @@ class Spread(System):
                 plant(person, self.customers, self.consents, self.loyalty, self.clock)
 
     def counts(self) -> dict[str, int]:
-        """How many records there are."""
+        """Return how many records there are."""
         return {
             "customers": len(self.customers),
             "consents": len(self.consents.events),
@@ -135,7 +135,7 @@ class Spread(System):
         }
 
     def records(self, kind: str) -> Iterator[Any]:
-        """All customers (with custom fields), answers to consents, or loyalty lines."""
+        """Return all customers (with custom fields), answers to consents, or loyalty lines."""
         if kind == "customers":
             return (self.show(customer, by_id=True) for customer in self.customers.values())
         if kind == "consents":
@@ -147,7 +147,7 @@ class Spread(System):
         raise KeyError(kind)
 
     def connection(self, url: str) -> tuple[str, dict[str, Any]]:
-        """An Airflow connection with the two keys."""
+        """Return an Airflow connection with the two keys."""
         login, password = self.switches.public_key, self.switches.private_key
         host = f"{url}/spread{BASE}"
         return "spread_default", {"conn_type": "spread", "host": host, "login": login, "password": password}
@@ -173,7 +173,7 @@ class Spread(System):
             return self._reader.error(400, str(error))
 
     def no_route(self, call: Call, status: int) -> Answer:
-        """The answer for a path or method that is not documented."""
+        """Return the answer for a path or method that is not documented."""
         return self._reader.error(status, "Method not allowed" if status == 405 else "Not found")
 
     # --- customers ---
@@ -368,7 +368,7 @@ class Spread(System):
     # --- what the calls have in common ---
 
     def show(self, customer: Customer, *, by_id: bool) -> dict[str, Any]:
-        """A customer as plain data.
+        """Return a customer as plain data.
 
         :param by_id: with the custom fields and the loyalty status, as only the call by id shows them.
         """

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.envelopes import RowsUnder
 from airflow_provider_crm.schemas.mending import check_decimal
 from airflow_provider_crm.schemas.records import Column, RecordReader, RecordType
 
@@ -60,7 +60,7 @@ def customer_type(by: str, consents: Sequence[Mapping[str, Any]] | None) -> Reco
 
 def customer_reader(record_type: RecordType) -> RecordReader:
     """Read customers as :meth:`~airflow_provider_crm.hooks.expertsender.ExpertSenderHook.get_customer` gives them."""
-    return RecordReader(record_type, List("customers"), _check_amounts, _in(dt.UTC))
+    return RecordReader(record_type, RowsUnder("customers"), _check_amounts, _in(dt.UTC))
 
 
 def customer_row(customer: Mapping[str, Any], *, flat: bool) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.envelopes import RowsUnder
 from airflow_provider_crm.schemas.mending import Kind
 from airflow_provider_crm.schemas.mindbaz.write import (
     BOOLEAN,
@@ -48,7 +48,7 @@ def subscriber_type(fields: Sequence[FieldType]) -> tuple[RecordType, dict[int, 
 
 def subscriber_reader(record_type: RecordType) -> RecordReader:
     """Read subscribers as :meth:`~airflow_provider_crm.hooks.mindbaz.MindbazHook.get_subscribers` gives them."""
-    return RecordReader(record_type, List("subscribers"), _nothing_more, _in(ZONE))
+    return RecordReader(record_type, RowsUnder("subscribers"), _nothing_more, _in(ZONE))
 
 
 def subscriber_row(subscriber: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.http.calls import encode_json
 from airflow_provider_crm.values import (
     comparable,
     day_of,
@@ -66,7 +67,7 @@ _read_subscribers = msgspec.json.Decoder(list[SubscriberData] | None, strict=Fal
 NOTHING = b"null"
 
 
-class Answer(msgspec.Struct):
+class WrappedData(msgspec.Struct):
     """The envelope of every answer: ``success`` alone proves nothing, see :class:`SubscriberData`'s id of -1."""
 
     success: bool
@@ -112,6 +113,8 @@ class FieldType(msgspec.Struct, frozen=True):
 
     def converter(self) -> Callable[[Any], Any]:
         """Return :meth:`convert` for many values: what depends on the field is decided once."""
+        if self.type == TEXT and not self.length:
+            return text_of
         return partial(_CONVERTERS.get(self.type, _as_is), self)
 
 
@@ -225,14 +228,16 @@ def _text(field: FieldType, value: Any) -> str:
 
 
 def _integer(field: FieldType, value: Any) -> int:
-    return whole_number(value)
+    number: int = _sendable(whole_number(value))
+    return number
 
 
 def _choice(field: FieldType, value: Any) -> int:
     text = key_of(text_of(value))
     keys = {str(key) for key, _ in field.choices}
     if text.removeprefix("-").isdecimal() and (not keys or text in keys):
-        return int(text)
+        number: int = _sendable(int(text))
+        return number
     for key, label in field.choices:
         if text and comparable(label).casefold() == comparable(text).casefold():
             return key
@@ -254,8 +259,22 @@ def _as_is(field: FieldType, value: Any) -> Any:
     if isinstance(own, dt.date):
         return date_text(own)
     if isinstance(own, float | Decimal):
-        return int(text) if (text := text_of(own)).lstrip("-").isdecimal() else own
-    return own if isinstance(own, int | list | dict) else text_of(own)
+        return _sendable(int(text) if (text := text_of(own)).lstrip("-").isdecimal() else own)
+    return _sendable(own) if isinstance(own, int | list | dict) else text_of(own)
+
+
+def _sendable(value: Any) -> Any:
+    """Refuse what no call could carry, such as a number of 30 digits: one row would bring down its whole batch.
+
+    :raises ValueError: there is such a value.
+    """
+    try:
+        encode_json(value)
+    except (CrmInputError, RecursionError):
+        pass  # its message may quote the value
+    else:
+        return value
+    raise ValueError("a value cannot be written as JSON")
 
 
 _CONVERTERS: Mapping[int, Callable[[FieldType, Any], Any]] = {

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from airflow_provider_crm.schemas.envelopes import List
+from airflow_provider_crm.schemas.envelopes import RowsUnder
 from airflow_provider_crm.schemas.mending import Aware, check_decimal
 from airflow_provider_crm.schemas.records import (
     Column,
@@ -180,7 +180,7 @@ def customer_reader(zone: ZoneInfo) -> RecordReader:
             if row.lastOrderDt is not None:
                 [row.lastOrderDt] = times.zoned([row.lastOrderDt])
 
-    return RecordReader(CUSTOMERS, List("customers"), finish, times.aware)
+    return RecordReader(CUSTOMERS, RowsUnder("customers"), finish, times.aware)
 
 
 def consent_reader(zone: ZoneInfo, asked: str | None) -> RecordReader:
@@ -194,7 +194,7 @@ def consent_reader(zone: ZoneInfo, asked: str | None) -> RecordReader:
         for row, time in zip(rows, times.zoned([row.customerConsentCreatedAt for row in rows]), strict=True):
             row.customerConsentCreatedAt = time
 
-    return RecordReader(CONSENTS, Answers(asked), finish, times.aware)
+    return RecordReader(CONSENTS, RowsUnderConsent(asked), finish, times.aware)
 
 
 def loyalty_reader(zone: ZoneInfo) -> RecordReader:
@@ -210,7 +210,7 @@ def loyalty_reader(zone: ZoneInfo) -> RecordReader:
             if row.amount is not None:
                 check_decimal(row.amount)
 
-    return RecordReader(LOYALTY_LINES, List("cagnottes"), finish, times.aware)
+    return RecordReader(LOYALTY_LINES, RowsUnder("cagnottes"), finish, times.aware)
 
 
 class HistoryReader:
@@ -223,7 +223,7 @@ class HistoryReader:
             for row in rows:
                 [row.customerConsentCreatedAt] = times.zoned([row.customerConsentCreatedAt])
 
-        self._reader = RecordReader(CONSENTS, Answers(None), finish, times.aware)
+        self._reader = RecordReader(CONSENTS, RowsUnderConsent(None), finish, times.aware)
 
     def read(self, customer_id: str, answers: Sequence[Mapping[str, Any]]) -> Records:
         """Read the answers of one customer.
@@ -238,7 +238,7 @@ class HistoryReader:
         return self._reader.read_data(rows, {})
 
 
-class Answers:
+class RowsUnderConsent:
     """``{"consent": {"id": ..., "consentTechName": ..., "customers": [...]}, ...}``.
 
     :param asked: id of the consent that was asked for.

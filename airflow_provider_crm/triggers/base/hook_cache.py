@@ -39,9 +39,15 @@ class _Entry:
 
 
 class HookCache:
-    """Keeps a hook for each connection that is in use."""
+    """Keeps a hook for each connection that is in use.
 
-    def __init__(self) -> None:
+    :param looked_up_for: seconds after which a connection is looked up again.
+    :param retry_budget: seconds that a call may take with its retries.
+    """
+
+    def __init__(self, *, looked_up_for: float = LOOKED_UP_FOR, retry_budget: float = RETRY_BUDGET) -> None:
+        self._looked_up_for = looked_up_for
+        self._retry_budget = retry_budget
         self._entries: dict[tuple[type[CrmHook[Any]], str], _Entry] = {}
 
     async def call(self, hook_class: type[H], conn_id: str, function: Callable[[H], T]) -> T:
@@ -65,8 +71,8 @@ class HookCache:
         entry = self._entries.get(key)
         if entry is None or entry.loop is not loop or time.monotonic() > entry.until:
             known = _result(entry)
-            task = loop.create_task(_renewed(hook_class, conn_id, known))
-            entry = self._entries[key] = _Entry(loop, time.monotonic() + LOOKED_UP_FOR, task)
+            task = loop.create_task(_renewed(hook_class, conn_id, known, self._retry_budget))
+            entry = self._entries[key] = _Entry(loop, time.monotonic() + self._looked_up_for, task)
         try:
             # Whoever is cancelled while waiting does not take the hook from the others.
             hook: Any = await asyncio.shield(entry.task)
@@ -84,8 +90,8 @@ class HookCache:
         self._entries.clear()
 
 
-async def _renewed(hook_class: type[H], conn_id: str, known: H | None) -> H:
-    hook = await with_airflow(lambda: _looked_up(hook_class, conn_id, known))
+async def _renewed(hook_class: type[H], conn_id: str, known: H | None, retry_budget: float) -> H:
+    hook = await with_airflow(lambda: _looked_up(hook_class, conn_id, known, retry_budget))
     if known is not None and known is not hook:
         _close_later(known)
     return hook
@@ -102,7 +108,7 @@ def _result(entry: _Entry | None) -> CrmHook[Any] | None:
     return entry.task.result()
 
 
-def _looked_up(hook_class: Callable[..., H], conn_id: str, known: H | None) -> H:
+def _looked_up(hook_class: Callable[..., H], conn_id: str, known: H | None, retry_budget: float) -> H:
     """Make a hook that needs nothing of Airflow any more, or keep the known one if its connection is as it was.
 
     :raises CrmConnectionError: the connection cannot be used.
@@ -113,7 +119,7 @@ def _looked_up(hook_class: Callable[..., H], conn_id: str, known: H | None) -> H
         if known is not None and known.settings == settings:
             return known
         hook = hook_class(conn_id, concurrency=settings.extras.concurrency or CALLS_IN_FLIGHT)
-        hook.retry_budget = RETRY_BUDGET
+        hook.retry_budget = retry_budget
         # The first call of a hook makes all that it needs, which may be in a second connection.
         hook.in_background(int).result()
     except CrmError:

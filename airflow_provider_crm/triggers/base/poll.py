@@ -52,7 +52,7 @@ class Patience:
         self.failures = 0
 
 
-class Beat:
+class LookTimes:
     """The moments at which one trigger looks: every so many seconds, and evenly between those of the other triggers.
 
     A thousand triggers that start together, or that a CRM has told the same moment, would look together otherwise. And
@@ -70,10 +70,10 @@ class Beat:
         self._phase = next(self._NUMBERS) * (math.sqrt(5) - 1) / 2 % 1
 
     def after(self, moment: float) -> float:
-        """Return the first beat after a moment."""
-        # Rounding must not make a beat come after itself.
-        beats = math.floor(moment / self.interval - self._phase + 1e-6)
-        return (beats + 1 + self._phase) * self.interval
+        """Return the first of them after a moment."""
+        # Rounding must not make one come after itself.
+        turns = math.floor(moment / self.interval - self._phase + 1e-6)
+        return (turns + 1 + self._phase) * self.interval
 
 
 class CrmPollTrigger(BaseTrigger):
@@ -132,21 +132,21 @@ class CrmPollTrigger(BaseTrigger):
         question = unpacked(self.question, self.fields)
         patience = Patience(self.max_consecutive_failures, self.failures)
         clock = asyncio.get_running_loop().time
-        beat = Beat(self.poll_interval)
-        due = beat.after(clock())  # the worker has just looked
+        times = LookTimes(self.poll_interval)
+        due = times.after(clock())  # the worker has just looked
         while True:
             await asyncio.sleep(due - clock())
             try:
                 reply = await HOOK_CACHE.call(question.hook_class, self.conn_id, question.ask)
             except CrmTransientError as error:
                 patience.bear(error)
-                due = beat.after(max(due, clock() + (error.retry_after or -beat.interval)))
+                due = times.after(max(due, clock() + (error.retry_after or -times.interval)))
                 continue
             patience.rest()
             if reply.done:
                 return reply.result
-            # A look that took longer than to the next beat is followed by another one at once.
-            due = beat.after(max(due, clock() - beat.interval))
+            # A look that took longer than to the next time is followed by another one at once.
+            due = times.after(max(due, clock() - times.interval))
 
 
 def failure_event(error: CrmError) -> dict[str, Any]:
