@@ -299,7 +299,7 @@ def test_nobody_can_be_checked_whom_expertsender_does_not_show(nightly: Nightly)
     if nightly.upsert.system != "expertsender_cdp":
         pytest.skip("all others show people by each match key")
     with pytest.raises(CrmInputError, match="`verify` needs to look people up"):
-        nightly([{"guid": "0f8fad5b-d9cb-469f-a165-70867728950e"}], match_by="GUID", verify=0.1)
+        nightly([{"visitorId": "v1"}], match_by="VisitorId", verify=0.1)
     assert nightly.writes == 0
 
 
