@@ -143,6 +143,11 @@ class Item(msgspec.Struct, Generic[R]):
     rejected: Outcome | None = None
     mark: Any = None
 
+    @property
+    def checked(self) -> bool:
+        """Whether it is looked up only to see whether others have changed the person."""
+        return self.mark is not None and self.mark.checked
+
 
 class Step(msgspec.Struct, Generic[R], frozen=True):
     """What is to be done with an item.
