@@ -46,6 +46,7 @@ class TakeConsents(UpsertCustomers):
             mode="AddOrUpdate",
             batch_size=BATCH,
             allow_resubscribe=False,
+            settle_seconds=0,  # nothing is forced, so that a confirmation cannot be asked for twice
         )
 
     def _has_to_be_seen(self, item: CustomerItem) -> bool:
