@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.configuration import conf
     from airflow.sdk import (
         BaseHook,
+        BaseNotifier,
         BaseOperator,
         BaseOperatorLink,
         BaseSensorOperator,
@@ -98,6 +99,10 @@ else:
         from airflow.sdk.exceptions import TaskAwaitingInput
     except ImportError:  # before 3.3
         TaskAwaitingInput = TaskDeferred
+    try:
+        from airflow.sdk import BaseNotifier
+    except ImportError:  # before 3.0
+        from airflow.notifications.basenotifier import BaseNotifier
     try:
         from airflow.sdk import RetryDecision, RetryPolicy
     except ImportError:  # before 3.3
@@ -250,6 +255,7 @@ __all__ = [
     "AirflowTaskTimeout",
     "BaseEventTrigger",
     "BaseHook",
+    "BaseNotifier",
     "BaseOperator",
     "BaseOperatorLink",
     "BaseSensorOperator",

@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         **{folder: _modules(folder, crms) for folder in ("hooks", "operators", "sensors", "triggers")},
         "connection-types": [_connection_type(crm) for crm in crms],
+        "notifications": ["airflow_provider_crm.notifications.report.CrmReportNotifier"],
         "config": {"crm": _options()},
         "cli": ["airflow_provider_crm.history.cli.commands"],
         "extra-links": [

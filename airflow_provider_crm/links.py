@@ -15,6 +15,8 @@ from airflow_provider_crm._compat import BaseOperatorLink, xcom_value
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import BaseOperator
 
+#: The XCom that holds the report of a run.
+REPORT_KEY = "crm_report"
 #: The XCom that holds where the rejects are.
 REJECTS_KEY = "crm_rejects_path"
 

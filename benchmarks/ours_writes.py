@@ -1,4 +1,7 @@
-"""This package's upserts, without the rest of a task's life: ``python ours_writes.py CRM URL FILE CONCURRENCY``."""
+"""This package's upserts, without the rest of a task's life.
+
+``python ours_writes.py CRM URL FILE CONCURRENCY [SNAPSHOT]``
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from measured import measure
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 
-crm, url, source, concurrency = sys.argv[1:]
+crm, url, source, concurrency, *snapshot = sys.argv[1:]
 connection = {"conn_type": crm, "host": url, "login": "k", "password": "s", "extra": {}}
 if crm == "mindbaz":
     connection["extra"] = {"site_id": 3}
@@ -43,10 +46,11 @@ OPERATORS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def main() -> int:
     operator, parameters = OPERATORS[crm]
-    task = operator(task_id="upsert", source=source, concurrency=int(concurrency), **parameters)
+    kept = {"snapshot": snapshot[0]} if snapshot else {}
+    task = operator(task_id="upsert", source=source, concurrency=int(concurrency), **kept, **parameters)
     summary = task.execute({})
-    assert summary["created"] == summary["updated"], summary
-    return int(summary["created"] + summary["updated"])
+    assert snapshot or summary["created"] == summary["updated"], summary
+    return int(summary["created"] + summary["updated"] + summary["unchanged"])
 
 
 measure(main)

@@ -59,9 +59,12 @@ class Server:
             return int(answer.read())
 
 
-def run(who: str, job: Job, path: Path, server: Server, delay: int) -> dict[str, Any]:
+def run(
+    who: str, job: Job, path: Path, server: Server, delay: int, snapshot: Path | None = None
+) -> dict[str, Any]:
     """Run a job once.
 
+    :param snapshot: where ours keeps what was accepted.
     :return: what it took.
     :raises RuntimeError: it failed.
     """
@@ -73,7 +76,8 @@ def run(who: str, job: Job, path: Path, server: Server, delay: int) -> dict[str,
         f"{server.url}/{delay}/{job.crm}",
         str(path),
     ]
-    done = subprocess.run([*command, str(job.concurrency)], capture_output=True, text=True, check=False)
+    command += [str(job.concurrency), *([str(snapshot)] if snapshot else [])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     line = next((one for one in done.stdout.splitlines() if one.startswith("MEASURED")), None)
     measured: dict[str, Any] = json.loads(line.removeprefix("MEASURED")) if line else {}
     if measured.get("rows") != job.rows:

@@ -72,23 +72,25 @@ class RowReader(Generic[R]):
 
     def __init__(self, destination: Destination[R]) -> None:
         self._read = destination.read
-        self._opt_outs = destination.opt_outs
-        self._memory = OptOutMemory(destination.opt_outs) if destination.opt_outs else None
+        self._rule = destination.opt_outs
+        self._opt_outs = OptOutMemory(self._rule) if self._rule else None
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return what is left to do of a row that is rejected and opts its person out of something."""
+        assert self._rule is not None
         assert self._opt_outs is not None
-        item = opt_out_alone(self._opt_outs, row, key, said, ends)
-        self._remember(key, item.record)
+        item = opt_out_alone(self._rule, row, key, said, ends)
+        self._opt_outs.apply(key, item.record)
         return item
 
     def keep(self, item: Item[R], said: Any) -> None:
         """Write into another row of a person what they have opted out of."""
+        assert self._rule is not None
         assert self._opt_outs is not None
         if item.record is None:  # it is known, and was not read therefore
             item.record = RowReader.read(self, item.row)[1].record
-        self._opt_outs.keep(item.record, said)
-        self._remember(item.key, item.record)
+        self._rule.keep(item.record, said)
+        self._opt_outs.apply(item.key, item.record)
 
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Return what a row is about, and the row in the destination's terms.
@@ -96,16 +98,13 @@ class RowReader(Generic[R]):
         :raises ValueError: it cannot be sent.
         """
         key, record = self._read(row.data)
-        self._remember(key.text, record)
+        if self._opt_outs:
+            self._opt_outs.apply(key.text, record)
         return key, Item(row, key.text, record)
 
     def opted_out(self, person: str) -> bool:
         """Return whether a row read before has opted a person out of something."""
-        return self._memory is not None and self._memory.remembers(person)
-
-    def _remember(self, person: str, record: R) -> None:
-        if self._memory is not None:
-            self._memory.apply(person, record)
+        return self._opt_outs is not None and self._opt_outs.remembers(person)
 
 
 def batches(

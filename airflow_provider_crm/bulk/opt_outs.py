@@ -13,7 +13,7 @@ from typing import Any, Generic
 
 import msgspec
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, OptOuts, Outcome, R, Wills, rejected
+from airflow_provider_crm.bulk.outcomes import Ending, Item, OptOutRule, OptOuts, Outcome, R, rejected
 from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.rows.scratch import scratch_table, scratching
 
@@ -31,7 +31,7 @@ class OptOutMemory(Generic[R]):
     :param opt_outs: says what a row opts out of.
     """
 
-    def __init__(self, opt_outs: Wills[R]) -> None:
+    def __init__(self, opt_outs: OptOutRule[R]) -> None:
         self._opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
         self._salt = secrets.token_bytes(16)
@@ -55,7 +55,7 @@ class OptOutMemory(Generic[R]):
 
     def remembers(self, person: str) -> bool:
         """Return whether an earlier row of the person has opted out of something."""
-        return bool(self._recall(person))
+        return bool(self._marks[hash(person) % _MARKS] and self._recall(person))
 
     def _recall(self, person: str) -> Any:
         wanted = (self._fingerprint(person),)

@@ -13,7 +13,7 @@ from airflow_provider_crm.rows.sources import Row
 
 R = TypeVar("R")
 C = TypeVar("C")
-W = TypeVar("W", contravariant=True)
+C_contra = TypeVar("C_contra", contravariant=True)
 
 Stage = Literal["read", "validate", "crm"]
 
@@ -143,6 +143,11 @@ class Item(msgspec.Struct, Generic[R]):
     rejected: Outcome | None = None
     mark: Any = None
 
+    @property
+    def checked(self) -> bool:
+        """Whether it is looked up only to see whether others have changed the person."""
+        return self.mark is not None and self.mark.checked
+
 
 class Step(msgspec.Struct, Generic[R], frozen=True):
     """What is to be done with an item.
@@ -159,21 +164,21 @@ class Step(msgspec.Struct, Generic[R], frozen=True):
     settle_seconds: float = 0.0
 
 
-class Wills(Protocol[W]):
+class OptOutRule(Protocol[C_contra]):
     """What a row says about a person who does not want to be written to: no later row of the source undoes it."""
 
-    def find(self, record: W) -> Any:
+    def find(self, record: C_contra) -> Any:
         """Return what the row opts out of, as something that JSON can express; empty when it does not."""
 
-    def keep(self, record: W, said: Any) -> None:
+    def keep(self, record: C_contra, said: Any) -> None:
         """Write into a record what an earlier row of the same person has opted out of.
 
         :param said: what :meth:`find` gave for the earlier row.
         """
 
 
-class OptOuts(Wills[C], Protocol[C]):
-    """The same, where it can be carried out without the rest of the row."""
+class OptOuts(OptOutRule[C], Protocol[C]):
+    """Opt-outs that are carried out by themselves where the rest of their row cannot be."""
 
     def alone(self, key: str, said: Any) -> C:
         """Return a record that opts somebody out and does nothing else; an item of it has ``may_create`` False.

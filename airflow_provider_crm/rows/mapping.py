@@ -93,7 +93,7 @@ class FieldMapping(Generic[F]):
         """Return a row's values by field as :meth:`fields` does, without the columns that are none."""
         for column in data:
             with suppress(ValueError):
-                yield from tuple(self.fields({column: data[column]}))
+                yield from self.fields({column: data[column]})
 
     def _late(self, column: str) -> None:
         """Find the field of a column that the rows looked at before did not have."""

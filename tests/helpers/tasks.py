@@ -72,12 +72,13 @@ class TaskRunner:
     ) -> Ended:
         """Run an operator to its end; whatever it raises is raised.
 
+        :param source: its rows; None where it finds them itself.
         :param store: the task's state store, as Airflow 3.3 hands one to a task.
         :param parameters: any number of rejects is borne unless they say otherwise.
         """
         given = {
             "task_id": "task",
-            "source": source,
+            **({} if source is None else {"source": source}),
             "max_rejects": 1.0,
             "results_path": str(self.results_path),
             "rejects_path": str(self.rejects_path),

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -374,3 +375,22 @@ def test_rows_that_were_finished_while_the_task_failed_are_counted(
         upsert(source, ti, batch_size=10, concurrency=2)
     assert ti.report["created"] == len(crm_sandbox.mindbaz.subscribers)
     assert ti.report["last_row"] <= ti.report["read"]
+
+
+def test_an_event_of_an_asset_carries_the_counts(crm_sandbox: Sandbox, ti: Instance) -> None:
+    asset, alias = SimpleNamespace(uri="mindbaz://subscribers"), SimpleNamespace(name="alias")
+    for dry_run in (True, False):
+        events = {asset.uri: SimpleNamespace(extra={})}
+        operator = MindbazUpsertSubscribersOperator(
+            task_id="upsert", source=PEOPLE, max_rejects=1, dry_run=dry_run
+        )
+        operator.outlets = [asset, alias]
+        operator.execute({"ti": ti, "outlet_events": ByUri(events)})  # type: ignore[typeddict-item]
+        assert events[asset.uri].extra == ({} if dry_run else {name: ti.report[name] for name in ENDS})
+
+
+class ByUri(dict[str, Any]):
+    """Events, asked for by an asset."""
+
+    def __getitem__(self, asset: Any) -> Any:
+        return super().__getitem__(asset.uri)

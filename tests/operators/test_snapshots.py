@@ -282,6 +282,27 @@ def test_the_opt_out_of_somebody_suppressed_is_no_reason_to_take_their_row_for_s
     assert nightly.writes == 1
 
 
+@pytest.mark.parametrize("share", [1.0, "1"])
+def test_what_others_have_changed_is_found_in_a_sample_and_sent_again(nightly: Nightly, share: Any) -> None:
+    rows = nightly.people(1, 2, 3)
+    nightly(rows)
+    nightly(nightly.people(2, name="Martin"), snapshot=None)
+    ended = nightly(rows, verify=share)
+    assert ended.ends == ["unchanged", "updated", "unchanged"]
+    assert ended.summary.items() >= {"known": 0, "drifted": 1}.items()
+    assert nightly.writes == 1
+    assert nightly(rows, verify="0").summary.items() >= {"known": 3}.items()
+    assert nightly(rows, verify=1.0).summary["drifted"] == 0
+
+
+def test_nobody_can_be_checked_whom_expertsender_does_not_show(nightly: Nightly) -> None:
+    if nightly.upsert.system != "expertsender_cdp":
+        pytest.skip("all others show people by each match key")
+    with pytest.raises(CrmInputError, match="`verify` needs to look people up"):
+        nightly([{"visitorId": "v1"}], match_by="VisitorId", verify=0.1)
+    assert nightly.writes == 0
+
+
 # Who has left
 
 

@@ -145,7 +145,7 @@ class UpsertCustomers:
     def _has_to_be_seen(self, item: CustomerItem) -> bool:
         if self._read_by is None:
             return False
-        if self._mode != "AddOrUpdate" or not item.may_create:
+        if self._mode != "AddOrUpdate" or not item.may_create or item.checked:
             return True
         if self._allow_resubscribe:
             return asks_for_confirmation(item.record) and not _sends_as_is(item)
@@ -193,7 +193,7 @@ class UpsertCustomers:
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:
         if held is None:
             return Held.NOBODY
-        if self._mode == "Add":
+        if self._mode == "Add" or item.checked:
             return Held.SAME if holds(held, item.record) else Held.OTHER
         return (
             Held.SAME

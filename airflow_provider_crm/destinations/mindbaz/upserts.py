@@ -121,10 +121,8 @@ class UpsertSubscribers:
         """Find what a row opts out of, whatever else of it cannot be read."""
         values: Values = {}
         for field, value in self._mapping.readable(data):
-            if value is None:
-                continue
             with suppress(ValueError):
-                values[field.id] = self._writer_of(field)(value)
+                values[field.id] = None if value is None else self._writer_of(field)(value)
         return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:

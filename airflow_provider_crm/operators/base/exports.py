@@ -187,14 +187,6 @@ class CrmExportOperator(CrmBaseOperator):
             "rejects_path": self.rejects_path,
         }
 
-    def _announce(self, context: Context, extra: dict[str, Any]) -> None:
-        events: Any = context.get("outlet_events")
-        if events is None:
-            return
-        for outlet in self.outlets or ():
-            if getattr(outlet, "uri", None):  # an asset; an alias has none
-                events[outlet].extra.update(extra)
-
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Name what was read and what was written, for OpenLineage."""
         from airflow.providers.openlineage.extractors import OperatorLineage

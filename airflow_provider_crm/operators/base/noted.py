@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm.exceptions import CrmError, CrmInputError, redact
+from airflow_provider_crm.history.context import open_history, task_try
 from airflow_provider_crm.operators.base.run import Run
 
 if TYPE_CHECKING:
@@ -130,36 +131,3 @@ def usual_rows_of(conn_id: str | None, context: Any) -> float | None:
             LEAST_RUNS,
         )
     return usual
-
-
-def open_history(conn_id: str | None) -> History | None:
-    """Open the history; None where there is none, or where its connection cannot be used, which is a warning."""
-    # Here, since few tasks have a history and SQLAlchemy takes its time to be imported.
-    from airflow_provider_crm.history.store import History, history_conn_id
-
-    chosen = conn_id or history_conn_id()
-    if chosen is None:
-        return None
-    try:
-        return History.at(chosen)
-    except Exception as error:
-        log.warning("There is no history of this run: %s", redact(error))
-        return None
-
-
-def task_try(context: Any) -> TaskTry | None:
-    """Return which try of which task this is; None outside of Airflow."""
-    from airflow_provider_crm.history.runs import TaskTry
-
-    instance = context.get("ti")
-    if instance is None:
-        return None
-    index = getattr(instance, "map_index", None)
-    return TaskTry(
-        dag_id=str(instance.dag_id),
-        task_id=str(instance.task_id),
-        run_id=str(instance.run_id),
-        map_index=-1 if index is None else int(index),
-        try_number=int(getattr(instance, "try_number", None) or 1),
-        logical_date=context.get("logical_date"),
-    )

@@ -10,9 +10,10 @@ from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
+from airflow_provider_crm.links import REPORT_KEY
 from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.noted import NotedRun, note_run
-from airflow_provider_crm.operators.base.run import REPORT_KEY, Run, say
+from airflow_provider_crm.operators.base.run import Run, say
 from airflow_provider_crm.parameters import CheckedParameters, ConnId
 
 if TYPE_CHECKING:
@@ -106,6 +107,15 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         self._push(context, REPORT_KEY, report)
         if noted:
             noted.end(report, goes_on=self._goes_on())
+
+    def _announce(self, context: Context, extra: dict[str, Any]) -> None:
+        """Say in the events of the outlet assets what was done."""
+        events: Any = context.get("outlet_events")
+        if events is None:
+            return
+        for outlet in self.outlets or ():
+            if getattr(outlet, "uri", None):  # an asset; an alias has none
+                events[outlet].extra.update(extra)
 
     def _push(self, context: Context, key: str, value: Any) -> None:
         instance: Any = context.get("ti")

@@ -13,8 +13,6 @@ from airflow_provider_crm.exceptions import CrmError, redact
 
 log = logging.getLogger(__name__)
 
-#: The XCom that holds the report.
-REPORT_KEY = "crm_report"
 #: Of the report's form.
 VERSION = 1
 #: Reasons that the log names, and characters of such a line.

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_crm.hooks.base.hook import CrmHook
+
+
+class SeveralCounters:
+    """Requests and retries of several hooks together."""
+
+    def __init__(self, hooks: Sequence[CrmHook[Any]]) -> None:
+        self._hooks = hooks
+
+    @property
+    def requests(self) -> int:
+        return sum(hook.counters.requests for hook in self._hooks)
+
+    @property
+    def retries(self) -> int:
+        return sum(hook.counters.retries for hook in self._hooks)
 
 
 class SeveralHooks:
     """Several hooks, of which the first one's settings count where there can only be one.
 
     :param hooks: at least one.
+    :param at_once: batches in the hands of workers; as many as calls may be in flight when None.
     """
 
     conn_type = "crm"
 
-    def __init__(self, hooks: Sequence[CrmHook[Any]]) -> None:
+    def __init__(self, hooks: Sequence[CrmHook[Any]], *, at_once: int | None = None) -> None:
         self._hooks = hooks
+        self._at_once = at_once
+        self.counters = SeveralCounters(hooks)
         self.settings = hooks[0].settings
         self.hook_name = " and ".join(hook.hook_name for hook in hooks)
 
@@ -29,16 +46,8 @@ class SeveralHooks:
 
     @property
     def concurrency(self) -> int:
-        """Calls in flight at once, in each."""
-        return min(hook.concurrency for hook in self._hooks)
-
-    @property
-    def counters(self) -> SimpleNamespace:
-        """Requests and retries, of all together."""
-        return SimpleNamespace(
-            requests=sum(hook.counters.requests for hook in self._hooks),
-            retries=sum(hook.counters.retries for hook in self._hooks),
-        )
+        """Batches in the hands of workers at once."""
+        return self._at_once or min(hook.concurrency for hook in self._hooks)
 
     def pause(self, seconds: float) -> bool:
         """Wait, unless the hooks are closed meanwhile.

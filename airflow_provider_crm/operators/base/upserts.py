@@ -19,7 +19,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
-from airflow_provider_crm.parameters import MaxRejects, Path, Text, YesOrNo, one_of
+from airflow_provider_crm.parameters import MaxRejects, Path, Text, YesOrNo, number, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.values import RULES
@@ -35,6 +35,7 @@ class UpsertArguments(MappedArguments, total=False):
 
     snapshot: Path | None
     full_resync: YesOrNo
+    verify: Annotated[float | str, number(0, 1)]
     leavers_path: Path | None
     max_leavers: MaxRejects
 
@@ -57,6 +58,8 @@ class CrmUpsertOperator(CrmMappedOperator):
     :param snapshot: path or URI of a file that keeps what the CRM has accepted, as keyed hashes: rows that stand there
         end as unchanged without a call. One run at a time may use it. See ``docs/changes.md``. (templated)
     :param full_resync: send all rows, and renew the snapshot. (templated)
+    :param verify: the share of known rows that are looked up all the same: what others have changed in the CRM is sent
+        again, and counted as ``drifted``. (templated)
     :param leavers_path: path or URI of a JSON-lines file that takes the keys of people whom an earlier source held and
         this one does not; for that the snapshot keeps keys in clear. (templated)
     :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
@@ -71,6 +74,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         "mode",
         "snapshot",
         "full_resync",
+        "verify",
         "leavers_path",
         "max_leavers",
     )
@@ -84,6 +88,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         mode: Text,
         snapshot: Path | None = None,
         full_resync: YesOrNo = False,
+        verify: Annotated[float | str, number(0, 1)] = 0.0,
         leavers_path: Path | None = None,
         max_leavers: MaxRejects = 0.1,
         **kwargs: Unpack[MappedArguments],
@@ -93,6 +98,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         self.mode = mode
         self.snapshot: Any = snapshot
         self.full_resync: Any = full_resync
+        self.verify: Any = verify
         self.leavers_path: Any = leavers_path
         self.max_leavers: Any = max_leavers
 
@@ -155,6 +161,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 digests,
                 full=self.full_resync,
                 dry=dry,
+                verify=self.verify,
                 exempt=guarded.concerns if isinstance(guarded, Suppressing) else None,
                 leavers=leavers,
             )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Required, Unpack
 from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
-from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.outcomes import Destination, Ending
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 
-class WriteArguments(RunArguments, total=False):
-    """What every writing operator takes, see :class:`CrmBulkOperator`."""
+class RowArguments(RunArguments, total=False):
+    """What every writing operator takes, wherever its rows are from, see :class:`CrmWriteOperator`."""
 
-    source: Required[SourceParameter]
     rejects_path: Path | None
     reject_data: YesOrNo
     results_path: Path | None
@@ -55,6 +54,12 @@ class WriteArguments(RunArguments, total=False):
     nulls: Nulls
     concurrency: Concurrency | None
     dry_run: YesOrNo
+
+
+class WriteArguments(RowArguments, total=False):
+    """What every operator takes that writes rows of a source, see :class:`CrmBulkOperator`."""
+
+    source: Required[SourceParameter]
 
 
 class SuppressibleArguments(WriteArguments, total=False):
@@ -75,12 +80,9 @@ class DeleteArguments(WriteArguments, total=False):
     require_confirmation_count: MinRows | None
 
 
-class CrmBulkOperator(CrmBaseOperator):
-    """Writes every row of a source into a CRM and accounts for each of them.
+class CrmWriteOperator(CrmBaseOperator):
+    """Writes rows into a CRM and accounts for each of them.
 
-    :param source: a list of dicts, a path or URI (``.csv``, ``.jsonl``, ``.parquet``, also ``.gz``; a glob or a
-        folder reads all), a :class:`~airflow_provider_crm.rows.sources.FileSource` or a
-        :class:`~airflow_provider_crm.rows.sources.SqlSource`. (templated, but for rows, which are never rendered)
     :param rejects_path: path or URI of a JSON-lines file that takes the rejected rows. (templated)
     :param reject_data: whether the rows themselves are written there too. (templated)
     :param results_path: path or URI of a JSON-lines file that takes the end of every row. (templated)
@@ -95,10 +97,8 @@ class CrmBulkOperator(CrmBaseOperator):
     :param dry_run: do everything but the calls that write, and report what they would have done. (templated)
     """
 
-    source = SourceField()
     template_fields: Sequence[str] = (
         *CrmBaseOperator.template_fields,
-        "source",
         "rejects_path",
         "reject_data",
         "results_path",
@@ -124,7 +124,6 @@ class CrmBulkOperator(CrmBaseOperator):
     def __init__(
         self,
         *,
-        source: SourceParameter,
         rejects_path: Path | None = None,
         reject_data: YesOrNo = True,
         results_path: Path | None = None,
@@ -137,7 +136,6 @@ class CrmBulkOperator(CrmBaseOperator):
         **kwargs: Unpack[RunArguments],
     ) -> None:
         super().__init__(**kwargs)
-        self.source = source
         self.rejects_path: Any = rejects_path
         self.reject_data: Any = reject_data
         self.results_path: Any = results_path
@@ -150,6 +148,10 @@ class CrmBulkOperator(CrmBaseOperator):
         self._report: Report | None = None
 
     # What a subclass adds
+
+    def _source(self, context: Context, hook: Any) -> Source:
+        """Return the rows."""
+        raise NotImplementedError
 
     def _destination(self, hook: Any, source: Source) -> Destination[Any]:
         """Make the destination; checks everything that can be checked before the first row."""
@@ -187,7 +189,7 @@ class CrmBulkOperator(CrmBaseOperator):
         :raises CrmRejectsError: more rows were rejected than ``max_rejects``, after all others were processed.
         """
         started = time.monotonic()
-        source = open_source(self.source)
+        source = self._source(context, hook)
         self._report = report = Report(
             rejects_path=self.rejects_path,
             reject_data=self.reject_data,
@@ -251,6 +253,9 @@ class CrmBulkOperator(CrmBaseOperator):
 
     def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
         super()._end(context, report, noted)
+        if report["state"] == "success":
+            ends = ("read", *(ending.value for ending in Ending), "credited", "already_credited", "amount")
+            self._announce(context, {end: report[end] for end in ends if end in report})
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
@@ -262,6 +267,27 @@ class CrmBulkOperator(CrmBaseOperator):
             self.log.info("This Airflow keeps no state for tasks: a retry starts from the first row")
             return None
         return Checkpoint(store, fingerprint(*self._identity(hook)))
+
+
+class CrmBulkOperator(CrmWriteOperator):
+    """Writes every row of a source into a CRM and accounts for each of them.
+
+    :param source: a list of dicts, a path or URI (``.csv``, ``.jsonl``, ``.parquet``, also ``.gz``; a glob or a
+        folder reads all), a :class:`~airflow_provider_crm.rows.sources.FileSource` or a
+        :class:`~airflow_provider_crm.rows.sources.SqlSource`. (templated, but for rows, which are never rendered)
+
+    See :class:`CrmWriteOperator` for the other parameters.
+    """
+
+    source = SourceField()
+    template_fields: Sequence[str] = ("source", *CrmWriteOperator.template_fields)
+
+    def __init__(self, *, source: SourceParameter, **kwargs: Unpack[RowArguments]) -> None:
+        super().__init__(**kwargs)
+        self.source = source
+
+    def _source(self, context: Context, hook: Any) -> Source:
+        return open_source(self.source)
 
 
 class CrmSuppressibleOperator(CrmBulkOperator):

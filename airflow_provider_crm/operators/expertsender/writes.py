@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Unpack, cast, get_args
 
 from airflow_provider_crm.destinations.expertsender.deletes import DeleteCustomers
-from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustomers
+from airflow_provider_crm.destinations.expertsender.upserts import READ_BY, UpsertCustomers
+from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
@@ -104,6 +105,10 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
     def _upserts(
         self, hook: ExpertSenderHook, mapping: FieldMapping[CustomerField], key_column: str
     ) -> UpsertCustomers:
+        if self.verify and self.match_by not in READ_BY:
+            raise CrmInputError(
+                f"`verify` needs to look people up, which ExpertSender cannot by {self.match_by}"
+            )
         return UpsertCustomers(
             hook,
             mapping,

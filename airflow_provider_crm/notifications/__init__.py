@@ -1,0 +1,1 @@
+"""Notifiers: what is told to people when a task or a DAG run has ended."""
