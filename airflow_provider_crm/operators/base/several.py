@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_crm.hooks.base.hook import CrmHook
+from airflow_provider_crm.http.clock import Clock
 
 
 class SeveralCounters:
@@ -48,6 +49,11 @@ class SeveralHooks:
     def concurrency(self) -> int:
         """Batches in the hands of workers at once."""
         return self._at_once or min(hook.concurrency for hook in self._hooks)
+
+    @property
+    def clock(self) -> Clock:
+        """What all of them wait by."""
+        return self._hooks[0].clock
 
     def pause(self, seconds: float) -> bool:
         """Wait, unless the hooks are closed meanwhile.

@@ -96,7 +96,8 @@ def test_mapped_over_three_consents_each_goes_its_own_way(
     for day in range(3):
         for consent, (consent_id, hour) in enumerate(((9876, 20), (9875, 15), (9874, 10))):
             track = answer(answers, f"2024-01-0{1 + day} {hour}:00:00", consent=consent)
-            run = Run(states, tmp_path / f"{consent}.jsonl", map_index=consent)
+            path = tmp_path / "{{ ti.map_index }}.jsonl"  # nothing is rendered here
+            run = Run(states, path, map_index=consent)
             assert run(consent_id=consent_id) == [track]
 
 
