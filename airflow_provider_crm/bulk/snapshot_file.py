@@ -124,7 +124,7 @@ class SnapshotFile:
             if "locked" in str(error):
                 raise SnapshotInUseError(
                     f"Another run is using the snapshot {self._path}: nothing was sent. Let one run at a time use it "
-                    f"(max_active_runs=1, and a snapshot for each mapped task), or take a SqlSnapshot"
+                    f"(max_active_runs=1, and a snapshot for each mapped task)"
                 ) from error
             if "readonly" in str(error) or "unable to open" in str(error):
                 raise not_writable(self._path, error) from error
