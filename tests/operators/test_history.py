@@ -109,10 +109,11 @@ def test_an_export_is_noted(crm_sandbox: Sandbox, tmp_path: Path) -> None:
 
 def test_a_retry_that_goes_on_counts_for_both(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     set_connection(monkeypatch, crm_sandbox, "mindbaz", max_retries=0)
-    crm_sandbox.fault("error_before", system="mindbaz", method="POST", after=2, times=1)
+    crm_sandbox.fault("error_before", system="mindbaz", method="POST", after=2)
     state = TaskState()
     with pytest.raises(CrmTransientError):
         upsert(people(40), store=state, batch_size=10, concurrency=1)
+    crm_sandbox.clear()
     upsert(people(40), Instance(try_number=2), store=state, batch_size=10, concurrency=1)
     assert [(run.task.try_number, run.state, run.read, run.continued) for run in runs()] == [
         (2, "success", 40, False),

@@ -148,12 +148,13 @@ def test_a_retry_that_goes_on_counts_the_rows_of_the_try_before(
     crm_sandbox: Sandbox, ti: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_connection(monkeypatch, crm_sandbox, "mindbaz", max_retries=0)
-    crm_sandbox.fault("error_before", system="mindbaz", method="POST", after=2, times=1)
+    crm_sandbox.fault("error_before", system="mindbaz", method="POST", after=2)
     source = [{"1": f"p{number}@example.fr"} for number in range(40)]
     source[3] = {"1": "nobody"}
     state, first = TaskState(), Instance()
     with pytest.raises(CrmTransientError):
         upsert(source, first, store=state, batch_size=10, concurrency=1, max_rejects=1)
+    crm_sandbox.clear()
     upsert(source, ti, store=state, batch_size=10, concurrency=1, max_rejects=1)
     assert 0 < first.report["read"] < 40
     assert (ti.report["read"], ti.report["created"], ti.report["rejected"]) == (40, 39, 1)
