@@ -93,12 +93,15 @@ class Settler(Generic[R]):
             if len(part) > self._largest:
                 parts.extendleft(reversed(list(_cut(part, self._largest))))
                 continue
+            looked_at = self._now()  # an answer may take so long that what it shows is old when it comes
             try:
                 plans = self._destination.plan(part)
             except CrmRequestError as error:
                 parts.extendleft(reversed(course.isolate_unseen(part, error)))
                 continue
-            settled = [self._is_settled(item, plan) for item, plan in zip(part, plans, strict=True)]
+            settled = [
+                self._is_settled(item, plan, looked_at) for item, plan in zip(part, plans, strict=True)
+            ]
             doubtful += [item for item, known in zip(part, settled, strict=True) if not known]
             steps = course.steps(compress(part, settled), compress(plans, settled))
             if not steps:
@@ -123,14 +126,17 @@ class Settler(Generic[R]):
             parts.extendleft(reversed(left))
         return course.ended
 
-    def _is_settled(self, item: Item[R], plan: Outcome | Step[R]) -> bool:
-        """Return False where a plan goes by what the CRM does not show, and may show in a moment."""
+    def _is_settled(self, item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
+        """Return False where a plan goes by what the CRM does not show, and may show in a moment.
+
+        :param looked_at: before this moment nobody had asked the CRM.
+        """
         if isinstance(plan, Step):
             if item.retried and plan.settle_seconds:
                 item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
         elif plan.ending not in _UNSEEN:
             return True
-        return item.in_doubt_until <= self._now()
+        return item.in_doubt_until <= looked_at
 
     def _let_settle(self, items: Sequence[Item[R]]) -> None:
         left = max(item.in_doubt_until for item in items) - self._now()

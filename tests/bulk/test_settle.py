@@ -193,3 +193,37 @@ def test_a_key_that_cannot_be_looked_up_is_rejected_alone() -> None:
         ended: Any = settler.settle([Item(Row(n, {}), str(n), n) for n in range(start, start + 100)])
         assert [item.record for item, outcome in ended if outcome.ending is Ending.REJECTED] == [13][start:]
     assert len(crm.calls[-1]) == 100, "the length of one key is no reason for small batches"
+
+
+def test_a_look_that_was_answered_late_shows_what_was_then() -> None:
+    seconds = 0.0
+
+    def now() -> float:
+        return seconds
+
+    def sleep(more: float) -> None:
+        nonlocal seconds
+        seconds += more
+
+    def lose_the_first(crm: Numbers, numbers: list[int]) -> Answers:
+        if len(crm.calls) == 1:
+            raise CrmOutcomeUnknownError("no answer")
+        return crm.take(numbers)
+
+    class AppliesLateAndAnswersSlowly(Numbers):
+        def plan(self, items: Sequence[Item[int]]) -> list[Outcome | Step[int]]:
+            if self.calls and seconds > 5:
+                self.take(self.calls[0])
+            seen = super().plan(items)
+            if self.calls:
+                sleep(20)
+            return [
+                Step(one.item, one.outcome, settle_seconds=10) if isinstance(one, Step) else one
+                for one in seen
+            ]
+
+    crm = AppliesLateAndAnswersSlowly(lose_the_first)
+    settler: Settler[int] = Settler(crm, max_retries=3, sleep=sleep, now=now)  # type: ignore[arg-type]
+    ((_, outcome),) = settler.settle([Item(Row(1, {}), "key1", 1)])
+    assert outcome.ending is Ending.UPDATED
+    assert crm.calls == [[1]]
