@@ -211,7 +211,7 @@ class BulkEngine(Generic[R]):
         """
         stream = self._batches()
         progress = self._checkpoint.load() if self._checkpoint else None
-        self._retried = progress is not None
+        self._retried = progress is not None or (self._snapshot is not None and self._snapshot.unfinished)
         if self._checkpoint and progress is not None and progress.batches:
             done = EndedRows()
             if not self._same_rows(self._checkpoint, progress, stream, done):

@@ -65,6 +65,10 @@ class SnapshotStore(Protocol):
     def run(self) -> bytes:
         """Names this run, the same for all of its tries."""
 
+    @property
+    def unfinished(self) -> bool:
+        """Whether an earlier try, or the run before, did not end well."""
+
     def find(self, people: Sequence[int]) -> Mapping[int, bytes]:
         """Return the entries of those who have one."""
 
@@ -322,6 +326,11 @@ class Snapshot(RowReader[R], Generic[R]):
                 accepted.append((mark.person, mark.entry + _CODES[ending] + self._store.run))
         if accepted and not self._dry:
             self._store.put_in(accepted)
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether rows may have been sent lately of which nothing is noted."""
+        return self._store.unfinished
 
     @property
     def checks(self) -> Sequence[Check]:

@@ -74,8 +74,10 @@ class SnapshotFile:
     ) -> None:
         self._path = path
         self._names = names
-        #: The run before was killed: the CRM may still be at its last calls.
+        #: The run before may have been killed: the CRM may still be at its last calls.
         self.killed = False
+        #: It did not end well: what it sent last may not be shown yet.
+        self.unfinished = False
         self._dry = dry
         self._place = place_of(path)
         self._db: sqlite3.Connection | None = None
@@ -86,6 +88,7 @@ class SnapshotFile:
         try:
             self._open(about, run)
         except sqlite3.Error as error:
+            self.killed = self.unfinished = True  # as far as can be told
             self._give_up(error)
         except BaseException:
             self._close_file()
@@ -94,6 +97,7 @@ class SnapshotFile:
     def _open(self, about: Mapping[str, str], run: str) -> None:
         file = self._place.open()
         state = state_of(file, self._path)
+        self.killed = self.unfinished = state == "damaged"
         if state == "damaged" and not self._dry:
             log.warning("The snapshot %s is damaged: it begins anew, and all rows are looked up", self._path)
             remove(file)
@@ -133,6 +137,8 @@ class SnapshotFile:
     def _take_up(self, about: Mapping[str, str], run: str) -> None:
         """Go on with the snapshot, if it is of the same rows of the same account."""
         stored = dict(self._execute("SELECT name, value FROM about"))
+        self.killed = self.killed or bool(stored.get("open"))
+        self.unfinished = self.unfinished or bool(stored.get("run"))
         held = {name.removeprefix("of "): value for name, value in stored.items() if name.startswith("of ")}
         others = [name for name in {**held, **about} if held.get(name) != about.get(name)]
         if held and others:
@@ -154,7 +160,6 @@ class SnapshotFile:
         if stored.get("run") != run:
             number += 1
         self.run = int(number).to_bytes(4, "big")
-        self.killed = self.killed or bool(stored.get("open"))
         if not self._dry:
             if not self._names and self._execute("SELECT 1 FROM names LIMIT 1").fetchone():
                 self._do(("DELETE FROM names",))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import secrets
@@ -19,7 +20,8 @@ log = logging.getLogger(__name__)
 APPLICATION = 0x43524D31
 _SQLITE = b"SQLite format 3\0"
 _HEADER_BYTES = 100
-#: Stands in a store in place of a snapshot that a run is changing, followed by the run's own sign.
+#: Stands in place of a snapshot that was thrown away; in a store also of one that a run is changing, followed by the
+#: run's own sign.
 _IN_USE = b"This snapshot is in use by a run of its task. "
 
 
@@ -39,7 +41,7 @@ class Place(Protocol):
         """Put the file, which is closed and whole, into its place."""
 
     def destroy(self) -> None:
-        """Leave nothing in the place that a later run could believe."""
+        """Leave nothing in the place that a later run could believe, but for a sign that this one was there."""
 
 
 class _InFolder:
@@ -65,6 +67,8 @@ class _InFolder:
 
     def destroy(self) -> None:
         remove(self._location.path)
+        with contextlib.suppress(OSError):
+            self._location.path.write_bytes(_IN_USE)
 
 
 class _InStore:
@@ -136,7 +140,10 @@ def state_of(file: Path, path: str) -> str:
     except OSError as error:
         raise CrmInputError(f"The snapshot {path} cannot be read ({error.strerror})") from error
     if header.startswith(_IN_USE):
-        log.warning("The run that has used the snapshot %s last did not end: all rows are looked up", path)
+        log.warning(
+            "The run that has used the snapshot %s last could not leave it whole: all rows are looked up",
+            path,
+        )
         return "damaged"
     if not size or (_SQLITE.startswith(header[:16]) and size < _HEADER_BYTES):
         return "damaged"

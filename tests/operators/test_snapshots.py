@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.exceptions import CrmError, CrmInputError, CrmRejectsError
 from airflow_provider_crm.operators.expertsender import ExpertSenderUpsertCustomersOperator
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.tasks import Ended, TaskRunner
+from tests.helpers.waits import one_time
 
 Row = dict[str, Any]
 
@@ -210,6 +214,60 @@ def test_a_run_that_fails_keeps_what_was_accepted_and_its_retry_counts_it(
     again = nightly(rows, **how)
     assert again.ends == ["unchanged"] * 6, "the run was over: this one does everything anew"
     assert again.summary["known"] == 6
+
+
+class GoneError(Exception):
+    """The process is gone."""
+
+
+@pytest.mark.parametrize("place", ["folder", "store"])
+@pytest.mark.parametrize("end", ["failed", "killed", "given up"])
+def test_whom_an_earlier_try_has_created_the_next_one_looks_for_until_they_show(
+    crm_sandbox: Sandbox,
+    run_task: TaskRunner,
+    tmp_path: Path,
+    store: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    end: str,
+) -> None:
+    one_time(monkeypatch, crm_sandbox)
+    connection = json.loads(crm_sandbox.connections()["spread_default"])
+    connection["extra"] = {
+        **connection.get("extra", {}),
+        "timeout": 1,
+    }  # what is waited for after a kill anyway
+    monkeypatch.setenv("AIRFLOW_CONN_SPREAD_DEFAULT", json.dumps(connection))
+    path = str(tmp_path / "state" / "snapshot") if place == "folder" else "memory://bucket/snapshot"
+    how: dict[str, Any] = {"snapshot": path, "context": {"ti": OneTask()}}
+    rows = [{"email": "p1@example.fr", "lastName": "Lefèvre"}]
+    crm_sandbox.fault("late_reads", ms=5000)
+    crm_sandbox.fault("drop_after", method="POST", times=1)
+
+    def gone(*_: Any) -> float:
+        raise GoneError
+
+    with monkeypatch.context() as first:
+        first.setattr("airflow_provider_crm.bulk.settle._pause", gone)  # right after the creation
+        if end == "killed":
+            first.setattr(SnapshotFile, "close", left_as_it_is)
+        elif end == "given up":
+            first.setattr(SnapshotFile, "close", lambda file: file._give_up(sqlite3.OperationalError("full")))
+        with pytest.raises(GoneError):
+            run_task(SpreadUpsertCustomersOperator, rows, **how)
+    if end == "killed" and place == "folder":
+        how["snapshot"] = str(tmp_path / "left" / "snapshot")
+    ended = run_task(SpreadUpsertCustomersOperator, rows, **how)
+    assert ended.ends == ["unchanged"]
+    assert crm_sandbox.calls.count("spread", "POST", "/customers") == 1
+
+
+def left_as_it_is(file: SnapshotFile) -> None:
+    """Leave files as a killed process does."""
+    if "://" not in file._path:
+        folder = Path(file._path).parent
+        shutil.copytree(folder, folder.with_name("left"))
+    file._close_file()
 
 
 class OneTask:

@@ -148,7 +148,9 @@ class CrmUpsertOperator(CrmMappedOperator):
         with closing(store):
             if store.killed and not dry:
                 longest = hook.settings.extras.timeout
-                self.log.info("The run before was killed: waiting %s s for its last calls to end", longest)
+                self.log.info(
+                    "The run before may have been killed: waiting %s s for its last calls to end", longest
+                )
                 hook.pause(longest)
             digests = Digests(store.salt, hook.settings.password)
             leavers = None
