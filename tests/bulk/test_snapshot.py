@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -181,3 +183,85 @@ def test_a_second_run_sends_nothing_but_what_cannot_be_known(rows: list[dict[str
             store.close()
     assert not sent
     assert snapshot.known == len(last)
+
+
+# The rules one by one
+
+
+@dataclass
+class Killed:
+    """A run that is driven batch by batch, and of which nothing but its files is left."""
+
+    crm: Crm
+    path: Path
+
+    def __post_init__(self) -> None:
+        self.store, self.snapshot = opened(self.crm, self.path, "2")
+
+    def batches(self, *rows: Mapping[str, str]) -> Iterator[Batch[Record]]:
+        return self.snapshot.batches(open_source(list(rows)))
+
+    def send(self, batch: Batch[Record]) -> list[Ended]:
+        self.crm.held.update((item.key, item.record["value"]) for item in batch.items)
+        return [Ended(item.row.number, item.key, {}, Outcome(Ending.UPDATED)) for item in batch.items]
+
+    def left(self) -> set[tuple[str, str]]:
+        """Kill it.
+
+        :return: what the snapshot takes for accepted then.
+        """
+        left = shutil.copytree(self.path.parent, self.path.parent.with_name("left")) / self.path.name
+        self.store.close()
+        return known(self.crm, left)
+
+
+@pytest.fixture
+def second_run(tmp_path: Path) -> Killed:
+    """A run after one that has sent the first value of everybody."""
+    crm = Crm()
+    path = tmp_path / "run" / "snapshot"
+    store, snapshot = opened(crm, path, "1")
+    Run(crm, snapshot, lambda _: 0)([row(person, "1") for person in PEOPLE])
+    store.complete()
+    store.close()
+    return Killed(crm, path)
+
+
+def test_a_row_looked_up_before_its_person_was_sent_something_else_is_sent_too(second_run: Killed) -> None:
+    # The last row is looked up together with the one before it, with which the first ones are passed on.
+    rows = [row("a", "2"), row("x", "1"), row("y", "bad"), row("z", "1"), row("w", "1"), row("a", "1")]
+    for batch in second_run.batches(*rows):
+        second_run.snapshot.note(second_run.send(batch))
+    assert second_run.crm.held["a"] == "1"
+
+
+def test_what_was_accepted_of_a_person_does_not_count_while_a_later_row_is_on_its_way(
+    second_run: Killed,
+) -> None:
+    rows = [row("a", "2"), *(row(other, "1") for other in "vwxyz"), row("a", "3"), row("u", "1")]
+    stream = second_run.batches(*rows)
+    first = second_run.send(next(stream))
+    assert "a" in {one.key for one in first}
+    for batch in stream:
+        ended = second_run.send(batch)
+        if "a" in {one.key for one in ended}:
+            break
+        second_run.snapshot.note(ended)
+    second_run.snapshot.note(first)
+    second_run.store._commit()
+    assert ("a", "2") not in second_run.left()
+    assert second_run.crm.held["a"] == "3"
+
+
+def test_what_was_accepted_earlier_in_the_run_does_not_count_once_a_later_row_is_sent(
+    second_run: Killed,
+) -> None:
+    rows = [row("a", "2"), *(row(other, "1") for other in "vwxyz"), row("a", "3"), row("b", "2")]
+    for batch in second_run.batches(*rows):
+        ended = second_run.send(batch)
+        if ("a", "3") in second_run.crm.held.items():
+            break
+        second_run.snapshot.note(ended)
+    assert ("a", "2") not in second_run.left(), (
+        "the other row of this batch has written down all that was noted"
+    )
