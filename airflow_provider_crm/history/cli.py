@@ -7,6 +7,7 @@ Airflow asks for the commands whenever it is called: nothing heavy is imported b
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import sys
@@ -60,7 +61,8 @@ def list_runs(chosen: argparse.Namespace) -> None:
         raise SystemExit("There is no history: give --conn-id, or set Airflow's option [crm] history_conn_id")
     wanted = RunFilter(dag_id=chosen.dag_id, task_id=chosen.task_id, system=chosen.system, state=chosen.state)
     try:
-        with History.at(conn_id) as history:
+        # Older Airflows log to the standard output, where the runs are to stand alone.
+        with contextlib.redirect_stdout(sys.stderr), History.at(conn_id) as history:
             runs = history.page(wanted, limit=chosen.limit).runs
     except CrmError as error:
         raise SystemExit(str(error)) from None

@@ -14,6 +14,7 @@ from tests.helpers.state import TaskState
 from tests.helpers.tasks import TaskRunner
 
 from .propagations import CONSENTS, NEWSLETTER, People, address, at
+from .spread_exports.incremental import AssetStates
 
 IN, OUT = (0, "True"), (1, "False")
 
@@ -161,23 +162,13 @@ def test_a_dry_run_says_what_would_be(people: People) -> None:
     assert not writes(people)
 
 
-class Kept(dict[str, Any]):
-    """A state store of an asset."""
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return super().get(key, default)
-
-    def set(self, key: str, value: Any) -> None:
-        self[key] = value
-
-
 def test_incremental_runs_read_each_answer_once(people: People) -> None:
     sdk = pytest.importorskip("airflow.sdk", reason="state of assets is Airflow 3's")
     asset = sdk.Asset("consents", uri="crm://consents/newsletter")
-    kept = Kept()
+    kept = AssetStates()
 
     def run() -> Any:
-        context = {"asset_state_store": {asset: kept}, "task_state_store": TaskState()}
+        context = {"asset_state_store": kept, "task_state_store": TaskState()}
         return people.run(incremental=True, created_after=None, context=context, outlets=[asset]).ends
 
     for name in ("anna", "bert"):
