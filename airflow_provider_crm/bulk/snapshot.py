@@ -13,6 +13,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Generic, Protocol
 
 import msgspec
@@ -101,6 +102,15 @@ class Mark(msgspec.Struct, gc=False):
     checked: bool = False
 
 
+@lru_cache(maxsize=8)
+def stretched(secret: str, salt: bytes) -> bytes:
+    """Return a key that is made of a secret so slowly that nobody finds a password by trying them out.
+
+    :param salt: what the key is for.
+    """
+    return hashlib.scrypt(secret.encode(), salt=salt, n=2**13, r=8, p=1, dklen=32)
+
+
 class Digests:
     """Keyed digests of people and rows.
 
@@ -109,7 +119,7 @@ class Digests:
     """
 
     def __init__(self, salt: bytes, secret: str) -> None:
-        key = hashlib.blake2b(salt, key=hashlib.blake2b(secret.encode()).digest()).digest()
+        key = stretched(secret, salt)
         self._person = hashlib.blake2b(b"person", digest_size=8, key=key)
         self._row = hashlib.blake2b(b"row", digest_size=_DIGEST, key=key)
         self._encode = msgspec.json.Encoder(enc_hook=str).encode

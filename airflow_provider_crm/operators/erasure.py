@@ -179,7 +179,10 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
                 f"certificate yet: the next try goes on with what is left"
             )
         results = certificate.publish()
-        self.log.info("The certificate is in %s: %s", self.certificate_path, results)
+        ended = (
+            f"{system} {end} {number}" for system, ends in results.items() for end, number in ends.items()
+        )
+        self.log.info("The certificate is in %s: %s", self.certificate_path, ", ".join(ended) or "nobody")
         return sum(counts[BY_HAND] for counts in results.values())
 
     def _origin(self, context: Context) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, U
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot
+from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot, stretched
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
@@ -174,10 +173,10 @@ class CrmUpsertOperator(CrmMappedOperator):
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""
-        secret = hashlib.blake2b(hook.settings.password.encode(), digest_size=16, person=b"crm-snapshot")
+        account = fingerprint(type(self).__name__, hook.account)
         return {
-            "account": fingerprint(type(self).__name__, hook.account),
-            "API key": secret.hexdigest(),
+            "account": account,
+            "API key": stretched(hook.settings.password, account.encode()).hex(),
             "`match_by`": str(self.match_by),
             "`field_map`": fingerprint(sorted((self.field_map or {}).items())),
             "`nulls`": str(self.nulls),
