@@ -1,6 +1,6 @@
 """How fast exports are beside what else one could take, on one server, in one run, in turns.
 
-``uv run python benchmarks/exports.py`` measures everything; ``--only ours,loop`` some of it, ``--rows`` and
+``uv run python benchmarks/exports.py`` measures everything; ``--only "ours;loop"`` some of it, ``--rows`` and
 ``--rounds`` as much of it as one has time for. Peers are installed from PyPI into throw-away environments.
 """
 
