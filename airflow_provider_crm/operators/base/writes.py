@@ -219,6 +219,7 @@ class CrmWriteOperator(CrmBaseOperator):
                 now=hook.clock.now,
                 stop=hook.close,
                 snapshot=snapshot,
+                span={"crm.system": hook.conn_type, "crm.operator": type(self).__name__},
             )
             said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
             self.log.info("%s %s to %s", said, source.description, hook.hook_name)
