@@ -27,10 +27,11 @@ def main(request_path: str, answer_path: str) -> None:
 
 
 def _log_as_a_worker_does() -> None:
-    """Log from INFO on, without local variables: dag.test() of Airflow 3.0 prints both, secrets included."""
+    """Log from Airflow's level on, without local variables: dag.test() of Airflow 3.0 prints all, secrets included."""
     try:
         import airflow.sdk.log  # noqa: F401
         import structlog
+        from airflow.configuration import conf
     except ImportError:  # Airflow 2
         return
     if not structlog.is_configured():
@@ -42,7 +43,9 @@ def _log_as_a_worker_does() -> None:
                     colors=False, exception_formatter=structlog.dev.plain_traceback
                 ),
             ],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            wrapper_class=structlog.make_filtering_bound_logger(
+                logging.getLevelNamesMapping()[conf.get("logging", "logging_level")]
+            ),
         )
 
 
