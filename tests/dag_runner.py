@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,7 +32,6 @@ def _log_as_a_worker_does() -> None:
     try:
         import airflow.sdk.log  # noqa: F401
         import structlog
-        from airflow.configuration import conf
     except ImportError:  # Airflow 2
         return
     if not structlog.is_configured():
@@ -44,7 +44,7 @@ def _log_as_a_worker_does() -> None:
                 ),
             ],
             wrapper_class=structlog.make_filtering_bound_logger(
-                logging.getLevelNamesMapping()[conf.get("logging", "logging_level")]
+                logging.getLevelNamesMapping()[os.environ.get("AIRFLOW__LOGGING__LOGGING_LEVEL", "INFO")]
             ),
         )
 
