@@ -41,10 +41,12 @@ class StoragePath(Protocol):
 
 @runtime_checkable
 class TableName(Protocol):
-    """A place in a SQL database that any number of tasks may write at once."""
+    """A place in a SQL database."""
 
     conn_id: str
     name: str
+    #: Any number of tasks may write it at once. Paths of object stores have a connection and a name, too.
+    is_shared: bool
 
 
 def is_nothing(value: Any) -> bool:

@@ -50,6 +50,7 @@ class SqlSnapshot:
 
     # Airflow sets the rendered values on the object itself, so it cannot be frozen.
     template_fields = ("conn_id", "name")
+    is_shared = True
 
 
 class KeyedDestination(Destination[R], Protocol):

@@ -170,6 +170,7 @@ a_run = st.tuples(st.lists(a_row, max_size=12), st.booleans(), st.booleans())
 
 
 @each_kind
+@pytest.mark.slow
 @at_least(150)
 @given(runs=st.lists(a_run, min_size=1, max_size=5), data=st.data())
 def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(
@@ -196,6 +197,7 @@ def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(
 
 
 @each_kind
+@pytest.mark.slow
 @at_least(100)
 @given(rows=st.lists(a_row, max_size=12))
 def test_a_second_run_sends_nothing_but_what_cannot_be_known(kind: Kind, rows: list[dict[str, str]]) -> None:
