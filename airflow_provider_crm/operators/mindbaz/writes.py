@@ -106,6 +106,7 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         "key_field",
     )
     hook_class = MindbazHook
+    deed = "unsubscribed"
     operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
