@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import tempfile
+import weakref
 from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Protocol
 
@@ -156,6 +157,7 @@ class _KeptRows:
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._rows = 0
 
     def add(self, row: AnyRow) -> None:
