@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import weakref
 
 from airflow_provider_crm.bulk.prepass import IN_MEMORY, AnyRow
 from airflow_provider_crm.bulk.suppression import DigestSet
@@ -33,6 +34,7 @@ class AddToSuppressionFile:
         self._path = path
         self._email_field = email_field
         self._seen = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        weakref.finalize(self, self._seen.close)
 
     def see(self, row: AnyRow) -> bool:
         if isinstance(row, Row):

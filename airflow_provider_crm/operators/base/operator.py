@@ -64,6 +64,9 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         :return: the summary, which is JSON and names no person.
         :raises CrmInputError: a parameter cannot be used; nothing was written.
         """
+        return self._lead(context)
+
+    def _lead(self, context: Context) -> dict[str, Any]:
         run = Run(self._system(), type(self).__name__, dry_run=self.only_plan is True)
         noted = None
         try:
@@ -85,7 +88,11 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         with closing(self._hook()) as hook:
             self._counters = hook.counters
             self._stop = hook.close
-            return self._run(context, hook)
+            return self._begin(context, hook)
+
+    def _begin(self, context: Context, hook: Any) -> dict[str, Any]:
+        """Do the work, or have it approved first."""
+        return self._run(context, hook)
 
     def _account(self) -> dict[str, Any]:
         """Return what has been done so far, by the names of the report. Subclasses add what they count."""

@@ -108,6 +108,7 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
     )
     hook_class = MindbazHook
     resource = "subscribers"
+    deed = "unsubscribed"
     operator_extra_links = (RejectsFileLink(), MindbazLink())
 
     def __init__(
