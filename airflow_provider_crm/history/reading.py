@@ -95,6 +95,23 @@ class HistoryReader:
         with self._reading() as connection:
             return self._runs(connection, query)
 
+    def later_with_same_rejects(self, run: Run) -> int | None:
+        """Return the id of the newest later run of the same task that names the same rejects file.
+
+        :raises HistoryError: the database cannot be used.
+        """
+        if run.rejects_path is None:
+            return None
+        query = (
+            sa.select(_c.id)
+            .where(*_of_task(run.task), _c.id > run.id, _c.rejects_path == run.rejects_path)
+            .order_by(_c.id.desc())
+            .limit(1)
+        )
+        with self._reading() as connection:
+            number = connection.execute(query).scalar()
+        return None if number is None else int(number)
+
     def days(self, wanted: RunFilter = _ALL) -> list[Day]:
         """Return the sums of each day on which runs began, in the order of days; give a first and a last one.
 
