@@ -49,7 +49,7 @@ def test_where_a_run_is(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "own", "there"), [("", "runs", False), ("runs", "", True), ("runs", "others", False)]
+    ("shown", "own", "there"), [("", "a", False), ("a", "", True), ("a", "b", False)]
 )
 def test_only_a_run_that_the_page_knows_has_a_link(
     shown: str, own: str, there: bool, monkeypatch: pytest.MonkeyPatch
