@@ -48,9 +48,7 @@ def test_where_a_run_is(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert address == f"{base_url.rstrip('/')}/crm/dags/my%20dag/try?{query}"
 
 
-@pytest.mark.parametrize(
-    ("shown", "own", "there"), [("", "a", False), ("a", "", True), ("a", "b", False)]
-)
+@pytest.mark.parametrize(("shown", "own", "there"), [("", "a", False), ("a", "", True), ("a", "b", False)])
 def test_only_a_run_that_the_page_knows_has_a_link(
     shown: str, own: str, there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
