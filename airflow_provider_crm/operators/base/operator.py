@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator
+from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator, BaseOperatorLink
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
-from airflow_provider_crm.links import REPORT_KEY
+from airflow_provider_crm.links import REPORT_KEY, run_links
 from airflow_provider_crm.operators.base.lineage import DataSet, lineage
 from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.noted import NotedRun, note_run
@@ -37,6 +37,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("history_conn_id",)
+    operator_extra_links: Sequence[BaseOperatorLink] = run_links()
 
     hook_class: ClassVar[type[CrmHook[Any]]]
     #: Calls in flight where neither the task nor the connection says; the hook's own default otherwise.

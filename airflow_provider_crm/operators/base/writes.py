@@ -19,7 +19,7 @@ from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
-from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
+from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink, run_links
 from airflow_provider_crm.operators.base.approved import ApprovalArguments, CrmApprovedOperator
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.lineage import DataSet, crm_list, rows_of
@@ -113,7 +113,7 @@ class CrmWriteOperator(CrmApprovedOperator):
         "only_plan",
     )
     ui_color = "#e8f0fe"
-    operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
+    operator_extra_links: Sequence[BaseOperatorLink] = run_links(RejectsFileLink())
     # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
     not_in_fingerprint = CrmApprovedOperator.not_in_fingerprint | {
         "source",
