@@ -5,6 +5,7 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -32,7 +33,7 @@ from airflow_provider_crm.hooks.mindbaz.lookups import (
     look_again,
     look_up,
 )
-from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.mapping import ABSENT, FieldMapping
 from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
     EMAIL,
@@ -40,6 +41,7 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     STATUS,
     SUBSCRIBED,
     SYSTEM_FIELDS,
+    TEXT,
     FieldType,
     Subscriber,
     with_date,
@@ -47,6 +49,7 @@ from airflow_provider_crm.schemas.mindbaz.write import (
 from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
 
 Writer = Callable[[Any], Any]
+WrittenField = tuple[int, int, str, Writer]
 
 
 class UpsertSubscribers:
@@ -77,7 +80,10 @@ class UpsertSubscribers:
         self._match_by = match_by
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
+        self._key_field = KEY_FIELDS[match_by]
         self._writers: dict[int, Writer] = {}
+        #: The columns of the rows read last, and how their fields are written.
+        self._fields: tuple[Mapping[str, FieldType], list[WrittenField]] = ({}, [])
         #: So many keys the server has been seen to answer for in whole.
         self._answered_whole = 0
         self.identifiers: Sequence[Identifier[Values]] = matched_identifiers(
@@ -95,34 +101,53 @@ class UpsertSubscribers:
         key = None
         try:
             key = self.key(data)
-            return RowKey(key), self._values(data)
+            return RowKey(key), self._values(data, key)
         except ValueError as error:
             raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None
 
     def refusal(self, record: Values) -> Values | None:
         said = self.opt_outs.find(record)
-        return self.opt_outs.alone(record[KEY_FIELDS[self._match_by]], said) if said else None
+        return self.opt_outs.alone(record[self._key_field], said) if said else None
 
-    def _values(self, data: Mapping[str, Any]) -> Values:
+    def _values(self, data: Mapping[str, Any], key: str) -> Values:
+        columns, cells = self._mapping.values(data)
+        known, fields = self._fields
+        if known is not columns:
+            fields = [self._written(field) for field in columns.values()]
+            self._fields = columns, fields
         values: Values = {}
-        for field, value in self._mapping.fields(data):
-            number = field.id
-            writer = self._writers.get(number) or self._writer_of(field)
+        for (number, longest, name, writer), cell in zip(fields, cells, strict=True):
+            value = key if number == self._key_field else cell
+            # What is printable has no halves of characters, and can be seen.
+            if (
+                longest
+                and value.__class__ is str
+                and value.isprintable()
+                and 0 < len(text := value.strip()) <= longest
+            ):
+                values[number] = text
+                continue
+            empty = is_empty(value)
+            if empty and (not self._mapping.send_nulls or value is ABSENT):
+                continue
             try:
-                values[number] = _emptied(number) if value is None else writer(value)
+                values[number] = _emptied(number) if empty else writer(value)
             except ValueError as error:
-                raise ValueError(f"{field.name}: {error}") from None
+                raise ValueError(f"{name}: {error}") from None
         return values
 
-    def _writer_of(self, field: FieldType) -> Writer:
-        return self._writers.get(field.id) or self._writers.setdefault(field.id, _writer(field))
+    def _written(self, field: FieldType) -> WrittenField:
+        """Return how a field is written, with the length of texts that it takes as they are; 0 where it takes none."""
+        as_it_is = field.type == TEXT and (field.id == self._key_field or field.id not in _NORMALISERS)
+        longest = (field.length or sys.maxsize) if as_it_is else 0
+        return field.id, longest, field.name, self._writers.setdefault(field.id, _writer(field))
 
     def _opt_out_in(self, data: Mapping[str, Any]) -> list[tuple[int, Any]]:
         """Find what a row opts out of, whatever else of it cannot be read."""
         values: Values = {}
         for field, value in self._mapping.readable(data):
             with suppress(ValueError):
-                values[field.id] = None if value is None else self._writer_of(field)(value)
+                values[field.id] = None if value is None else self._written(field)[-1](value)
         return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
@@ -195,11 +220,10 @@ class UpsertSubscribers:
 
         The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
         """
-        key_field = KEY_FIELDS[self._match_by]
         return {
             number: value
             for number, value in wanted.items()
-            if number != key_field
+            if number != self._key_field
             and not ((there := held.get(number)) == value or _same(self._writers[number], value, there))
         }
 
