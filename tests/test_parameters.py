@@ -345,6 +345,7 @@ def test_a_choice_may_be_in_any_case(written: str) -> None:
 # Nothing
 
 
+@pytest.mark.slow
 @each_task
 def test_nothing_out_of_a_template_has_one_meaning(kind: Any) -> None:
     """Not given where that is what the parameter is by default, and refused elsewhere."""
