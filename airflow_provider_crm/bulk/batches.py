@@ -59,7 +59,7 @@ class Batch(Generic[R]):
 
     def add(self, key: RowKey, item: Item[R]) -> None:
         self.items.append(item)
-        self.locks += key.held
+        self.locks += key.locks or (key.text,)
 
     def numbers(self) -> Iterator[int]:
         """Give the numbers of its rows."""
@@ -125,6 +125,7 @@ def batches(
     :param reader: reads the rows in the destination's place.
     """
     size = size or destination.batch_size
+    most_ended = max(size, 1000)
     reader = reader or RowReader(destination)
     waiting: Waiting[R] = OrderedDict()
     batch: Batch[R] = Batch(1)
@@ -156,7 +157,7 @@ def batches(
                 waiting[identity] = key, item
         if len(waiting) >= window + size:
             yield fill()
-        elif len(batch.ended) >= max(size, 1000):
+        elif len(batch.ended) >= most_ended:
             full, batch = batch, Batch(batch.number + 1)
             yield full
     while waiting or batch.ended:

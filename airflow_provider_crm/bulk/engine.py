@@ -199,8 +199,7 @@ class BulkEngine(Generic[R]):
         self._report.flush()
 
     def _add(self, rows: Sequence[Ended]) -> None:
-        for row in rows:
-            self._report.add(row)
+        self._report.add(rows)
         if self._snapshot is not None:
             self._snapshot.note(rows)
 
@@ -244,8 +243,7 @@ class BulkEngine(Generic[R]):
         """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
-            for number in batch.numbers():
-                done.add(number)
+            done.add(batch.numbers())
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

@@ -30,11 +30,6 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
     merges: bool = True
     locks: tuple[str, ...] = ()
 
-    @property
-    def held(self) -> tuple[str, ...]:
-        """All that the row holds while it is in flight."""
-        return self.locks or (self.text,)
-
 
 class InvalidRowError(ValueError):
     """A row that cannot be sent, although something is known of it.
@@ -116,7 +111,7 @@ Verdict = Outcome | Refused | Open
 """What a call says about one of its rows."""
 
 
-class Item(msgspec.Struct, Generic[R]):
+class Item(msgspec.Struct, Generic[R], gc=False):
     """One valid row on its way into the CRM. A destination reads the last ones, and engine and settler write them.
 
     :param key: what the row is about, mostly a person.
@@ -149,7 +144,7 @@ class Item(msgspec.Struct, Generic[R]):
         return self.mark is not None and self.mark.checked
 
 
-class Step(msgspec.Struct, Generic[R], frozen=True):
+class Step(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """What is to be done with an item.
 
     :param outcome: how the row ends once the CRM has applied it.

@@ -6,7 +6,7 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -47,6 +47,9 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     with_date,
 )
 from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
+
+_CREATED = Outcome(Ending.CREATED)
+_SKIPPED = Ending.SKIPPED
 
 Writer = Callable[[Any], Any]
 WrittenField = tuple[int, int, str, Writer]
@@ -196,14 +199,14 @@ class UpsertSubscribers:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
         fields = with_date(_for_creation(item.record), item.record)
-        return Step(item, Outcome(Ending.CREATED), {"fields": fields}, SETTLE_SECONDS)
+        return Step(item, _CREATED, {"fields": fields}, SETTLE_SECONDS)
 
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
         held = found[0]["fields"]
         changes = self._changes(item.record, held)
         decision = decide(self._mode, item, Held.OTHER if changes else Held.SAME)
-        if decision.ending is Ending.SKIPPED:
+        if decision.ending is _SKIPPED:
             return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
         if len(found) > 1:
             return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
@@ -243,7 +246,8 @@ def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
 
 def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> list[Verdict]:
     """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
-    emails = [_email_of(answer) for answer in answers]
+    sent = {step.payload["fields"].get(EMAIL) for step in steps}
+    emails = [_email_of(answer, sent) for answer in answers]
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
     by_email = {email: answer for email, answer in zip(emails, answers, strict=True) if email}
     updated = {step.payload.get("id") for step in steps}
@@ -259,22 +263,27 @@ def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> l
             at_place = answers[place]
             if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
                 answer = at_place
-        verdicts.append(UNSAID if answer is None else _verdict(step, answer))
+        verdicts.append(UNSAID if answer is None else _verdict(step, answer, email))
     return verdicts
 
 
-def _verdict(step: Step[Values], answer: Subscriber) -> Verdict:
-    email = step.payload["fields"].get(EMAIL)
-    if answer["id"] < 0:
+def _verdict(step: Step[Values], answer: Subscriber, email: str | None) -> Verdict:
+    number = answer["id"]
+    if number < 0:
         what = "takes this e-mail address for invalid" if email else "does not take this subscriber"
         return Refused(f"Mindbaz {what} (it answered with id -1)")
-    if email and _email_of(answer) not in ("", email):
+    if email and _email_of(answer, (email,)) not in ("", email):
         return Refused("Mindbaz has kept another e-mail address than this one")
-    return Outcome(step.outcome.ending, crm_id=answer["id"])
+    return step.outcome if number == step.outcome.crm_id else Outcome(step.outcome.ending, crm_id=number)
 
 
-def _email_of(subscriber: Subscriber) -> str:
-    return compared_email(subscriber["fields"].get(EMAIL))
+def _email_of(subscriber: Subscriber, known: Container[Any]) -> str:
+    """Return a subscriber's e-mail as addresses are compared.
+
+    :param known: some that are written so.
+    """
+    email = subscriber["fields"].get(EMAIL)
+    return email if email.__class__ is str and email in known else compared_email(email)
 
 
 def _writer(field: FieldType) -> Writer:
@@ -301,12 +310,13 @@ _NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_
 
 def _same(writer: Writer, wanted: Any, held: Any) -> bool:
     """Return whether the CRM's value, written as ours are, is the one that is wanted."""
-    if wanted is None or is_empty(held):
-        return wanted is None and is_empty(held)
+    if wanted is None:
+        return is_empty(held)
     try:
-        return bool(held == wanted or _alike(writer(held), wanted))
+        written = writer(held)
     except ValueError:
         return False
+    return bool(written == wanted or _alike(written, wanted))
 
 
 def _alike(held: Any, wanted: Any) -> bool:
