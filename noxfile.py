@@ -90,6 +90,13 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-cache")
 
 
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/; what it warns of is an error."""
+    _install_locked(session)
+    session.run("mkdocs", "build", "--strict", "--quiet")
+
+
 def _add_session(which: Supported) -> None:
     @nox.session(name=which.name, python=list(which.pythons))
     def tests(session: nox.Session) -> None:
