@@ -82,7 +82,8 @@ def opt_out_alone(
     :param said: what it opts out of.
     :param ends: how the row itself ends.
     """
-    return Item(row, key, opt_outs.alone(key, said), maybe_applied, may_create=False, rejected=ends)
+    record = opt_outs.alone(key, said)
+    return Item(row, key, record, maybe_applied=maybe_applied, may_create=False, rejected=ends)
 
 
 Settled = list[tuple[Item[R], Outcome]]

@@ -124,6 +124,7 @@ class Item(msgspec.Struct, Generic[R], gc=False):
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
+    :param locks: what it holds while it is in flight; see :class:`RowKey`.
     """
 
     row: Row
@@ -137,6 +138,7 @@ class Item(msgspec.Struct, Generic[R], gc=False):
     may_create: bool = True
     rejected: Outcome | None = None
     mark: Any = None
+    locks: tuple[str, ...] = ()
 
     @property
     def checked(self) -> bool:
