@@ -181,6 +181,8 @@ def test_each_parameter_makes_another_job_or_is_said_not_to(kind: Any) -> None:
 
 def test_what_does_not_make_another_job() -> None:
     common = {
+        "approval",
+        "approval_timeout",
         "source",
         "max_rejects",
         "min_rows",
