@@ -45,8 +45,7 @@ class TableName(Protocol):
 
     conn_id: str
     name: str
-    #: Any number of tasks may write it at once. Paths of object stores have a connection and a name, too.
-    is_shared: bool
+    is_shared: bool  # by tasks; paths of object stores have a connection and a name, too
 
 
 def is_nothing(value: Any) -> bool:
@@ -201,10 +200,7 @@ def path(name: str, value: Any) -> str:
 
 
 def path_or_table(name: str, value: Any) -> Any:
-    """Return a path or URI as text, and what names a place in a SQL database as it is.
-
-    :raises CrmInputError: it is none of them.
-    """
+    """Return a path or URI as text, and what names a place in a SQL database as it is."""
     return value if isinstance(value, TableName) else path(name, value)
 
 
