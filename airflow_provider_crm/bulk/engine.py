@@ -9,7 +9,7 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, St
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.bulk.snapshot import Snapshot
+from airflow_provider_crm.bulk.tracing import traced
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -71,6 +72,7 @@ class BulkEngine(Generic[R]):
     :param now: the time in seconds, by the clock that ``sleep`` goes by.
     :param stop: makes calls that wait give up, when the task fails.
     :param snapshot: keeps rows from being sent that were accepted before.
+    :param span: attributes of each batch's span, where the task is traced.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class BulkEngine(Generic[R]):
         now: Callable[[], float] = time.monotonic,
         stop: Callable[[], None],
         snapshot: Snapshot[R] | None = None,
+        span: Mapping[str, str] | None = None,
     ) -> None:
         self._destination = destination
         self._source = source
@@ -95,6 +98,7 @@ class BulkEngine(Generic[R]):
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
+        self._span = span or {}
         self._reported: _Work[R] | None = None
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
         self._retried = False
@@ -113,6 +117,7 @@ class BulkEngine(Generic[R]):
 
     def _run(self) -> None:
         stream = self._take_up()
+        process = traced(self._process, self._span)
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crm-bulk")
         pending: deque[_Work[R]] = deque()
         try:
@@ -120,7 +125,7 @@ class BulkEngine(Generic[R]):
                 for batch in stream:
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
                     self._make_room(pending, batch)
-                    pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
+                    pending.append(_Work(batch, digest, pool.submit(process, batch)))
             while pending:
                 self._finish(pending.popleft())
         except BaseException:

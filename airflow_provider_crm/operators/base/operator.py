@@ -11,6 +11,7 @@ from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
 from airflow_provider_crm.links import REPORT_KEY
+from airflow_provider_crm.operators.base.lineage import DataSet, lineage
 from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.noted import NotedRun, note_run
 from airflow_provider_crm.operators.base.run import Run, say
@@ -149,6 +150,17 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         ]
         # What went to another CRM or account is not done here.
         return [type(self).__name__, hook.account, sorted(given)]
+
+    # For OpenLineage
+
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        """Return what was read and what was written so far; nothing as long as nothing is known."""
+        return [], []
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Name what was read and what was written, with the numbers of rows; asked after a failure, too."""
+        read, written = self._data_sets()
+        return lineage(read, written) if read or written else None
 
     def on_kill(self) -> None:
         """Let calls that wait give up."""

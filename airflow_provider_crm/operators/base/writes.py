@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Required, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
@@ -21,6 +21,7 @@ from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, Sup
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
+from airflow_provider_crm.operators.base.lineage import DataSet, crm_list, rows_of
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
@@ -146,8 +147,12 @@ class CrmWriteOperator(CrmBaseOperator):
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
         self._report: Report | None = None
+        self._sent_to = ""
 
     # What a subclass adds
+
+    #: The list of the CRM that is written to, as its exports call it, such as ``customers``.
+    resource: ClassVar[str]
 
     def _source(self, context: Context, hook: Any) -> Source:
         """Return the rows."""
@@ -189,6 +194,7 @@ class CrmWriteOperator(CrmBaseOperator):
         :raises CrmRejectsError: more rows were rejected than ``max_rejects``, after all others were processed.
         """
         started = time.monotonic()
+        self._sent_to = hook.settings.base_url
         source = self._source(context, hook)
         self._report = report = Report(
             rejects_path=self.rejects_path,
@@ -213,6 +219,7 @@ class CrmWriteOperator(CrmBaseOperator):
                 now=hook.clock.now,
                 stop=hook.close,
                 snapshot=snapshot,
+                span={"crm.system": hook.conn_type, "crm.operator": type(self).__name__},
             )
             said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
             self.log.info("%s %s to %s", said, source.description, hook.hook_name)
@@ -259,6 +266,20 @@ class CrmWriteOperator(CrmBaseOperator):
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        if self._report is None:
+            return [], []
+        return self._read_sets(self._report.read), [] if self.only_plan else self._written_sets(self._report)
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        """Return what OpenLineage is told of the rows' origin."""
+        raise NotImplementedError
+
+    def _written_sets(self, report: Report) -> list[DataSet]:
+        """Return what OpenLineage is told of where the rows went."""
+        changed = report.counts[Ending.CREATED] + report.counts[Ending.UPDATED]
+        return [crm_list(self._sent_to, self.resource, changed)]
+
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
             return None
@@ -288,6 +309,9 @@ class CrmBulkOperator(CrmWriteOperator):
 
     def _source(self, context: Context, hook: Any) -> Source:
         return open_source(self.source)
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        return rows_of(self.source, rows)
 
 
 class CrmSuppressibleOperator(CrmBulkOperator):

@@ -79,6 +79,7 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
     )
     not_in_fingerprint = CrmUpsertOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = ExpertSenderHook
+    resource = "customers"
     key_fields = KEY_FIELDS
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
 
@@ -141,6 +142,7 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         "with_anonymization",
     )
     hook_class = ExpertSenderHook
+    resource = "customers"
     operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
