@@ -11,7 +11,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from docstrings import to_markdown
-from parameters import find, parameters
+from parameters import Parameter, find, parameters
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://github.com/airflow-provider-crm/airflow-provider-crm/blob/main/"
@@ -45,17 +45,22 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: Any) -> st
 def table(path: str) -> str:
     """Return the parameters of a class as tables: first its own, then those that it shares with others."""
     given = parameters(find(path))
+    given = [one._replace(meaning=_meaning(one, given)) for one in given]
     own = [one for one in given if one.own]
     shared = [one for one in given if not one.own]
     parts = [_rows(own), "Shared with other operators:", _rows(shared)] if own and shared else [_rows(given)]
     return "\n\n".join(parts)
 
 
-def _rows(given: Any) -> str:
+def _meaning(one: Parameter, given: list[Parameter]) -> str:
+    text = to_markdown(one.meaning).replace(" (templated)", "").replace("|", "\\|")
+    note = "" if one.template or not any(other.template for other in given) else " Not a template."
+    return text[:1].upper() + text[1:] + note
+
+
+def _rows(given: list[Parameter]) -> str:
     lines = ["| parameter | default | meaning |", "|---|---|---|"]
-    for one in given:
-        meaning = to_markdown(one.meaning).replace(" (templated)", "").replace("|", "\\|")
-        lines.append(f"| `{one.name}` | {one.default} | {meaning[:1].upper()}{meaning[1:]} |")
+    lines += [f"| `{one.name}` | {one.default} | {one.meaning} |" for one in given]
     return "\n".join(lines)
 
 
