@@ -37,11 +37,7 @@ class OptOutMemory(Generic[R]):
         self._opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
         self._salt = secrets.token_bytes(16)
-        self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
-
-    def close(self) -> None:
-        """Forget everything."""
-        self._store.close()
+        self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID", self)
 
     def apply(self, person: str, record: R) -> None:
         """Write into a row what earlier rows of the person have opted out of; remember what this one does."""
