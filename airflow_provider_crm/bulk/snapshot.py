@@ -293,8 +293,9 @@ class Snapshot(RowReader[R], Generic[R]):
             self._store.take_out([item.mark.person for item in items])
         for item in items:
             person = item.mark.person
-            self._in_flight[item.row.number] = item.mark
-            self._last[person] = item.row.number
+            if not self._dry or item.mark.checked:  # of others nothing is noted, and not all of them may end
+                self._in_flight[item.row.number] = item.mark
+                self._last[person] = item.row.number
             self._lately[person] = None
             self._lately.move_to_end(person)
         # A look into the store, made when a row was read, can have missed those that were taken out since.
