@@ -99,7 +99,12 @@ def name_of(kind: Any) -> str:
 each_task = pytest.mark.parametrize("kind", TASKS, ids=name_of)
 each_write = pytest.mark.parametrize("kind", WRITES, ids=name_of)
 EVERY_YES_OR_NO = [(kind, name) for kind in TASKS for name in checked(kind, parameters.yes_or_no)]
-EVERY_PATH = [(kind, name) for kind in TASKS for name in checked(kind, parameters.path)]
+EVERY_PATH = [
+    (kind, name)
+    for kind in TASKS
+    for rule in (parameters.path, parameters.path_or_table)
+    for name in checked(kind, rule)
+]
 
 
 # Every parameter
@@ -176,6 +181,8 @@ def test_each_parameter_makes_another_job_or_is_said_not_to(kind: Any) -> None:
 
 def test_what_does_not_make_another_job() -> None:
     common = {
+        "approval",
+        "approval_timeout",
         "source",
         "max_rejects",
         "min_rows",

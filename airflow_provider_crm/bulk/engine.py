@@ -15,12 +15,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
-from typing import Generic
+from typing import Any, Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.opt_outs import settle_with_opt_outs
-from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, Verdict
+from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, Step, Verdict
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.bulk.snapshot import Snapshot
@@ -37,6 +37,9 @@ BATCHES_READY = 2
 #: New objects before Python looks for reference cycles. It looks at every row in memory each time, which took a third
 #: of the CPU, and rows form no cycles.
 OBJECTS_PER_COLLECTION = 250_000
+
+_REJECTED = Ending.REJECTED
+_LEFT_OUT: Mapping[str, Any] = {}
 
 
 class DryRun(Generic[R]):
@@ -154,10 +157,19 @@ class BulkEngine(Generic[R]):
         if self._retried:
             for item in batch.items:
                 item.retried = True
-        settled = self._settle(batch.items) if batch.items else ()
+        # What has ended waits for its turn, so no more is kept of it than the report needs.
+        items, batch.items = batch.items, []
+        settled = self._settle(items) if items else ()
         now = time.time()
         return batch.ended + [
-            Ended(item.row.number, item.key, item.row.data, outcome, now) for item, outcome in settled
+            Ended(
+                item.row.number,
+                item.key,
+                item.row.data if outcome.reason or outcome.ending is _REJECTED else _LEFT_OUT,
+                outcome,
+                now,
+            )
+            for item, outcome in settled
         ]
 
     def _settle(self, items: Sequence[Item[R]]) -> Sequence[tuple[Item[R], Outcome]]:
@@ -204,8 +216,7 @@ class BulkEngine(Generic[R]):
         self._report.flush()
 
     def _add(self, rows: Sequence[Ended]) -> None:
-        for row in rows:
-            self._report.add(row)
+        self._report.add(rows)
         if self._snapshot is not None:
             self._snapshot.note(rows)
 
@@ -249,8 +260,7 @@ class BulkEngine(Generic[R]):
         """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
-            for number in batch.numbers():
-                done.add(number)
+            done.add(batch.numbers())
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

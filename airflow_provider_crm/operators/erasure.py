@@ -196,7 +196,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
             "run_id": getattr(instance, "run_id", None),
             "task_id": self.task_id,
             "map_index": getattr(instance, "map_index", -1),
-            "approved_by": None,
+            "approved_by": self._approved_by,
         }
 
     def _checkpoint(self, context: Context, hook: Any) -> None:

@@ -103,6 +103,7 @@ class SpreadCreditLoyaltyOperator(CrmSuppressibleOperator):
     )
     hook_class = SpreadHook
     resource = "cagnottes"
+    deed = "credited"
     not_in_fingerprint = CrmSuppressibleOperator.not_in_fingerprint | {"settle_seconds"}
 
     def __init__(
