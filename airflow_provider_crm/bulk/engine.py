@@ -91,11 +91,16 @@ class BulkEngine(Generic[R]):
         self._source = source
         self._report = report
         self._checkpoint = checkpoint
-        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep, now=now)
+        self._in_flight = checkpoint.in_flight if checkpoint else None
+        self._settler = Settler(
+            destination, max_retries=max_retries, sleep=sleep, now=now, in_flight=self._in_flight
+        )
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
         self._reported: _Work[R] | None = None
+        #: Rows that are reported, and whose notes are kept until that is saved.
+        self._noted: list[int] = []
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
         self._retried = False
         #: What is locked by rows in flight, and by those of which batch.
@@ -149,6 +154,8 @@ class BulkEngine(Generic[R]):
         if self._retried:
             for item in batch.items:
                 item.retried = True
+            if self._in_flight:
+                self._in_flight.recall(batch.items)
         settled = self._settle(batch.items) if batch.items else ()
         now = time.time()
         return batch.ended + [
@@ -170,6 +177,7 @@ class BulkEngine(Generic[R]):
         self._reported = None  # until the counts are again those of whole batches
         self._add(rows)
         self._reported = work
+        self._noted += [item.row.number for item in work.batch.items if item.noted]
         self._report.flush()
         self._report.progress(self._source)
         if self._checkpoint and self._checkpoint.due():
@@ -188,6 +196,8 @@ class BulkEngine(Generic[R]):
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
+            self._checkpoint.in_flight.forget(self._noted)
+            self._noted = []
 
     def _salvage(self, pending: deque[_Work[R]]) -> None:
         """Report what else was finished when the task fails; a retry counts it anew."""
@@ -223,6 +233,7 @@ class BulkEngine(Generic[R]):
                     )
                 except JournalLostError as error:
                     log.warning("%s: starting from the first row", error)
+                    self._checkpoint.in_flight.have_ended(done)
                 else:
                     log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
                     return stream

@@ -79,7 +79,14 @@ def opt_out_alone(
     :param said: what it opts out of.
     :param ends: how the row itself ends.
     """
-    return Item(row, key, opt_outs.alone(key, said), maybe_applied, may_create=False, rejected=ends)
+    return Item(
+        row,
+        key,
+        opt_outs.alone(key, said),
+        maybe_applied=maybe_applied,
+        may_create=False,
+        rejected=ends,
+    )
 
 
 Settled = list[tuple[Item[R], Outcome]]

@@ -47,6 +47,9 @@ class EndedRows:
         self.last = 0
         self._beyond: set[int] = set()
 
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and (number <= self.last or number in self._beyond)
+
     def add(self, number: int) -> None:
         """Note that a row has ended."""
         if number != self.last + 1:
