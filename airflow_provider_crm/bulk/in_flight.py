@@ -106,6 +106,7 @@ class InFlight:
             raise
         except CrmError:
             self.forget([item.row.number for item in items if not item.maybe_applied])
+            self._note({})
             raise
 
     def forget(self, numbers: Iterable[int]) -> None:
