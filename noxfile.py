@@ -1,12 +1,13 @@
-"""The checks and the test suite on every Airflow that is supported: ``uv run nox``.
+"""The checks and the test suite on every Airflow and Python that are supported: ``uv run nox``.
 
-One environment per Airflow, kept between runs. ``uv run nox -s tests-2.11.2 -- tests/hooks -x`` hands the
-rest of the line to pytest.
+One environment for each, kept between runs. ``uv run nox -s tests-2.11.2-3.12 -- tests/hooks -x`` hands the rest of
+the line to pytest.
 """
 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import nox
 import nox.project
@@ -20,15 +21,30 @@ os.environ |= {"UV_COMPILE_BYTECODE": "1", "PYTHONDONTWRITEBYTECODE": ""}
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
-#: The Airflow that uv.lock holds.
-LOCKED_AIRFLOW = "3.3.2"
 
-#: The others, each with the day whose packages it gets: what people who follow Airflow's constraint files
-#: of that release have installed. Without it an old Airflow would be tried with libraries it never met.
-OLDER_AIRFLOWS = {
-    "3.0.6": "2025-09-15",
-    "2.11.2": "2026-04-22",
-}
+class Supported(NamedTuple):
+    """An Airflow, with the Pythons that people run it on."""
+
+    airflow: str
+    pythons: tuple[str, ...]
+    #: The day whose packages it gets: what people who follow Airflow's constraint files of that release have installed.
+    #: Without it an old Airflow would be tried with libraries it never met. None: what uv.lock says.
+    day: str | None = None
+    #: Whether the package's own dependencies are the lowest that pyproject.toml allows.
+    lowest: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"tests-{'lowest' if self.lowest else self.airflow}"
+
+
+MATRIX = (
+    Supported("3.3.2", ("3.11", "3.12", "3.13")),
+    Supported("3.1.8", ("3.12",), "2026-03-20"),
+    Supported("3.0.6", ("3.12",), "2025-09-15"),
+    Supported("2.11.2", ("3.11", "3.12"), "2026-04-22"),
+    Supported("2.11.0", ("3.11",), "2025-07-01", lowest=True),
+)
 
 #: Airflow 3.0 and 3.1 show connection forms only where this provider is installed, as in Airflow's images.
 FORMS = "apache-airflow-providers-fab"
@@ -46,27 +62,22 @@ def _install_locked(session: nox.Session) -> None:
     )
 
 
-def _install_of_the_day(session: nox.Session, airflow: str, day: str) -> None:
+def _install_of_the_day(session: nox.Session, which: Supported) -> None:
     """Install an Airflow with the libraries of its time, then the package as it is now."""
     extras = PYPROJECT["project"]["optional-dependencies"].values()
-    session.install(
-        "--quiet",
-        "--exclude-newer",
-        day,
-        f"apache-airflow=={airflow}",
-        FORMS,
+    own = [
         *PYPROJECT["project"]["dependencies"],
         *(requirement for extra in extras for requirement in extra),
-        *nox.project.dependency_groups(PYPROJECT, "test"),
-    )
+    ]
+    tests = nox.project.dependency_groups(PYPROJECT, "test")
+    until = ("--quiet", "--exclude-newer", str(which.day))
+    if which.lowest:
+        session.install(*until, "--resolution=lowest-direct", *own)
+        session.install(*until, FORMS, *tests)  # what is there and allowed stays
+    else:
+        session.install(*until, f"apache-airflow=={which.airflow}", FORMS, *own, *tests)
     session.install("--quiet", "--no-deps", "--editable", ".")
     session.run("uv", "pip", "check", silent=True, external=True)
-
-
-def _test(session: nox.Session, airflow: str) -> None:
-    check = f"from importlib.metadata import version as v; assert v('apache-airflow') == '{airflow}'"
-    session.run("python", "-c", check)
-    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session
@@ -79,21 +90,26 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-cache")
 
 
-@nox.session(name=f"tests-{LOCKED_AIRFLOW}")
-def tests_locked(session: nox.Session) -> None:
-    """Run the test suite on the Airflow of uv.lock."""
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site into site/; what it warns of is an error."""
     _install_locked(session)
-    _test(session, LOCKED_AIRFLOW)
+    session.run("mkdocs", "build", "--strict", "--quiet")
 
 
-def _add_session(airflow: str, day: str) -> None:
-    @nox.session(name=f"tests-{airflow}")
+def _add_session(which: Supported) -> None:
+    @nox.session(name=which.name, python=list(which.pythons))
     def tests(session: nox.Session) -> None:
-        _install_of_the_day(session, airflow, day)
-        _test(session, airflow)
+        if which.day is None:
+            _install_locked(session)
+        else:
+            _install_of_the_day(session, which)
+        check = (
+            f"from importlib.metadata import version as v; assert v('apache-airflow') == '{which.airflow}'"
+        )
+        session.run("python", "-c", check)
+        session.run("python", "-m", "pytest", *session.posargs)
 
-    tests.__doc__ = f"Run the test suite on Airflow {airflow} with the packages of {day}."
 
-
-for _airflow, _day in OLDER_AIRFLOWS.items():
-    _add_session(_airflow, _day)
+for _which in MATRIX:
+    _add_session(_which)

@@ -117,6 +117,16 @@ def rows_or_share(name: str, value: Any) -> int | float:
     return read
 
 
+def yes_no_or_rows(name: str, value: Any) -> bool | int | float:
+    """Return True or False, or a number of rows, or, as a float, a share of them.
+
+    :raises CrmInputError: it is none of them.
+    """
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false")):
+        return yes_or_no(name, value)
+    return rows_or_share(name, value)
+
+
 def text(name: str, value: Any) -> str:
     """Return a text, such as the name of a column or the id of a connection.
 
@@ -257,6 +267,7 @@ YesOrNo = Annotated[bool | str, yes_or_no]
 Path = Annotated[str | os.PathLike[str] | StoragePath, path]
 Source = Annotated[Any, source]
 MaxRejects = Annotated[int | float | str, rows_or_share]
+Approval = Annotated[bool | int | float | str, yes_no_or_rows]
 Share = Annotated[float | str, number(0, 1_000)]
 MinRows = Annotated[int | str, whole(0)]
 Concurrency = Annotated[int | str, whole(1, MOST_CONCURRENCY)]

@@ -176,6 +176,8 @@ def test_each_parameter_makes_another_job_or_is_said_not_to(kind: Any) -> None:
 
 def test_what_does_not_make_another_job() -> None:
     common = {
+        "approval",
+        "approval_timeout",
         "source",
         "max_rejects",
         "min_rows",
@@ -345,6 +347,7 @@ def test_a_choice_may_be_in_any_case(written: str) -> None:
 # Nothing
 
 
+@pytest.mark.slow
 @each_task
 def test_nothing_out_of_a_template_has_one_meaning(kind: Any) -> None:
     """Not given where that is what the parameter is by default, and refused elsewhere."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from airflow_provider_crm.bulk.outcomes import Item, Step
+from airflow_provider_crm.bulk.outcomes import Item
 from airflow_provider_crm.exceptions import CrmError, CrmOutcomeUnknownError
 from airflow_provider_crm.rows.jsonlines import encode_line
 
@@ -93,27 +93,25 @@ class InFlight:
             item.retried = item.maybe_applied
 
     @contextmanager
-    def sending(self, steps: Sequence[Step[Any]]) -> Iterator[None]:
-        """Have rows noted before they are sent, and until they are reported or were certainly not applied."""
-        items = [step.item for step in steps if step.item.noted]
-        if not items:
-            yield
-            return
-        self._note({str(item.row.number): Note(_check(item), item.trace) for item in items})
+    def sending(self, item: Item[Any]) -> Iterator[None]:
+        """Have a row noted before it is sent, and until it is reported or was certainly not applied."""
+        number = str(item.row.number)
+        self._note({number: Note(_check(item), item.trace)})
         try:
             yield
         except CrmOutcomeUnknownError:
             raise
         except CrmError:
-            self.forget([item.row.number for item in items if not item.maybe_applied])
-            self._note({})
+            if not item.maybe_applied:
+                with self._lock:
+                    self._rows.pop(number, None)
+                self._note({})
             raise
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Drop the notes of rows; the store learns of it with the next note."""
+    def forget(self, ended: Container[int]) -> None:
+        """Drop the notes of rows that have ended; the store learns of it with the next note."""
         with self._lock:
-            for number in numbers:
-                self._rows.pop(str(number), None)
+            self._rows = {number: note for number, note in self._rows.items() if int(number) not in ended}
 
     def clear(self) -> None:
         """Forget everything, in the store too."""

@@ -11,9 +11,8 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from itertools import compress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic
 
 from airflow_provider_crm.bulk.in_flight import InFlight
@@ -103,12 +102,14 @@ class Settler(Generic[R]):
             except CrmRequestError as error:
                 parts.extendleft(reversed(course.isolate_unseen(part, error)))
                 continue
-            settled = [
-                self._is_settled(item, plan, looked_at) for item, plan in zip(part, plans, strict=True)
+            unsettled = [
+                place
+                for place, (item, plan) in enumerate(zip(part, plans, strict=True))
+                if (item.retried or item.in_doubt_until) and not self._is_settled(item, plan, looked_at)
             ]
-            doubtful += [item for item, known in zip(part, settled, strict=True) if not known]
-            steps = course.steps(compress(part, settled), compress(plans, settled))
-            parts.extendleft(reversed(self._carry_out(steps, course)))
+            doubtful += [part[place] for place in unsettled]
+            if steps := course.steps(part, plans, frozenset(unsettled)):
+                parts.extendleft(reversed(self._carry_out(steps, course)))
         return course.ended
 
     def _carry_out(self, steps: Sequence[Step[R]], course: _Course[R]) -> list[Sequence[Item[R]]]:
@@ -130,7 +131,7 @@ class Settler(Generic[R]):
         :return: parts to plan again.
         """
         try:
-            with self._in_flight.sending(steps) if self._in_flight else nullcontext():
+            with self._noting(steps[0].item):
                 verdicts = self._destination.apply(steps)
         except CrmOutcomeUnknownError as error:
             course.unknown += 1
@@ -147,6 +148,11 @@ class Settler(Generic[R]):
             left = course.sort(steps, verdicts)
         course.unknown = 0
         return left
+
+    def _noting(self, item: Item[R]) -> AbstractContextManager[None]:
+        if self._in_flight is None or not item.noted:
+            return nullcontext()
+        return self._in_flight.sending(item)
 
     def _is_settled(self, item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
         """Return False where a plan goes by what the CRM does not show, and may show in a moment.
@@ -185,13 +191,18 @@ class _Course(Generic[R]):
         self._refusals: Counter[int] = Counter()
         self._unsaid: Counter[int] = Counter()
 
-    def steps(self, items: Iterable[Item[R]], plans: Iterable[Outcome | Step[R]]) -> list[Step[R]]:
+    def steps(
+        self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]], unsettled: Collection[int]
+    ) -> list[Step[R]]:
         """Note the items that have ended.
 
+        :param unsettled: the places of those that are to be planned again.
         :return: what is to be done with the others.
         """
         steps = []
-        for item, plan in zip(items, plans, strict=True):
+        for place, (item, plan) in enumerate(zip(items, plans, strict=True)):
+            if place in unsettled:
+                continue
             if not isinstance(plan, Step):
                 self.ended.append((item, plan))
             elif item.refused and self._is_futile(plan, item.refused):
@@ -267,9 +278,13 @@ class _Course(Generic[R]):
 
 def _calls(steps: Sequence[Step[R]]) -> Iterator[Sequence[Step[R]]]:
     """Cut steps into calls: what is noted goes alone, so that what becomes of others tells nothing of it."""
-    if together := [step for step in steps if not step.item.noted]:
-        yield together
-    yield from ([step] for step in steps if step.item.noted)
+    noted = [step for step in steps if step.item.noted]
+    if not noted:
+        yield steps
+        return
+    if others := [step for step in steps if not step.item.noted]:
+        yield others
+    yield from ([step] for step in noted)
 
 
 def _parts(items: Sequence[Item[R]], error: CrmRequestError) -> list[Sequence[Item[R]]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
@@ -85,7 +84,7 @@ class _AllLines:
         self._count = 0
         self._last = ""
         self._name = ""
-        self._read_at = time.monotonic()
+        self._read_at = hook.clock.now()
         #: Calls that it takes to read all of them.
         self.pages = 1
 
@@ -116,8 +115,9 @@ class _AllLines:
 
     def fresh(self) -> str:
         """Return the baseline, with what was added since it was read."""
-        if time.monotonic() - self._read_at >= REFRESH_EVERY:
-            self._read_at = time.monotonic()
+        now = self._hook.clock.now()
+        if now - self._read_at >= REFRESH_EVERY:
+            self._read_at = now
             new = self._added_last()
             if new is None:
                 new = self._added_first()

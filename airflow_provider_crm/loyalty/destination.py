@@ -7,7 +7,6 @@ Knows the order of these steps; the ledger's states and transactions are :mod:`a
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -212,7 +211,7 @@ class CreditDestination:
 
     def _wait_for_others(self, item: CreditItem) -> CreditStep:
         record = item.record
-        now = time.monotonic()
+        now = self._hook.clock.now()
         record.waiting_since = record.waiting_since or now
         if now - record.waiting_since > WAIT_FOR_OTHERS:
             raise CrmTransientError(

@@ -6,6 +6,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any, BinaryIO, Protocol
 
 from airflow_provider_crm.exceptions import CrmInputError
@@ -48,7 +49,8 @@ class PlainBytes(io.RawIOBase):
 
     def __init__(self, location: Location) -> None:
         self.position = 0
-        self._file = open_file(location)
+        self._opened = ExitStack()  # Python also closes, when it forgets it, what could not be opened
+        self._file = self._opened.enter_context(open_file(location))
 
     def readable(self) -> bool:
         return True
@@ -64,7 +66,7 @@ class PlainBytes(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        self._file.close()
+        self._opened.close()
         super().close()
 
 

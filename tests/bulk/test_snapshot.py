@@ -140,6 +140,7 @@ a_row = st.builds(row, st.sampled_from(["a", "A", "b", "c", ""]), st.sampled_fro
 a_run = st.tuples(st.lists(a_row, max_size=12), st.booleans(), st.booleans())
 
 
+@pytest.mark.slow
 @at_least(150)
 @given(runs=st.lists(a_run, min_size=1, max_size=5), data=st.data())
 def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(runs: list[Any], data: st.DataObject) -> None:
@@ -163,6 +164,7 @@ def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(runs: list[Any], da
                 assert crm.held.get(person) == value
 
 
+@pytest.mark.slow
 @at_least(100)
 @given(rows=st.lists(a_row, max_size=12))
 def test_a_second_run_sends_nothing_but_what_cannot_be_known(rows: list[dict[str, str]]) -> None:

@@ -156,6 +156,7 @@ def test_a_snapshot_of_something_else_is_void_and_says_so(
     assert found(path) == ({0, 1, 2} if dry else set())
 
 
+@pytest.mark.slow
 def test_one_run_at_a_time_uses_a_file(tmp_path: Path) -> None:
     path = tmp_path / "s"
     filled(path)

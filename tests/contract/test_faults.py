@@ -49,6 +49,7 @@ def times(kind: str) -> dict[str, int]:
     return {"times": 2} if kind in ENDING or kind == "answer_after" else {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", typing.get_args(faults.Kind))
 def test_a_fault_changes_no_end(trial: Trial, kind: str) -> None:
     """Every fault that the sandbox knows, on the first calls that read and the first that write."""
@@ -61,6 +62,7 @@ def test_a_fault_changes_no_end(trial: Trial, kind: str) -> None:
     trial.check_again(trial.run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seconds", [0.5, 2.0])
 @pytest.mark.parametrize("kind", ["drop_after", "error_after", "html_after", "late_commit"])
 def test_what_is_shown_late_is_not_done_twice(trial: Trial, kind: str, seconds: float) -> None:
@@ -85,6 +87,7 @@ def test_faults_of_several_kinds_that_come_again_and_again(trial: Trial, seed: i
     trial.check(trial.run())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ENDING)
 def test_a_fault_that_stays_fails_the_task_and_a_retry_goes_on(
     trial: Trial, connect: Connect, kind: str

@@ -92,6 +92,7 @@ def test_tokens_that_expire_on_the_way(trial: Trial, connect: Connect) -> None:
     assert trial.sandbox.calls.count("mindbaz", "POST", "/oauth2/token") > 2
 
 
+@pytest.mark.slow
 @upsert
 def test_a_limit_of_calls_is_kept(real_time: None, trial: Trial) -> None:
     trial.sandbox.switch("mindbaz", rate_limit=8, rate_limit_window=0.2)

@@ -18,6 +18,7 @@ from airflow_provider_crm.http.clock import Clock
 from airflow_provider_crm.sandbox.server import Sandbox
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault",
     [

@@ -117,6 +117,7 @@ FAILURES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
 @pytest.mark.parametrize(("who", "call"), CALLS.values(), ids=CALLS)
 def test_nothing_shows(

@@ -121,6 +121,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(json_values)
 @example({"null": "null"})
 def test_what_json_can_express_arrives(value: Any) -> None:

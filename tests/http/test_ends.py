@@ -96,6 +96,7 @@ def ending(make_client: MakeClient) -> Ending:
     return call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "handle",
     [until_hung_up, drip(b"", b"x"), drip(BODY, b" "), drip(HEAD + b"\r\n", b" ")],

@@ -28,6 +28,7 @@ def read(body: bytes) -> dict[str, int]:
     return read_json(body, dict[str, int])
 
 
+@pytest.mark.slow
 @each_of(*REPEATABLE)
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize(
@@ -45,6 +46,7 @@ def test_on_the_same_host(client: Any, requests_mock: Any, call: Call, status: i
     assert client.counters.retries == 0
 
 
+@pytest.mark.slow
 @each_of(*REPEATABLE, CREDIT)
 @pytest.mark.parametrize(
     "location",

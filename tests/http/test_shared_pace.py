@@ -174,6 +174,7 @@ def test_no_call_leaves_while_redis_is_down(
     assert KEY not in shown
 
 
+@pytest.mark.slow
 def test_calls_go_on_when_redis_is_back(redis: Any, limited: Any, requests_mock: Any, clock: Any) -> None:
     requests_mock.get(URL, content=b"")
     client = limited(redis.arguments())

@@ -8,16 +8,10 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmRequestError
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.loyalty import baselines, destination
+from airflow_provider_crm.loyalty import baselines
 from airflow_provider_crm.sandbox.spread.customers import Changes
 
 from .credits import NOW, amounts, row
-
-
-@pytest.fixture(autouse=True)
-def no_other_run_to_wait_for(monkeypatch):
-    """There is none: who waits for one waits for nothing."""
-    monkeypatch.setattr(destination, "WAIT_FOR_OTHERS", 0.5)
 
 
 @pytest.fixture

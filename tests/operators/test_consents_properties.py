@@ -79,6 +79,7 @@ class Known:
         return refused or max(self.elsewhere, default=-2) >= self.accepted
 
 
+@pytest.mark.slow
 @settings(
     max_examples=50,
     phases=[Phase.explicit, Phase.generate],

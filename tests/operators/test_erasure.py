@@ -91,6 +91,7 @@ def test_a_system_that_is_down_does_not_keep_the_others_from_being_done(
     assert erasure.results() == {"anna": EVERYWHERE, "carla": {**EVERYWHERE, "mindbaz": "absent"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["DELETE", "GET", "PUT"])
 @pytest.mark.parametrize("kind", ["error_after", "truncate", "error_before"])
 def test_a_retry_knows_what_the_try_before_has_erased(erasure: Erasure, kind: str, method: str) -> None:
@@ -184,6 +185,7 @@ def test_what_is_left_to_somebody_may_fail_the_task(erasure: Erasure) -> None:
     assert erasure.results()["bert"]["mindbaz"] == "by_hand"
 
 
+@pytest.mark.slow
 def test_systems_may_be_left_out_and_data_anonymised(erasure: Erasure) -> None:
     erasure.run("anna", mindbaz_conn_id=None, spread_conn_id=None, with_anonymization=True)
     (line,) = erasure.lines()

@@ -30,6 +30,7 @@ FAULTS = st.fixed_dictionaries(
 PEOPLE = st.dictionaries(st.sampled_from(NAMES), st.sets(st.sampled_from(SYSTEMS)), min_size=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(people=PEOPLE, staying=st.sampled_from(NAMES), tries=st.lists(FAULTS, max_size=4), data=st.data())
 def test_the_certificate_says_what_the_systems_hold(

@@ -107,6 +107,7 @@ def test_an_export_is_noted(crm_sandbox: Sandbox, tmp_path: Path) -> None:
     assert (run.state, run.rows, run.exported, run.read, run.path) == ("success", 1, 1, None, path)
 
 
+@pytest.mark.slow
 def test_a_retry_that_goes_on_counts_for_both(crm_sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     set_connection(monkeypatch, crm_sandbox, "mindbaz", max_retries=0)
     crm_sandbox.fault("error_before", system="mindbaz", method="POST", after=2)
@@ -221,6 +222,7 @@ def three_runs_of(rows: int) -> None:
         upsert(people(rows), Instance(f"manual__{number}"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rows", "passes"), [(5, True), (10, True), (15, True), (4, False), (16, False)])
 def test_a_source_that_deviates_is_refused(crm_sandbox: Sandbox, rows: int, passes: bool) -> None:
     three_runs_of(10)

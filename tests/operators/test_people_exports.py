@@ -125,6 +125,7 @@ def test_a_phone_written_in_groups_is_found_once(crm_sandbox: Sandbox, tmp_path:
     assert (summary["rows"], summary["absent"]) == (1, 0)
 
 
+@pytest.mark.slow
 def test_mindbaz_may_answer_a_look_up_in_part(
     people: list[str], crm_sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -162,6 +163,7 @@ def test_mindbaz_refuses_a_field_that_is_not_there(people: list[str], tmp_path: 
         )
 
 
+@pytest.mark.slow
 def test_consents_of_expertsender_as_a_map_or_as_columns(people: list[str], tmp_path: Path) -> None:
     path = tmp_path / "x.jsonl"
     export(ExpertSenderExportCustomersOperator, path, source=rows_of(people))

@@ -137,6 +137,7 @@ def test_rows_that_are_rejected_come_again(nightly: Nightly) -> None:
         assert ended.summary["known"] == known
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [True, "True", " true"])
 def test_a_full_resync_sends_all_and_renews(nightly: Nightly, said: Any) -> None:
     nightly(nightly.people(1, 2))
@@ -168,6 +169,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_leaves_the_snapshot_alone(nightl
     assert nightly(changed).summary["known"] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", ["field_map", "nulls", "account", "API key"])
 def test_a_snapshot_of_something_else_is_void(
     nightly: Nightly, other: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -220,6 +222,7 @@ class GoneError(Exception):
     """The process is gone."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["folder", "store"])
 @pytest.mark.parametrize("end", ["failed", "killed", "given up"])
 def test_whom_an_earlier_try_has_created_the_next_one_looks_for_until_they_show(
@@ -288,6 +291,7 @@ def test_the_file_holds_nobody_in_clear(nightly: Nightly) -> None:
     assert connection["password"].encode() not in content
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("between", [0, 40_000], ids=["beside", "apart"])
 def test_an_opt_out_wins_although_another_row_of_the_person_is_known(
     nightly: Nightly, between: int, crm_sandbox: Sandbox
@@ -340,6 +344,7 @@ def test_the_opt_out_of_somebody_suppressed_is_no_reason_to_take_their_row_for_s
     assert nightly.writes == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1.0, "1"])
 def test_what_others_have_changed_is_found_in_a_sample_and_sent_again(nightly: Nightly, share: Any) -> None:
     rows = nightly.people(1, 2, 3)
@@ -393,6 +398,7 @@ def test_all_who_have_left_are_named(nightly: Nightly) -> None:
     assert sorted(line["email"] for line in named) == ["p1@example.fr", "p3@example.fr"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("most", "refused"), [(0.1, True), (1, True), (2, False), ("0.7", False), ("0", True)]
 )

@@ -69,6 +69,7 @@ def test_rows_of_a_mapped_task_are_not_rendered() -> None:
     assert _rows(task) == SECRET
 
 
+@pytest.mark.slow
 def test_rows_are_not_in_the_serialized_dag() -> None:
     try:
         from airflow.serialization.serialized_objects import DagSerialization as Serialization

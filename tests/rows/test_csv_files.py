@@ -186,6 +186,7 @@ def _tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return header, draw(st.lists(row, max_size=8))
 
 
+@pytest.mark.slow
 @given(
     table=_tables(),
     delimiter=st.sampled_from(",;\t"),
@@ -206,6 +207,7 @@ def test_what_a_csv_writer_writes_is_read_back(
     assert read(path).all == [Row(number, data) for number, data in enumerate(expected, start=1)]
 
 
+@pytest.mark.slow
 @given(
     rows=st.lists(st.tuples(_TEXT, _TEXT, _TEXT), min_size=1, max_size=6),
     block=st.integers(1, 40),

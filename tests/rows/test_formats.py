@@ -153,6 +153,7 @@ def test_every_line_that_is_not_blank_is_one_row(read: Any, scratch: Path, body:
     assert len(read(path).all) == len(lines)
 
 
+@pytest.mark.slow
 @given(rows=st.lists(st.dictionaries(st.text(max_size=3), _JSON, max_size=3), max_size=5), data=st.data())
 def test_a_file_cut_anywhere_keeps_its_whole_rows(
     read: Any, scratch: Path, rows: list[dict[str, Any]], data: st.DataObject

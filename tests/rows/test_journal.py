@@ -369,6 +369,7 @@ def test_kill_9_loses_only_what_was_not_flushed(tmp_path: Path) -> None:
     assert [line["row"] for line in _lines(path.read_bytes())] == list(range(1, synced + 2))
 
 
+@pytest.mark.slow
 @given(
     steps=st.lists(
         st.one_of(

@@ -221,6 +221,7 @@ def test_many_rows_are_fetched_in_parts(read: Any, database: sqlite3.Connection)
     assert [row["i"] for row in read(SqlSource("warehouse", query)).good] == list(range(1, 12_002))
 
 
+@pytest.mark.slow
 def test_moments_that_python_has_none_for_spoil_their_row_only(
     read: Any, postgres: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -111,6 +111,7 @@ def s3(served: tuple[Store, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     return fs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".jsonl", ".csv.gz", ".parquet"])
 def test_an_export_to_s3(s3: Any, tmp_path: Path, suffix: str) -> None:
     path = f"s3://bucket/2026/x{suffix}"
@@ -185,6 +186,7 @@ def test_an_upload_in_parts_that_fails_is_aborted_and_so_are_those_of_yesterday(
     assert list((tmp_path / "spool").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_upload_whose_completion_is_not_answered_for_is_looked_at(s3: Any, faults: Store) -> None:
     s3.pipe("bucket/x.jsonl", b"old")
     faults.loses_completion = True

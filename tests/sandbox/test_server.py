@@ -27,6 +27,7 @@ def control(sandbox, method, name, **kwargs):
 # --- connections ---
 
 
+@pytest.mark.slow
 def test_airflow_reads_the_connections_alike_from_json_and_uri(crm_sandbox):
     from airflow.models import Connection  # every supported Airflow has it here
 

@@ -62,6 +62,7 @@ def test_many_rows_shorten_it() -> None:
     assert len(mark.seen[START + dt.timedelta(seconds=20)]) == len(many)  # a second is never cut
 
 
+@pytest.mark.slow
 def test_an_import_of_many_rows_in_one_second_is_kept_short() -> None:
     _, mark = taken(Cursor(START), *(change(1, number) for number in range(100_000)))
     assert len(json.dumps(mark.packed())) < 200
@@ -82,6 +83,7 @@ keys = st.one_of(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.integers(0, 300), st.frozensets(keys, min_size=1), max_size=5))
 def test_it_is_the_same_after_it_was_kept(seen: dict[int, frozenset[str]]) -> None:
     mark = Cursor(START, {START + dt.timedelta(seconds=at): keys for at, keys in seen.items()})
@@ -95,6 +97,7 @@ def test_something_else_than_a_cursor(kept: object) -> None:
         Cursor.unpacked(kept)
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 4), st.integers(0, 10_000)), max_size=8),  # how late, and what

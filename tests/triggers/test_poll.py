@@ -139,6 +139,7 @@ def test_looks_are_spread_evenly() -> None:
         assert max(gaps) < 3 * 10 / len(some)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", [0.01, 1 / 3, 10, 86400])
 def test_a_time_to_look_comes_once(interval: float) -> None:
     for start in (0.1, 1e6, 1e7):

@@ -144,6 +144,7 @@ def test_it_fires_once_for_each_batch(crm_sandbox: Sandbox) -> None:
     asyncio.run(go())
 
 
+@pytest.mark.slow
 @has_events
 def test_the_window_holds_the_answers(crm_sandbox: Sandbox) -> None:
     zone_now = crm_sandbox.spread.clock.now()
@@ -295,6 +296,7 @@ def test_a_state_that_cannot_be_written_for_a_while(crm_sandbox: Sandbox) -> Non
     assert state.kept
 
 
+@pytest.mark.slow
 @has_events
 def test_a_watcher_of_several_assets_goes_on_without_state(crm_sandbox: Sandbox) -> None:
     class Several(AssetState):

@@ -100,6 +100,7 @@ def tried(write: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
         return None, str(error) or "no reason"
 
 
+@pytest.mark.slow
 @at_least(300)
 @given(ANY, st.sampled_from(sorted(KINDS)))
 def test_a_value_stays_what_it_is(cell: Any, kind: str) -> None:
@@ -109,6 +110,7 @@ def test_a_value_stays_what_it_is(cell: Any, kind: str) -> None:
     assert reason or KINDS[kind](value) == value, "written twice, it is another value"
 
 
+@pytest.mark.slow
 @at_least(300)
 @given(ANY, st.sampled_from((*CUSTOMER_FIELDS, "custom_fields.34567")))
 @example([("34567", {"name": "Sport", "value": "Judo"})], "custom_fields")
@@ -129,6 +131,7 @@ def test_spread(cell: Any, field: str) -> None:
     assert customer_values(written.items(), send_blanks=False) == written
 
 
+@pytest.mark.slow
 @at_least(300)
 @given(ANY, st.sampled_from(MINDBAZ))
 def test_mindbaz(cell: Any, field: FieldType) -> None:
@@ -140,6 +143,7 @@ def test_mindbaz(cell: Any, field: FieldType) -> None:
         assert field.convert(written) == written
 
 
+@pytest.mark.slow
 @at_least(300)
 @given(ANY, st.sampled_from(EXPERTSENDER_NAMES))
 def test_expertsender(cell: Any, name: str) -> None:
@@ -155,6 +159,7 @@ def test_expertsender(cell: Any, name: str) -> None:
     assert wire_customer(dict(customer)) == customer, "what is in the CRM's form already stays as it is"
 
 
+@pytest.mark.slow
 @at_least(300)
 @given(ANY, ANY, ANY)
 def test_credits(key: Any, who: Any, amount: Any) -> None:
@@ -260,6 +265,7 @@ def hold_or_reject(
             assert holds(ExpertSenderHook().get_customer(row["email"]) or {}, wanted), (column, cell)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRMS)
 def test_cells_of_every_type_are_held_or_rejected(crm_sandbox: Sandbox, tmp_path: Path, name: str) -> None:
     def every_one(columns: list[str]) -> list[tuple[Any, str]]:
@@ -268,6 +274,7 @@ def test_cells_of_every_type_are_held_or_rejected(crm_sandbox: Sandbox, tmp_path
     hold_or_reject(crm_sandbox, tmp_path, name, every_one)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRMS)
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())

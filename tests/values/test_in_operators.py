@@ -60,6 +60,7 @@ def test_an_opt_out_finds_a_client_however_the_id_is_written(
     assert crm_sandbox.mindbaz.by_email("a@x.fr")[7] == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ADDRESSES, ids=repr)
 def test_an_address_with_signs_that_nobody_sees_is_the_same_person(
     crm_sandbox: Sandbox, run: TaskRunner, address: Any

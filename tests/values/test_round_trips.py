@@ -82,6 +82,7 @@ def run(tmp_path: Path) -> TaskRunner:
     return TaskRunner(tmp_path)
 
 
+@pytest.mark.slow
 @ROUNDS
 @given(
     people(
@@ -138,6 +139,7 @@ MOMENTS = st.none() | st.datetimes(min_value=dt.datetime(1912, 1, 1)).map(shown)
 BIRTHS = st.none() | st.dates(min_value=dt.date(1850, 1, 1)).map(shown)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("boolean_as", ["byte", "bool"])
 @ROUNDS
 @given(
@@ -179,6 +181,7 @@ WRITABLE = ("email", "phone", "crmId", "firstName", "dateOfBirth", "gender", "cu
 CONSENT = st.sampled_from(["True", "False", "AwaitingConfirmation"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flat", [False, True], ids=["map of consents", "consents as columns"])
 @ROUNDS
 @given(

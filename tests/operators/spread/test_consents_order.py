@@ -98,6 +98,7 @@ def moment(one: tuple[str, str]) -> tuple[str, bool]:
     return created_at, status == "refused"
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=answers, rows=answers.filter(bool))
 def test_whoever_refused_last_is_not_accepted_in_the_end(crm_sandbox, spread, consent, history, rows):

@@ -37,6 +37,7 @@ FAULTS: dict[str, list[dict[str, Any]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
 @pytest.mark.parametrize("order", ["oldest_first", pytest.param("newest_first", marks=pytest.mark.slow)])
 def test_the_file_is_right_whatever_the_server_does(
@@ -70,6 +71,7 @@ def test_a_hundred_thousand_rows_with_all_faults_at_once(spread: Sandbox, tmp_pa
             assert row["tags"] == (held["tags"] or [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", ["one page", "all behind"])
 def test_a_server_that_gives_an_empty_page_where_there_are_rows(
     spread: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gap: str
@@ -96,6 +98,7 @@ def test_a_server_that_gives_an_empty_page_where_there_are_rows(
         assert not path.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first", "least_recently_modified"])
 def test_rows_that_come_and_go_meanwhile(spread: Sandbox, tmp_path: Path, order: str) -> None:
     spread.seed(3000, ["spread"])

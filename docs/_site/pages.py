@@ -1,0 +1,75 @@
+"""What MkDocs does to the pages besides: tables of parameters, links to the repository's files, and ``llms.txt``."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from docstrings import to_markdown
+from parameters import find, parameters
+
+ROOT = Path(__file__).parents[2]
+REPOSITORY = "https://github.com/airflow-provider-crm/airflow-provider-crm/blob/main/"
+#: Where a guide wants the parameters of a class.
+TABLE = re.compile(r"<!-- parameters: ([\w.]+) -->")
+LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)#\s]+)")
+#: The pages that are files of the repository, which the links in them start from.
+ELSEWHERE = {"changelog.md": "CHANGELOG.md", "index.md": "README.md"}
+
+_told: list[tuple[str, str, str]] = []
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: Any) -> str:
+    """Take in the repository's own files, and fill in the tables."""
+    path = page.file.src_uri
+    if path in ELSEWHERE:
+        markdown = (ROOT / ELSEWHERE[path]).read_text()
+    written_at = posixpath.dirname(ELSEWHERE.get(path, f"docs/{path}"))
+    shown_at = posixpath.dirname(f"docs/{path}")
+
+    def link(found: re.Match[str]) -> str:
+        target = posixpath.normpath(posixpath.join(written_at, found[1]))
+        if target.startswith("docs/"):
+            return posixpath.relpath(target, shown_at)
+        return REPOSITORY + target
+
+    markdown = LINK.sub(link, markdown)
+    return TABLE.sub(lambda found: table(found[1]), markdown)
+
+
+def table(path: str) -> str:
+    """Return the parameters of a class as tables: first its own, then those that it shares with others."""
+    given = parameters(find(path))
+    own = [one for one in given if one.own]
+    shared = [one for one in given if not one.own]
+    parts = [_rows(own), "Shared with other operators:", _rows(shared)] if own and shared else [_rows(given)]
+    return "\n\n".join(parts)
+
+
+def _rows(given: Any) -> str:
+    lines = ["| parameter | default | meaning |", "|---|---|---|"]
+    for one in given:
+        meaning = to_markdown(one.meaning).replace(" (templated)", "").replace("|", "\\|")
+        lines.append(f"| `{one.name}` | {one.default} | {meaning[:1].upper()}{meaning[1:]} |")
+    return "\n".join(lines)
+
+
+def on_page_content(html: str, page: Any, config: Any, **kwargs: Any) -> str:
+    """Note the page for ``llms.txt``: its title, address and first paragraph."""
+    first = re.search(r"<p>(.*?)</p>", html, re.DOTALL)
+    text = " ".join(re.sub(r"<[^>]+>", "", first[1]).split()) if first else ""
+    _told.append((page.title, page.canonical_url, text))
+    return html
+
+
+def on_post_build(config: Any, **kwargs: Any) -> None:
+    """Write ``llms.txt``, the list of pages for programs that read."""
+    lines = [f"# {config.site_name}", "", f"> {config.site_description}", "", "## Pages", ""]
+    lines += [f"- [{title}]({address}): {text}" for title, address, text in _told]
+    Path(config.site_dir, "llms.txt").write_text("\n".join(lines) + "\n")
+    _told.clear()

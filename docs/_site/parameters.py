@@ -1,0 +1,50 @@
+"""The parameters of a task, from the docstrings and signatures of its class and of the classes that it builds on."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+PARAMETER = re.compile(r"^:param (\w+): (.*?)(?=^:|^\s*$|\Z)", re.MULTILINE | re.DOTALL)
+PACKAGE = "airflow_provider_crm"
+
+
+class Parameter(NamedTuple):
+    """A parameter as a guide shows it."""
+
+    name: str
+    default: str
+    meaning: str  # as in the docstring; empty where there is none
+    own: bool  # of the class itself, not of one that it builds on
+
+
+def find(path: str) -> type[Any]:
+    """Return the class that stands at a path such as ``airflow_provider_crm.hooks.spread.SpreadHook``."""
+    module, _, name = path.rpartition(".")
+    found: type[Any] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def parameters(task: type[Any]) -> list[Parameter]:
+    """Return all parameters that the package gives a class; Airflow's are not among them."""
+    meanings: dict[str, str] = {}
+    for cls in _own_classes(task):
+        for name, text in PARAMETER.findall(inspect.getdoc(cls) or "" if "__doc__" in vars(cls) else ""):
+            meanings.setdefault(name, " ".join(text.split()))
+    found: dict[str, Parameter] = {}
+    for cls in _own_classes(task):
+        if "__init__" not in vars(cls):
+            continue
+        for name, one in inspect.signature(inspect.unwrap(cls.__init__)).parameters.items():
+            if name == "self" or name.startswith("_") or one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
+                continue
+            default = "required" if one.default is one.empty else f"`{one.default!r}`"
+            found.setdefault(name, Parameter(name, default, meanings.get(name, ""), cls is task))
+    return list(found.values())
+
+
+def _own_classes(task: type[Any]) -> Iterator[type[Any]]:
+    return (cls for cls in task.__mro__ if cls.__module__.startswith(PACKAGE))
