@@ -38,12 +38,19 @@ if TYPE_CHECKING:
     )
     from airflow.triggers.base import BaseEventTrigger
     from airflow.triggers.shared_stream import SharedStreamProducer
+
+    #: Whether plugins have pages of their own in Airflow's menu.
+    HAS_PAGES: bool
 else:
     try:
         from airflow.sdk import BaseHook, Connection
+
+        HAS_PAGES = True
     except ImportError:  # before 3.1
         from airflow.hooks.base import BaseHook
         from airflow.models.connection import Connection
+
+        HAS_PAGES = False
     try:
         from airflow.sdk import (
             BaseOperator,
@@ -284,6 +291,7 @@ def xcom_value(key: str, ti_key: Any) -> Any:
 
 
 __all__ = [
+    "HAS_PAGES",
     "PAUSES",
     "AirflowArguments",
     "AirflowException",

@@ -33,6 +33,7 @@ def get_provider_info() -> dict[str, Any]:
         "config": {"crm": _options()},
         "cli": ["airflow_provider_crm.history.cli.commands"],
         "extra-links": [
+            "airflow_provider_crm.links.CrmRunLink",
             "airflow_provider_crm.links.RejectsFileLink",
             *(f"airflow_provider_crm.links.{crm['link']}" for crm in crms if "link" in crm),
         ],

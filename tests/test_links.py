@@ -6,6 +6,7 @@ import importlib
 import json
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,6 +34,27 @@ from airflow_provider_crm.sandbox.server import Sandbox
 )
 def test_where_a_file_is(path: str, address: str) -> None:
     assert links.web_address(path) == address
+
+
+TI_KEY = SimpleNamespace(dag_id="my dag", task_id="sync", run_id="manual__1+00:00", map_index=3, try_number=2)
+
+
+@pytest.mark.parametrize("base_url", ["", "https://example.fr/team/"])
+def test_where_a_run_is(base_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    monkeypatch.setenv("AIRFLOW__CRM__HISTORY_CONN_ID", "runs")
+    address = links.CrmRunLink().get_link(SimpleNamespace(history_conn_id=None), ti_key=TI_KEY)
+    query = "task_id=sync&run_id=manual__1%2B00%3A00&map_index=3&try_number=2"
+    assert address == f"{base_url.rstrip('/')}/crm/dags/my%20dag/try?{query}"
+
+
+@pytest.mark.parametrize(("shown", "own", "there"), [("", "a", False), ("a", "", True), ("a", "b", False)])
+def test_only_a_run_that_the_page_knows_has_a_link(
+    shown: str, own: str, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CRM__HISTORY_CONN_ID", shown)
+    link = links.CrmRunLink().get_link(SimpleNamespace(history_conn_id=own), ti_key=TI_KEY)
+    assert bool(link) is there
 
 
 def test_all_links_are_registered() -> None:

@@ -9,21 +9,22 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
-from typing import Generic
+from typing import Any, Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.opt_outs import settle_with_opt_outs
-from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, Verdict
+from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, Step, Verdict
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.bulk.snapshot import Snapshot
+from airflow_provider_crm.bulk.tracing import traced
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -36,6 +37,9 @@ BATCHES_READY = 2
 #: New objects before Python looks for reference cycles. It looks at every row in memory each time, which took a third
 #: of the CPU, and rows form no cycles.
 OBJECTS_PER_COLLECTION = 250_000
+
+_REJECTED = Ending.REJECTED
+_LEFT_OUT: Mapping[str, Any] = {}
 
 
 class DryRun(Generic[R]):
@@ -71,6 +75,7 @@ class BulkEngine(Generic[R]):
     :param now: the time in seconds, by the clock that ``sleep`` goes by.
     :param stop: makes calls that wait give up, when the task fails.
     :param snapshot: keeps rows from being sent that were accepted before.
+    :param span: attributes of each batch's span, where the task is traced.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class BulkEngine(Generic[R]):
         now: Callable[[], float] = time.monotonic,
         stop: Callable[[], None],
         snapshot: Snapshot[R] | None = None,
+        span: Mapping[str, str] | None = None,
     ) -> None:
         self._destination = destination
         self._source = source
@@ -95,6 +101,7 @@ class BulkEngine(Generic[R]):
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
+        self._span = span or {}
         self._reported: _Work[R] | None = None
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
         self._retried = False
@@ -113,6 +120,7 @@ class BulkEngine(Generic[R]):
 
     def _run(self) -> None:
         stream = self._take_up()
+        process = traced(self._process, self._span)
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crm-bulk")
         pending: deque[_Work[R]] = deque()
         try:
@@ -120,7 +128,7 @@ class BulkEngine(Generic[R]):
                 for batch in stream:
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
                     self._make_room(pending, batch)
-                    pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
+                    pending.append(_Work(batch, digest, pool.submit(process, batch)))
             while pending:
                 self._finish(pending.popleft())
         except BaseException:
@@ -149,10 +157,19 @@ class BulkEngine(Generic[R]):
         if self._retried:
             for item in batch.items:
                 item.retried = True
-        settled = self._settle(batch.items) if batch.items else ()
+        # What has ended waits for its turn, so no more is kept of it than the report needs.
+        items, batch.items = batch.items, []
+        settled = self._settle(items) if items else ()
         now = time.time()
         return batch.ended + [
-            Ended(item.row.number, item.key, item.row.data, outcome, now) for item, outcome in settled
+            Ended(
+                item.row.number,
+                item.key,
+                item.row.data if outcome.reason or outcome.ending is _REJECTED else _LEFT_OUT,
+                outcome,
+                now,
+            )
+            for item, outcome in settled
         ]
 
     def _settle(self, items: Sequence[Item[R]]) -> Sequence[tuple[Item[R], Outcome]]:
@@ -199,8 +216,7 @@ class BulkEngine(Generic[R]):
         self._report.flush()
 
     def _add(self, rows: Sequence[Ended]) -> None:
-        for row in rows:
-            self._report.add(row)
+        self._report.add(rows)
         if self._snapshot is not None:
             self._snapshot.note(rows)
 
@@ -244,8 +260,7 @@ class BulkEngine(Generic[R]):
         """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
-            for number in batch.numbers():
-                done.add(number)
+            done.add(batch.numbers())
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

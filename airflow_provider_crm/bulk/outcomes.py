@@ -30,11 +30,6 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
     merges: bool = True
     locks: tuple[str, ...] = ()
 
-    @property
-    def held(self) -> tuple[str, ...]:
-        """All that the row holds while it is in flight."""
-        return self.locks or (self.text,)
-
 
 class InvalidRowError(ValueError):
     """A row that cannot be sent, although something is known of it.
@@ -116,7 +111,7 @@ Verdict = Outcome | Refused | Open
 """What a call says about one of its rows."""
 
 
-class Item(msgspec.Struct, Generic[R]):
+class Item(msgspec.Struct, Generic[R], gc=False):
     """One valid row on its way into the CRM. A destination reads the last ones, and engine and settler write them.
 
     :param key: what the row is about, mostly a person.
@@ -129,6 +124,7 @@ class Item(msgspec.Struct, Generic[R]):
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
+    :param locks: what it holds while it is in flight; see :class:`RowKey`.
     """
 
     row: Row
@@ -142,6 +138,7 @@ class Item(msgspec.Struct, Generic[R]):
     may_create: bool = True
     rejected: Outcome | None = None
     mark: Any = None
+    locks: tuple[str, ...] = ()
 
     @property
     def checked(self) -> bool:
@@ -149,7 +146,7 @@ class Item(msgspec.Struct, Generic[R]):
         return self.mark is not None and self.mark.checked
 
 
-class Step(msgspec.Struct, Generic[R], frozen=True):
+class Step(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """What is to be done with an item.
 
     :param outcome: how the row ends once the CRM has applied it.

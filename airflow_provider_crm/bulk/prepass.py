@@ -9,17 +9,14 @@ from __future__ import annotations
 import hashlib
 import pickle
 import tempfile
-import weakref
 from collections.abc import Collection, Generator, Iterator, Sequence
 from typing import Protocol
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import not_written
 from airflow_provider_crm.rows.jsonlines import encode_line
+from airflow_provider_crm.rows.scratch import scratch_file
 from airflow_provider_crm.rows.sources import Row, Source, UnreadableRow
-
-#: Bytes of rows that are kept in memory.
-IN_MEMORY = 8 * 2**20
 
 AnyRow = Row | UnreadableRow
 
@@ -156,8 +153,7 @@ class _KeptRows:
     """Rows in the order in which they were added, in a file that has no name and goes with the process."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-        weakref.finalize(self, self._file.close)
+        self._file = scratch_file(self)
         self._rows = 0
 
     def add(self, row: AnyRow) -> None:

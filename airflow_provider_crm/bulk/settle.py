@@ -11,8 +11,7 @@ import re
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import compress
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Generic
 
 from airflow_provider_crm.bulk.outcomes import (
@@ -99,11 +98,13 @@ class Settler(Generic[R]):
             except CrmRequestError as error:
                 parts.extendleft(reversed(course.isolate_unseen(part, error)))
                 continue
-            settled = [
-                self._is_settled(item, plan, looked_at) for item, plan in zip(part, plans, strict=True)
+            unsettled = [
+                place
+                for place, (item, plan) in enumerate(zip(part, plans, strict=True))
+                if (item.retried or item.in_doubt_until) and not self._is_settled(item, plan, looked_at)
             ]
-            doubtful += [item for item, known in zip(part, settled, strict=True) if not known]
-            steps = course.steps(compress(part, settled), compress(plans, settled))
+            doubtful += [part[place] for place in unsettled]
+            steps = course.steps(part, plans, frozenset(unsettled))
             if not steps:
                 continue
             try:
@@ -161,13 +162,18 @@ class _Course(Generic[R]):
         self._refusals: Counter[int] = Counter()
         self._unsaid: Counter[int] = Counter()
 
-    def steps(self, items: Iterable[Item[R]], plans: Iterable[Outcome | Step[R]]) -> list[Step[R]]:
+    def steps(
+        self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]], unsettled: Collection[int]
+    ) -> list[Step[R]]:
         """Note the items that have ended.
 
+        :param unsettled: the places of those that are to be planned again.
         :return: what is to be done with the others.
         """
         steps = []
-        for item, plan in zip(items, plans, strict=True):
+        for place, (item, plan) in enumerate(zip(items, plans, strict=True)):
+            if place in unsettled:
+                continue
             if not isinstance(plan, Step):
                 self.ended.append((item, plan))
             elif item.refused and self._is_futile(plan, item.refused):

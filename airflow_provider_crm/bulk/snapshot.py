@@ -199,7 +199,7 @@ class Snapshot(RowReader[R], Generic[R]):
         for some in batches(ahead, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
             for item in self._sift(some.items, batch.ended):
-                batch.add(RowKey(item.key), item)
+                batch.add(item)
                 if len(batch.items) == size:
                     yield batch
                     batch = Batch(batch.number + 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from statistics import median
 from typing import Any
@@ -95,6 +95,23 @@ class HistoryReader:
         with self._reading() as connection:
             return self._runs(connection, query)
 
+    def later_with_same_rejects(self, run: Run) -> int | None:
+        """Return the id of the newest later run of the same task that names the same rejects file.
+
+        :raises HistoryError: the database cannot be used.
+        """
+        if run.rejects_path is None:
+            return None
+        query = (
+            sa.select(_c.id)
+            .where(*_of_task(run.task), _c.id > run.id, _c.rejects_path == run.rejects_path)
+            .order_by(_c.id.desc())
+            .limit(1)
+        )
+        with self._reading() as connection:
+            number = connection.execute(query).scalar()
+        return None if number is None else int(number)
+
     def days(self, wanted: RunFilter = _ALL) -> list[Day]:
         """Return the sums of each day on which runs began, in the order of days; give a first and a last one.
 
@@ -133,18 +150,23 @@ class HistoryReader:
         ]
 
     def choices(self, wanted: RunFilter = _ALL) -> Choices:
-        """Return the DAGs, tasks and systems of which there are runs.
+        """Return the DAGs and systems of which there are runs, and the tasks of the one DAG that is asked for.
 
+        :param wanted: only its ``dag_ids`` and its ``dag_id`` count.
         :raises HistoryError: the database cannot be used.
         """
         with self._reading() as connection:
-            conditions = self._conditions(connection, wanted)
-            # Two queries, each of which an index answers by itself.
-            tasks = connection.execute(sa.select(_c.dag_id, _c.task_id).where(*conditions).distinct()).all()
-            systems = connection.execute(sa.select(_c.system).where(*conditions).distinct()).scalars()
+            dag_ids = _different(connection, _c.dag_id)
+            systems = _different(connection, _c.system)
+            readable = None if wanted.dag_ids is None else set(wanted.dag_ids)
+            if readable is not None and not readable.issuperset(dag_ids):
+                dag_ids = [dag_id for dag_id in dag_ids if dag_id in readable]
+                of_them = _of_dags(dag_ids)
+                systems = [one for one in systems if _is_any(connection, _c.system == one, of_them)]
+            tasks = wanted.dag_id in dag_ids
             return Choices(
-                dag_ids=tuple(sorted({dag_id for dag_id, _ in tasks})),
-                task_ids=tuple(sorted({task_id for _, task_id in tasks})),
+                dag_ids=tuple(sorted(dag_ids)),
+                task_ids=tuple(sorted(_different(connection, _c.task_id, of=wanted.dag_id)) if tasks else ()),
                 systems=tuple(sorted(systems)),
             )
 
@@ -185,7 +207,7 @@ class HistoryReader:
             if value is not None
         ]
         if wanted.dag_ids is not None:
-            conditions.append(_c.dag_id.in_(list(wanted.dag_ids)))
+            conditions.append(_of_dags(wanted.dag_ids))
         if wanted.first_day is not None:
             conditions.append(_c.day >= wanted.first_day.isoformat())
         if wanted.last_day is not None:
@@ -204,6 +226,37 @@ class HistoryReader:
     def _runs(self, connection: Connection, query: Any, reasons: tuple[Reason, ...] = ()) -> tuple[Run, ...]:
         heard = self._database.time(connection) - SILENCE
         return tuple(_run_of(row, heard, reasons) for row in connection.execute(query).mappings().all())
+
+
+def _of_dags(dag_ids: Collection[str]) -> Any:
+    """Return the condition for runs of some DAGs.
+
+    Of many DAGs no index is to be used: SQLite would take the one that begins with them, and sort all of their runs to
+    find the newest (measured with 100,000 runs of 40 DAGs: 56 ms a page and 436 ms a sum of 30 days, 2 and 50 without).
+    """
+    return (_c.dag_id if len(dag_ids) == 1 else sa.func.coalesce(_c.dag_id, "")).in_(list(dag_ids))
+
+
+def _is_any(connection: Connection, *conditions: Any) -> bool:
+    return connection.execute(sa.select(_c.id).where(*conditions).limit(1)).first() is not None
+
+
+def _different(connection: Connection, column: Any, *, of: str | None = None) -> list[str]:
+    """Return the different values of a column, each found by one step through its index.
+
+    ``distinct`` goes through all rows: 36 ms of 100,000 runs, where this takes 2.
+
+    :param of: only of this DAG.
+    """
+    runs = runs_table.alias()
+    within, next_within = (() if of is None else (table.dag_id == of,) for table in (_c, runs.c))
+    found = sa.select(sa.func.min(column).label("value")).where(*within).cte("found", recursive=True)
+    following = sa.select(sa.func.min(runs.c[column.name])).where(
+        *next_within, runs.c[column.name] > found.c.value
+    )
+    found = found.union_all(sa.select(following.scalar_subquery()).where(found.c.value.isnot(None)))
+    values = connection.execute(sa.select(found.c.value)).scalars()
+    return [value for value in values if value is not None]
 
 
 def usual_rows(rows: Sequence[int]) -> float | None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from airflow_provider_crm.bulk import prepass
 from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, Digest, look_through
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows import scratch
 from airflow_provider_crm.rows.row import Row, UnreadableRow
 from airflow_provider_crm.rows.sources import SqlSource, open_source
 from tests.helpers.properties import at_least
@@ -54,7 +55,7 @@ def test_the_rows_of_a_query_that_were_checked_are_those_that_are_sent(
 
 
 def test_a_query_that_was_read_whole_can_be_read_again(people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepass, "IN_MEMORY", 100)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 100)
     source = look_through(open_source(SqlSource("db", "SELECT email FROM person")), [Announced(10)])
     people()
     assert emails(source) == emails(source) == TEN

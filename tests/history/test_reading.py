@@ -66,9 +66,15 @@ def test_what_there_is_to_choose_from(history, add):
     add(a_try(dag_id="a", task_id="other"))
     choices = history.choices()
     assert choices.dag_ids == ("a", "b")
-    assert choices.task_ids == ("other", "sync")
+    assert choices.task_ids == ()
     assert choices.systems == ("mindbaz", "spread")
-    assert history.choices(RunFilter(dag_ids=["a"])).systems == ("mindbaz",)
+    add(a_try(dag_id="a", task_id="sync"))
+    add(a_try(dag_id="a", task_id="sync"))
+    assert history.choices(RunFilter(dag_id="a")).task_ids == ("other", "sync")
+    of_a = history.choices(RunFilter(dag_ids=["a"], dag_id="b"))
+    assert (of_a.dag_ids, of_a.task_ids, of_a.systems) == (("a",), (), ("mindbaz",))
+    assert history.choices(RunFilter(dag_ids=["a", "b", "c"])) == choices
+    assert history.choices(RunFilter(dag_ids=[])).systems == ()
 
 
 def test_the_sums_of_a_day(history, add):

@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
-from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator
+from airflow_provider_crm._compat import PAUSES, AirflowArguments, BaseOperator, BaseOperatorLink
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
-from airflow_provider_crm.links import REPORT_KEY
+from airflow_provider_crm.links import REPORT_KEY, run_links
+from airflow_provider_crm.operators.base.lineage import DataSet, lineage
 from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.noted import NotedRun, note_run
 from airflow_provider_crm.operators.base.run import Run, say
@@ -36,6 +37,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
     """
 
     template_fields: Sequence[str] = ("history_conn_id",)
+    operator_extra_links: Sequence[BaseOperatorLink] = run_links()
 
     hook_class: ClassVar[type[CrmHook[Any]]]
     #: Calls in flight where neither the task nor the connection says; the hook's own default otherwise.
@@ -156,6 +158,17 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         ]
         # What went to another CRM or account is not done here.
         return [type(self).__name__, hook.account, sorted(given)]
+
+    # For OpenLineage
+
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        """Return what was read and what was written so far; nothing as long as nothing is known."""
+        return [], []
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Name what was read and what was written, with the numbers of rows; asked after a failure, too."""
+        read, written = self._data_sets()
+        return lineage(read, written) if read or written else None
 
     def on_kill(self) -> None:
         """Let calls that wait give up."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Required, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
@@ -19,9 +19,10 @@ from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
-from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink
+from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink, run_links
 from airflow_provider_crm.operators.base.approved import ApprovalArguments, CrmApprovedOperator
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
+from airflow_provider_crm.operators.base.lineage import DataSet, crm_list, rows_of
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
 from airflow_provider_crm.parameters import (
@@ -112,7 +113,7 @@ class CrmWriteOperator(CrmApprovedOperator):
         "only_plan",
     )
     ui_color = "#e8f0fe"
-    operator_extra_links: Sequence[BaseOperatorLink] = (RejectsFileLink(),)
+    operator_extra_links: Sequence[BaseOperatorLink] = run_links(RejectsFileLink())
     # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
     not_in_fingerprint = CrmApprovedOperator.not_in_fingerprint | {
         "source",
@@ -148,8 +149,12 @@ class CrmWriteOperator(CrmApprovedOperator):
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
         self._report: Report | None = None
+        self._sent_to = ""
 
     # What a subclass adds
+
+    #: The list of the CRM that is written to, as its exports call it, such as ``customers``.
+    resource: ClassVar[str]
 
     def _destination(self, hook: Any, source: Source) -> Destination[Any]:
         """Make the destination; checks everything that can be checked before the first row."""
@@ -187,6 +192,7 @@ class CrmWriteOperator(CrmApprovedOperator):
         :raises CrmRejectsError: more rows were rejected than ``max_rejects``, after all others were processed.
         """
         started = time.monotonic()
+        self._sent_to = hook.settings.base_url
         source = self._looked_through or self._source(context, hook)
         self._report = report = Report(
             rejects_path=self.rejects_path,
@@ -212,6 +218,7 @@ class CrmWriteOperator(CrmApprovedOperator):
                 now=hook.clock.now,
                 stop=hook.close,
                 snapshot=snapshot,
+                span={"crm.system": hook.conn_type, "crm.operator": type(self).__name__},
             )
             said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
             self.log.info("%s %s to %s", said, source.description, hook.hook_name)
@@ -265,6 +272,20 @@ class CrmWriteOperator(CrmApprovedOperator):
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
 
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        if self._report is None:
+            return [], []
+        return self._read_sets(self._report.read), [] if self.only_plan else self._written_sets(self._report)
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        """Return what OpenLineage is told of the rows' origin."""
+        raise NotImplementedError
+
+    def _written_sets(self, report: Report) -> list[DataSet]:
+        """Return what OpenLineage is told of where the rows went."""
+        changed = report.counts[Ending.CREATED] + report.counts[Ending.UPDATED]
+        return [crm_list(self._sent_to, self.resource, changed)]
+
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
             return None
@@ -294,6 +315,9 @@ class CrmBulkOperator(CrmWriteOperator):
 
     def _source(self, context: Context, hook: Any) -> Source:
         return open_source(self.source)
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        return rows_of(self.source, rows)
 
 
 class CrmSuppressibleOperator(CrmBulkOperator):

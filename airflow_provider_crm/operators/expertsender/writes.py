@@ -10,7 +10,7 @@ from airflow_provider_crm.destinations.expertsender.upserts import READ_BY, Upse
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
-from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink
+from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink, run_links
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments
 from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.parameters import ConnId, Count, Seconds, YesOrNo, one_of
@@ -79,8 +79,9 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
     )
     not_in_fingerprint = CrmUpsertOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = ExpertSenderHook
+    resource = "customers"
     key_fields = KEY_FIELDS
-    operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
+    operator_extra_links = run_links(RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
         self,
@@ -141,7 +142,8 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         "with_anonymization",
     )
     hook_class = ExpertSenderHook
-    operator_extra_links = (RejectsFileLink(), ExpertSenderLink())
+    resource = "customers"
+    operator_extra_links = run_links(RejectsFileLink(), ExpertSenderLink())
 
     def __init__(
         self,

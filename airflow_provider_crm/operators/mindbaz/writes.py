@@ -11,7 +11,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.fields import read_fields
 from airflow_provider_crm.hooks.mindbaz.lookups import KEY_FIELDS
-from airflow_provider_crm.links import MindbazLink, RejectsFileLink
+from airflow_provider_crm.links import MindbazLink, RejectsFileLink, run_links
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments, UpsertMode
 from airflow_provider_crm.operators.base.writes import CrmBulkOperator, WriteArguments
 from airflow_provider_crm.parameters import Column, ConnId, YesOrNo, one_of, whole
@@ -48,8 +48,9 @@ class MindbazUpsertSubscribersOperator(CrmUpsertOperator):
         "allow_resubscribe",
     )
     hook_class = MindbazHook
+    resource = "subscribers"
     key_fields = KEY_FIELDS
-    operator_extra_links = (RejectsFileLink(), MindbazLink())
+    operator_extra_links = run_links(RejectsFileLink(), MindbazLink())
 
     def __init__(
         self,
@@ -106,8 +107,9 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         "key_field",
     )
     hook_class = MindbazHook
+    resource = "subscribers"
     deed = "unsubscribed"
-    operator_extra_links = (RejectsFileLink(), MindbazLink())
+    operator_extra_links = run_links(RejectsFileLink(), MindbazLink())
 
     def __init__(
         self,

@@ -102,6 +102,7 @@ class SpreadCreditLoyaltyOperator(CrmSuppressibleOperator):
         "allow_debit",
     )
     hook_class = SpreadHook
+    resource = "cagnottes"
     deed = "credited"
     not_in_fingerprint = CrmSuppressibleOperator.not_in_fingerprint | {"settle_seconds"}
 

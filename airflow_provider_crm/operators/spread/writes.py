@@ -53,6 +53,7 @@ class SpreadUpsertCustomersOperator(CrmUpsertOperator):
 
     template_fields: Sequence[str] = (*CrmUpsertOperator.template_fields, "spread_conn_id")
     hook_class = SpreadHook
+    resource = "customers"
     key_fields = {"email": "email", "externalId": "externalId"}
 
     def __init__(
@@ -118,6 +119,7 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     )
     not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = SpreadHook
+    resource = "customers-consents"
 
     def __init__(
         self,
@@ -169,6 +171,7 @@ class SpreadUpdateEmailsOperator(CrmSuppressibleOperator):
         "new_field",
     )
     hook_class = SpreadHook
+    resource = "customers"
 
     def __init__(
         self,
@@ -211,6 +214,7 @@ class SpreadDeleteCustomersOperator(CrmDeleteOperator):
         "customer_id_field",
     )
     hook_class = SpreadHook
+    resource = "customers"
 
     def __init__(
         self,
