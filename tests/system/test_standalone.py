@@ -28,7 +28,7 @@ pytestmark = [
 ]
 
 
-def counts_of(airflow: Standalone) -> list[int]:
+def counts(airflow: Standalone) -> list[int]:
     """What the runs of the watched DAG have counted, oldest first."""
     runs = (airflow.ask("GET", "dags/watched/dagRuns?order_by=run_after") or {}).get("dag_runs", [])
     counts = []
@@ -53,7 +53,7 @@ def sandbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[RemoteSandbox]:
 
 @pytest.fixture
 def airflow(sandbox: RemoteSandbox, tmp_path: Path) -> Iterator[Standalone]:
-    standalone = Standalone(tmp_path / "airflow", Path(__file__).with_name("standalone_dags.py"))
+    standalone = Standalone(tmp_path / "airflow", [Path(__file__).with_name("standalone_dags.py")])
     try:
         yield standalone
     finally:
@@ -96,8 +96,8 @@ def test_a_triggerer_is_killed(airflow: Standalone, sandbox: RemoteSandbox) -> N
     airflow.wait("the watcher looks", lambda: sandbox.calls.count("spread", "GET", "/customers-consents") > 2)
 
     answer(2)
-    airflow.wait("the watcher starts a run", lambda: sum(counts_of(airflow)) == 2)
-    before = counts_of(airflow)  # one run, or two when a look came between the two answers
+    airflow.wait("the watcher starts a run", lambda: sum(counts(airflow)) == 2)
+    before = counts(airflow)  # one run, or two when a look came between the two answers
 
     assert airflow.kill("triggerer") > 0
     time.sleep(1)
@@ -116,6 +116,6 @@ def test_a_triggerer_is_killed(airflow: Standalone, sandbox: RemoteSandbox) -> N
         "GET", f"dags/waits/dagRuns/{run}/taskInstances/wait/xcomEntries/return_value?deserialize=true"
     )
     assert xcom["value"] in ({"id": number, "status": 0}, json.dumps({"id": number, "status": 0}))
-    airflow.wait("the watcher catches up", lambda: sum(counts_of(airflow)) >= 5)
+    airflow.wait("the watcher catches up", lambda: sum(counts(airflow)) >= 5)
     time.sleep(3)
-    assert counts_of(airflow) == [*before, 3]
+    assert counts(airflow) == [*before, 3]
