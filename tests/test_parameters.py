@@ -99,7 +99,12 @@ def name_of(kind: Any) -> str:
 each_task = pytest.mark.parametrize("kind", TASKS, ids=name_of)
 each_write = pytest.mark.parametrize("kind", WRITES, ids=name_of)
 EVERY_YES_OR_NO = [(kind, name) for kind in TASKS for name in checked(kind, parameters.yes_or_no)]
-EVERY_PATH = [(kind, name) for kind in TASKS for name in checked(kind, parameters.path)]
+EVERY_PATH = [
+    (kind, name)
+    for kind in TASKS
+    for rule in (parameters.path, parameters.path_or_table)
+    for name in checked(kind, rule)
+]
 
 
 # Every parameter

@@ -5,12 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot, stretched
+from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SnapshotStore, SqlSnapshot
+from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
@@ -18,21 +20,32 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
-from airflow_provider_crm.parameters import MaxRejects, Path, Text, YesOrNo, number, one_of
+from airflow_provider_crm.parameters import (
+    MaxRejects,
+    Path,
+    StoragePath,
+    Text,
+    YesOrNo,
+    number,
+    one_of,
+    path_or_table,
+)
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.values import RULES
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
+SnapshotPlace = Annotated[str | PathLike[str] | StoragePath | SqlSnapshot, path_or_table]
 UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
 
 class UpsertArguments(MappedArguments, total=False):
     """What operators that create and update people take, see :class:`CrmUpsertOperator`."""
 
-    snapshot: Path | None
+    snapshot: SnapshotPlace | None
     full_resync: YesOrNo
     verify: Annotated[float | str, number(0, 1)]
     leavers_path: Path | None
@@ -54,8 +67,10 @@ class CrmUpsertOperator(CrmMappedOperator):
 
     A subclass gives ``match_by`` and ``mode`` the values and defaults of its CRM, and passes them on.
 
-    :param snapshot: path or URI of a file that keeps what the CRM has accepted, as keyed hashes: rows that stand there
-        end as unchanged without a call. One run at a time may use it. See ``docs/changes.md``. (templated)
+    :param snapshot: path or URI of a file, which one run at a time may use, or a
+        :class:`~airflow_provider_crm.bulk.snapshot.SqlSnapshot`, which any number may. It keeps what the CRM has
+        accepted, as keyed hashes: rows that stand there end as unchanged without a call. See ``docs/changes.md``.
+        (templated)
     :param full_resync: send all rows, and renew the snapshot. (templated)
     :param verify: the share of known rows that are looked up all the same: what others have changed in the CRM is sent
         again, and counted as ``drifted``. (templated)
@@ -77,6 +92,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         "leavers_path",
         "max_leavers",
     )
+    snapshot = SourceField()
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
 
@@ -85,7 +101,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         *,
         match_by: Text,
         mode: Text,
-        snapshot: Path | None = None,
+        snapshot: SnapshotPlace | None = None,
         full_resync: YesOrNo = False,
         verify: Annotated[float | str, number(0, 1)] = 0.0,
         leavers_path: Path | None = None,
@@ -95,7 +111,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         super().__init__(**kwargs)
         self.match_by = match_by
         self.mode = mode
-        self.snapshot: Any = snapshot
+        self.snapshot = snapshot
         self.full_resync: Any = full_resync
         self.verify: Any = verify
         self.leavers_path: Any = leavers_path
@@ -142,8 +158,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         if self.leavers_path and is_mapped(context):
             raise CrmInputError("`leavers_path` needs the whole source, of which a mapped task has a part")
         dry = self.only_plan
-        names = self.leavers_path is not None
-        store = SnapshotFile(self.snapshot, self._about(hook), _run_of(context), dry=dry, names=names)
+        store = self._store(self._about(hook), _run_of(context))
         with closing(store):
             if store.killed and not dry:
                 longest = hook.settings.extras.timeout
@@ -153,7 +168,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 hook.pause(longest)
             digests = Digests(store.salt, hook.settings.password)
             leavers = None
-            if names:
+            if self.leavers_path and isinstance(store, SnapshotFile):
                 path, most = self.leavers_path, self.max_leavers
                 leavers = Leavers(store, digests, destination, path=path, most=most, dry=dry)
             snapshot: Snapshot[Any] = Snapshot(
@@ -170,6 +185,19 @@ class CrmUpsertOperator(CrmMappedOperator):
                 yield snapshot
             if not dry:
                 store.complete()
+
+    def _store(self, about: Mapping[str, str], run: str) -> SnapshotStore:
+        place: Any = self.snapshot
+        if not isinstance(place, SqlSnapshot):
+            return SnapshotFile(place, about, run, dry=self.only_plan, names=self.leavers_path is not None)
+        if self.leavers_path:
+            raise CrmInputError(
+                "`leavers_path` needs a `snapshot` in a file: none of the tasks that share one sees all of its people"
+            )
+        # SQLAlchemy, which few tasks need, is loaded by those.
+        from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
+
+        return SnapshotTable.at(place, about, run, dry=self.only_plan)
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""
