@@ -274,7 +274,7 @@ class Snapshot(RowReader[R], Generic[R]):
 
     def _complete(self, item: Item[R], mark: Mark) -> None:
         if item.record is None:
-            item.record = super().read(item.row)[1].record
+            self.complete(item)
         mark.entry = mark.entry or self._entry(item, mark)
 
     def _is_exempt(self, item: Item[R]) -> bool:
@@ -293,8 +293,9 @@ class Snapshot(RowReader[R], Generic[R]):
             self._store.take_out([item.mark.person for item in items])
         for item in items:
             person = item.mark.person
-            self._in_flight[item.row.number] = item.mark
-            self._last[person] = item.row.number
+            if not self._dry or item.mark.checked:  # of others nothing is noted, and not all of them may end
+                self._in_flight[item.row.number] = item.mark
+                self._last[person] = item.row.number
             self._lately[person] = None
             self._lately.move_to_end(person)
         # A look into the store, made when a row was read, can have missed those that were taken out since.

@@ -126,6 +126,20 @@ def test_rows_that_were_accepted_cost_no_call(nightly: Nightly) -> None:
     assert nightly.looks <= 1, "what is looked at before the first row"
 
 
+def test_the_report_counts_what_was_known(nightly: Nightly) -> None:
+    class Told(OneTask):
+        def xcom_push(self, key: str, value: Any) -> None:
+            xcoms[key] = value
+
+    xcoms: dict[str, Any] = {}
+    nightly(nightly.people(1, 2))
+    nightly(nightly.people(1, 2), verify=1.0, context={"ti": Told()})
+    assert xcoms["crm_report"].items() >= {"known": 0, "drifted": 0}.items()
+    nightly(nightly.people(1, 2), context={"ti": Told()})
+    assert xcoms["crm_report"].items() >= {"read": 2, "known": 2}.items()
+    assert "sample" not in xcoms["crm_report"]
+
+
 def test_what_has_changed_is_sent(nightly: Nightly) -> None:
     nightly(nightly.people(1, 2, 3))
     changed = [*nightly.people(1), *nightly.people(2, name="Martin"), *nightly.people(3, 4)]

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, U
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.preview import Preview
+from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SnapshotStore, SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
@@ -21,11 +23,13 @@ from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
 from airflow_provider_crm.parameters import (
+    Count,
     MaxRejects,
     Path,
     StoragePath,
     Text,
     YesOrNo,
+    is_known,
     number,
     one_of,
     path_or_table,
@@ -50,6 +54,8 @@ class UpsertArguments(MappedArguments, total=False):
     verify: Annotated[float | str, number(0, 1)]
     leavers_path: Path | None
     max_leavers: MaxRejects
+    preview_path: Path | None
+    preview_rows: Count
 
 
 class WritableFields(Protocol):
@@ -78,6 +84,9 @@ class CrmUpsertOperator(CrmMappedOperator):
         this one does not; for that the snapshot keeps keys in clear. (templated)
     :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
         people of earlier sources. (templated)
+    :param preview_path: path or URI of a JSON-lines file that takes, in a dry run or before a person is asked for
+        approval, what would become of each row, and of each field that it changes. (templated)
+    :param preview_rows: of how many rows the CRM is asked for that at most, drawn evenly. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -91,7 +100,10 @@ class CrmUpsertOperator(CrmMappedOperator):
         "verify",
         "leavers_path",
         "max_leavers",
+        "preview_path",
+        "preview_rows",
     )
+    not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"preview_path", "preview_rows"}
     snapshot = SourceField()
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
@@ -106,6 +118,8 @@ class CrmUpsertOperator(CrmMappedOperator):
         verify: Annotated[float | str, number(0, 1)] = 0.0,
         leavers_path: Path | None = None,
         max_leavers: MaxRejects = 0.1,
+        preview_path: Path | None = None,
+        preview_rows: Count = 1000,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -116,6 +130,10 @@ class CrmUpsertOperator(CrmMappedOperator):
         self.verify: Any = verify
         self.leavers_path: Any = leavers_path
         self.max_leavers: Any = max_leavers
+        self.preview_path: Any = preview_path
+        self.preview_rows: Any = preview_rows
+        if is_known(self.only_plan) and is_known(self.approval):
+            self._check_that_a_preview_is_asked_for()
 
     # What a subclass adds
 
@@ -134,11 +152,40 @@ class CrmUpsertOperator(CrmMappedOperator):
         raise NotImplementedError
 
     def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
+        self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
+
+    # What would be done
+
+    def _check_that_a_preview_is_asked_for(self) -> None:
+        if self.preview_path is not None and self.only_plan is False and self.approval is False:
+            raise CrmInputError(
+                "`preview_path` is for `dry_run=True` or `approval`: a run itself has `results_path`"
+            )
+
+    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+        if self.preview_path is None or not self.only_plan:
+            return None
+        return Preview(destination, self.preview_path, self.preview_rows)
+
+    def _twin(self) -> Any:
+        twin = super()._twin()
+        twin.preview_path = None  # counts are of all rows
+        return twin
+
+    def _plan(self, context: Context, hook: Any) -> tuple[Report, Mapping[str, Any]]:
+        plan = super()._plan(context, hook)
+        if self.preview_path is not None:
+            twin = self._twin()
+            twin.rejects_path = twin.results_path = None
+            twin.max_rejects = 1.0
+            twin.preview_path = self.preview_path
+            twin._run(context, hook)
+        return plan
 
     # What has changed
 
