@@ -39,6 +39,15 @@ class StoragePath(Protocol):
     def storage_options(self) -> Mapping[str, Any]: ...
 
 
+@runtime_checkable
+class TableName(Protocol):
+    """A place in a SQL database."""
+
+    conn_id: str
+    name: str
+    is_shared: bool  # by tasks; paths of object stores have a connection and a name, too
+
+
 def is_nothing(value: Any) -> bool:
     """Return whether a value means that the parameter was not given: None, or what a template makes of None."""
     # Airflow's proxies of what a run has not are no None, but say that they are of its class.
@@ -188,6 +197,11 @@ def path(name: str, value: Any) -> str:
     if not isinstance(given, str) or not given.strip() or "\0" in given:
         raise CrmInputError(f"`{name}` is a path or a URI, not {value!r}")
     return given
+
+
+def path_or_table(name: str, value: Any) -> Any:
+    """Return a path or URI as text, and what names a place in a SQL database as it is."""
+    return value if isinstance(value, TableName) else path(name, value)
 
 
 def name_in_folder(name: str, value: Any) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import (
+    Changes,
     Ending,
     InvalidRowError,
     Item,
@@ -28,6 +29,7 @@ from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.consents import (
     asks_for_confirmation,
+    differences,
     holds,
     opts_in,
     refuse,
@@ -140,6 +142,21 @@ class UpsertCustomers:
             for item in items
         ]
 
+    def changes(self, steps: Sequence[Step[Customer]]) -> list[Changes | None]:
+        if self._read_by is None:
+            return [None] * len(steps)
+        unseen = [step.item for step in steps if step.held is None]
+        held = dict(zip((item.key for item in unseen), self._look_up(unseen), strict=True))
+        return [
+            {
+                field: {"from": there, "to": wanted}
+                for field, (there, wanted) in differences(
+                    step.held or held.get(step.item.key), step.payload
+                ).items()
+            }
+            for step in steps
+        ]
+
     def _has_to_be_seen(self, item: CustomerItem) -> bool:
         if self._read_by is None:
             return False
@@ -181,12 +198,18 @@ class UpsertCustomers:
         if undone:
             listed = ", ".join(map(str, undone))
             return rejected("crm", f"the customer has refused consent {listed}: see `allow_resubscribe`")
-        return self._step(item, ending, customer)
+        return self._step(item, ending, customer, held)
 
-    def _step(self, item: CustomerItem, ending: Ending, customer: Mapping[str, Any]) -> Step[Customer]:
+    def _step(
+        self,
+        item: CustomerItem,
+        ending: Ending,
+        customer: Mapping[str, Any],
+        held: Mapping[str, Any] | None = None,
+    ) -> Step[Customer]:
         # Sent twice, a customer is the same; a message is not.
         settle = self._settle if asks_for_confirmation(customer) else 0.0
-        return Step(item, Outcome(ending), customer, settle)
+        return Step(item, Outcome(ending), customer, settle, held)
 
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:
         if held is None:

@@ -17,7 +17,7 @@ from airflow_provider_crm.bulk.outcomes import Ending
 from airflow_provider_crm.bulk.prepass import Digest, look_through
 from airflow_provider_crm.bulk.rejects import too_many
 from airflow_provider_crm.bulk.report import Report
-from airflow_provider_crm.bulk.snapshot import stretched
+from airflow_provider_crm.bulk.snapshot_digests import stretched
 from airflow_provider_crm.exceptions import CrmInputError, CrmNotApprovedError, redact
 from airflow_provider_crm.links import REJECTS_KEY
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
