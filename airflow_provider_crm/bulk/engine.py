@@ -100,7 +100,10 @@ class BulkEngine(Generic[R]):
         self._source = source
         self._report = report
         self._checkpoint = checkpoint
-        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep, now=now)
+        self._in_flight = checkpoint.in_flight if checkpoint else None
+        self._settler = Settler(
+            destination, max_retries=max_retries, sleep=sleep, now=now, in_flight=self._in_flight
+        )
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
@@ -163,6 +166,8 @@ class BulkEngine(Generic[R]):
         if self._retried:
             for item in batch.items:
                 item.retried = True
+            if self._in_flight:
+                self._in_flight.recall(batch.items)
         # What has ended waits for its turn, so no more is kept of it than the report needs.
         items, batch.items = batch.items, []
         settled = self._settle(items) if items else ()
@@ -211,6 +216,7 @@ class BulkEngine(Generic[R]):
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
+            self._checkpoint.in_flight.forget(self._report.ended)
 
     def _salvage(self, pending: deque[_Work[R]]) -> None:
         """Report what else was finished when the task fails; a retry counts it anew."""
@@ -247,6 +253,7 @@ class BulkEngine(Generic[R]):
                     )
                 except JournalLostError as error:
                     log.warning("%s: starting from the first row", error)
+                    self._checkpoint.in_flight.have_ended(done)
                 else:
                     log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
                     return stream

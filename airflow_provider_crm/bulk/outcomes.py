@@ -28,11 +28,13 @@ class RowKey(msgspec.Struct, frozen=True, gc=False):
     :param text: names it, in reports too.
     :param merges: of several rows with this text only the last one counts; otherwise each is on its own.
     :param locks: what the row holds while it is in flight; no two rows in flight hold the same. The text when empty.
+    :param noted: the row is noted before it is sent, alone: no look may tell afterwards whether it was.
     """
 
     text: str
     merges: bool = True
     locks: tuple[str, ...] = ()
+    noted: bool = False
 
 
 class InvalidRowError(ValueError):
@@ -131,6 +133,8 @@ class Item(msgspec.Struct, Generic[R], gc=False):
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
     :param locks: what it holds while it is in flight; see :class:`RowKey`.
+    :param noted: see :class:`RowKey`.
+    :param trace: of a row that is noted, what the look before it was sent has shown; what JSON can express.
     """
 
     row: Row
@@ -145,6 +149,8 @@ class Item(msgspec.Struct, Generic[R], gc=False):
     rejected: Outcome | None = None
     mark: Any = None
     locks: tuple[str, ...] = ()
+    noted: bool = False
+    trace: Any = None
 
     @property
     def checked(self) -> bool:

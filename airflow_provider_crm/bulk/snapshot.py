@@ -291,7 +291,7 @@ class Snapshot(RowReader[R], Generic[R]):
 
     def _complete(self, item: Item[R], mark: Mark) -> None:
         if item.record is None:
-            item.record = super().read(item.row)[1].record
+            self.complete(item)
         mark.entry = mark.entry or self._entry(item, mark)
 
     def _is_exempt(self, item: Item[R]) -> bool:

@@ -11,7 +11,6 @@ import inspect
 import io
 import json
 import logging
-import re
 import sqlite3
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,16 +57,9 @@ from airflow_provider_crm.sensors.spread import (
     SpreadLoyaltyBalanceSensor,
 )
 from tests.helpers.instances import Instance
+from tests.helpers.marked import EMAIL, IP, KEY, MARK, MARKS, NAME, PHONE, QUOTE, SECRET, Left
 from tests.helpers.public import tasks
 
-#: Part of every text that is somebody's; a phone number and an address of the net have marks of their own.
-MARK = "qvzx"
-EMAIL, NAME, KEY = f"{MARK}.Marie@{MARK}-sorbonne.example", f"{MARK}Curie", f"{MARK}-key-1"
-PHONE, IP = "+33 6 98 76 54 32", "203.0.113.77"
-SECRET = f"{MARK}-secret-0123456789"
-MARKS = re.compile(f"{MARK}|98[ .-]?76[ .-]?54[ .-]?32|203\\.0\\.113\\.77", re.IGNORECASE)
-#: What a CRM says that quotes whom it was asked about.
-QUOTE = json.dumps({"message": f"{EMAIL} ({NAME}, {PHONE}) is wrong", "errors": [{"message": EMAIL}]})
 NEWSLETTER = DEFINITIONS[0]
 
 
@@ -188,23 +180,6 @@ each_job = pytest.mark.parametrize(
 
 def test_every_task_is_tried() -> None:
     assert {job.task for job in JOBS} == set(tasks("operators", "sensors"))
-
-
-class Left:
-    """Everything that runs have left behind, by where it is."""
-
-    def __init__(self) -> None:
-        self.texts: list[tuple[str, str]] = []
-
-    def add(self, where: str, what: object) -> None:
-        self.texts.append((where, what if isinstance(what, str) else json.dumps(what, default=repr)))
-
-    def check(self) -> None:
-        """Nobody is named in any of it."""
-        for where, text in self.texts:
-            found = MARKS.search(text)
-            said = found and text[max(0, found.start() - 200) : found.end() + 200]
-            assert not found, f"{where} says: {said}"
 
 
 @pytest.fixture
