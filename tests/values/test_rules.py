@@ -1,7 +1,7 @@
 """What cells become has a version: snapshots hold what was sent under it, and would take other values for the same.
 
-``python -m tests.values.test_rules`` writes what becomes of cells now. Raise ``airflow_provider_crm.values.RULES`` first
-where it is something else.
+``python -m tests.values.test_rules`` writes what becomes of cells now. Where that is something else, raise
+``airflow_provider_crm.values.RULES`` first.
 """
 
 from __future__ import annotations
