@@ -7,8 +7,8 @@ object itself (the context, the trigger), never of a version number.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, MutableMapping
-from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Required, TypedDict, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NoReturn, Required, TypedDict, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
@@ -242,6 +242,45 @@ def keep_with_run(store: Any, key: str, value: Any) -> None:
         store.set(key, value, retention=NEVER_EXPIRE)
 
 
+def can_ask_a_person() -> bool:
+    """Return whether this Airflow has a human in the loop."""
+    try:
+        import airflow.sdk.execution_time.hitl  # noqa: F401
+    except ImportError:  # before 3.1
+        return False
+    return True
+
+
+def ask_a_person(
+    task: BaseOperator,
+    instance: Any,
+    *,
+    subject: str,
+    body: str,
+    options: list[str],
+    timeout: timedelta | None,
+    method_name: str,
+    kwargs: dict[str, Any],
+) -> NoReturn:
+    """Ask in Airflow, and let go of the worker until somebody has answered or the time is over.
+
+    :param instance: the task instance, in whose name it is asked.
+    :param method_name: the task's method that Airflow then calls with the context, ``event`` and
+    :param kwargs: what it is to be given besides, as JSON.
+    :raises TaskAwaitingInput: always; before Airflow 3.3 ``TaskDeferred``.
+    """
+    from airflow.sdk.execution_time.hitl import upsert_hitl_detail
+
+    upsert_hitl_detail(ti_id=instance.id, options=options, subject=subject, body=body, params={})
+    if not issubclass(TaskAwaitingInput, TaskDeferred):
+        raise TaskAwaitingInput(method_name=method_name, kwargs=kwargs, timeout=timeout)
+    from airflow.providers.standard.triggers.hitl import HITLTrigger
+
+    until = datetime.now(UTC) + timeout if timeout else None
+    trigger = HITLTrigger(ti_id=instance.id, options=options, params={}, timeout_datetime=until)
+    raise TaskDeferred(trigger=trigger, method_name=method_name, kwargs=kwargs)
+
+
 def xcom_value(key: str, ti_key: Any) -> Any:
     """Read an XCom of a task, from where its links are made: the worker, or the web server of Airflow 2."""
     try:
@@ -276,6 +315,8 @@ __all__ = [
     "RetryPolicy",
     "SharedStreamProducer",
     "TriggerEvent",
+    "ask_a_person",
+    "can_ask_a_person",
     "conf",
     "keep_with_run",
     "persons_email",

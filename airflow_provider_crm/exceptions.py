@@ -76,6 +76,12 @@ class CrmRejectsError(CrmFailError):
     ends_run_as = "rejects"
 
 
+class CrmNotApprovedError(CrmFailError):
+    """A person was asked, and has not approved what the task was about to do: nothing was sent."""
+
+    ends_run_as = "refused"
+
+
 class CrmRedirectError(CrmFailError):
     """The CRM redirects to another host, or to plain http: the credentials were not sent there."""
 

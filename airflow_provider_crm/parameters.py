@@ -39,6 +39,15 @@ class StoragePath(Protocol):
     def storage_options(self) -> Mapping[str, Any]: ...
 
 
+@runtime_checkable
+class TableName(Protocol):
+    """A place in a SQL database."""
+
+    conn_id: str
+    name: str
+    is_shared: bool  # by tasks; paths of object stores have a connection and a name, too
+
+
 def is_nothing(value: Any) -> bool:
     """Return whether a value means that the parameter was not given: None, or what a template makes of None."""
     # Airflow's proxies of what a run has not are no None, but say that they are of its class.
@@ -117,6 +126,16 @@ def rows_or_share(name: str, value: Any) -> int | float:
     return read
 
 
+def yes_no_or_rows(name: str, value: Any) -> bool | int | float:
+    """Return True or False, or a number of rows, or, as a float, a share of them.
+
+    :raises CrmInputError: it is none of them.
+    """
+    if isinstance(value, bool) or (isinstance(value, str) and value.strip().lower() in ("true", "false")):
+        return yes_or_no(name, value)
+    return rows_or_share(name, value)
+
+
 def text(name: str, value: Any) -> str:
     """Return a text, such as the name of a column or the id of a connection.
 
@@ -178,6 +197,11 @@ def path(name: str, value: Any) -> str:
     if not isinstance(given, str) or not given.strip() or "\0" in given:
         raise CrmInputError(f"`{name}` is a path or a URI, not {value!r}")
     return given
+
+
+def path_or_table(name: str, value: Any) -> Any:
+    """Return a path or URI as text, and what names a place in a SQL database as it is."""
+    return value if isinstance(value, TableName) else path(name, value)
 
 
 def name_in_folder(name: str, value: Any) -> str:
@@ -257,6 +281,7 @@ YesOrNo = Annotated[bool | str, yes_or_no]
 Path = Annotated[str | os.PathLike[str] | StoragePath, path]
 Source = Annotated[Any, source]
 MaxRejects = Annotated[int | float | str, rows_or_share]
+Approval = Annotated[bool | int | float | str, yes_no_or_rows]
 Share = Annotated[float | str, number(0, 1_000)]
 MinRows = Annotated[int | str, whole(0)]
 Concurrency = Annotated[int | str, whole(1, MOST_CONCURRENCY)]

@@ -32,6 +32,8 @@ with DAG(
         "snapshot": "/data/state/mindbaz.snapshot",
         "leavers_path": "/data/leavers.jsonl",
         "max_leavers": "0.1",
+        # A number of people above which somebody has to approve that they are unsubscribed, from Airflow 3.1 on.
+        "approval": "False",
         "rejects_path": "/data/rejects.jsonl",
     },
     doc_md=__doc__,
@@ -50,5 +52,6 @@ with DAG(
         task_id="unsubscribe_leavers",
         source="{{ params.leavers_path }}",
         key_field="email",
+        approval="{{ params.approval }}",
     )
     upsert >> unsubscribe

@@ -29,6 +29,8 @@ from tests.helpers.waits import patience, wait_for_nothing
 if TYPE_CHECKING:
     from redis import Redis
 
+    from tests.helpers.approvals import Person
+
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home")
 
@@ -136,6 +138,18 @@ def _make_database(url: str, process: subprocess.Popen[bytes]) -> None:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let whatever is tried again be tried again at once."""
     wait_for_nothing(monkeypatch)
+
+
+@pytest.fixture
+def person(monkeypatch: pytest.MonkeyPatch) -> Person:
+    """Somebody whom tasks ask."""
+    from airflow.sdk.execution_time import hitl
+
+    from tests.helpers.approvals import Person
+
+    person = Person()
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", person.ask)
+    return person
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import os
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,7 +28,7 @@ def main(request_path: str, answer_path: str) -> None:
 
 
 def _log_as_a_worker_does() -> None:
-    """Log from INFO on, without local variables: dag.test() of Airflow 3.0 prints both, secrets included."""
+    """Log from Airflow's level on, without local variables: dag.test() of Airflow 3.0 prints all, secrets included."""
     try:
         import airflow.sdk.log  # noqa: F401
         import structlog
@@ -42,7 +43,9 @@ def _log_as_a_worker_does() -> None:
                     colors=False, exception_formatter=structlog.dev.plain_traceback
                 ),
             ],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+            wrapper_class=structlog.make_filtering_bound_logger(
+                logging.getLevelNamesMapping()[os.environ.get("AIRFLOW__LOGGING__LOGGING_LEVEL", "INFO")]
+            ),
         )
 
 

@@ -26,13 +26,14 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
 WINDOW = 30_000
 
-Waiting = OrderedDict[object, tuple[RowKey, Item[R]]]
+Waiting = OrderedDict[object, Item[R]]
 """Rows that are held back, by what they are about."""
 
 
 class Ended(msgspec.Struct, frozen=True, gc=False):
     """A row whose end is known.
 
+    :ivar data: the row, where there is something to be said of it.
     :ivar at: when, in seconds since 1970; None where no call was made for it.
     """
 
@@ -57,9 +58,9 @@ class Batch(Generic[R]):
     locks: list[str] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
 
-    def add(self, key: RowKey, item: Item[R]) -> None:
+    def add(self, item: Item[R]) -> None:
         self.items.append(item)
-        self.locks += key.held
+        self.locks += item.locks or (item.key,)
 
     def numbers(self) -> Iterator[int]:
         """Give the numbers of its rows."""
@@ -88,7 +89,7 @@ class RowReader(Generic[R]):
         assert self._rule is not None
         assert self._opt_outs is not None
         if item.record is None:  # it is known, and was not read therefore
-            item.record = RowReader.read(self, item.row)[1].record
+            self.complete(item)
         self._rule.keep(item.record, said)
         self._opt_outs.apply(item.key, item.record)
 
@@ -100,7 +101,18 @@ class RowReader(Generic[R]):
         key, record = self._read(row.data)
         if self._opt_outs:
             self._opt_outs.apply(key.text, record)
-        return key, Item(row, key.text, record)
+        item = Item(row, key.text, record, noted=key.noted)
+        if key.locks:
+            item.locks = key.locks
+        return key, item
+
+    def complete(self, item: Item[R]) -> None:
+        """Read the row of an item that was made without reading it.
+
+        :raises ValueError: it cannot be sent.
+        """
+        _, read = RowReader.read(self, item.row)
+        item.record, item.noted = read.record, read.noted
 
     def opted_out(self, person: str) -> bool:
         """Return whether a row read before has opted a person out of something."""
@@ -125,6 +137,7 @@ def batches(
     :param reader: reads the rows in the destination's place.
     """
     size = size or destination.batch_size
+    most_ended = max(size, 1000)
     reader = reader or RowReader(destination)
     waiting: Waiting[R] = OrderedDict()
     batch: Batch[R] = Batch(1)
@@ -133,7 +146,7 @@ def batches(
         nonlocal batch
         full, batch = batch, Batch(batch.number + 1)
         while waiting and len(full.items) < size:
-            full.add(*waiting.popitem(last=False)[1])
+            full.add(waiting.popitem(last=False)[1])
         return full
 
     for row in rows:
@@ -152,11 +165,11 @@ def batches(
                 identity = key.text if key.merges else row.number
                 earlier = waiting.pop(identity, None)
                 if earlier is not None:
-                    batch.ended.append(_duplicate(earlier[1], row.number))
-                waiting[identity] = key, item
+                    batch.ended.append(_duplicate(earlier, row.number))
+                waiting[identity] = item
         if len(waiting) >= window + size:
             yield fill()
-        elif len(batch.ended) >= max(size, 1000):
+        elif len(batch.ended) >= most_ended:
             full, batch = batch, Batch(batch.number + 1)
             yield full
     while waiting or batch.ended:
@@ -184,11 +197,11 @@ def _opted_out(reader: RowReader[R], waiting: Waiting[R], row: Row, error: Inval
     if error.key is None:
         return with_reason(outcome, NOT_CARRIED_OUT)
     if error.key in waiting:
-        other = waiting[error.key][1]
+        other = waiting[error.key]
         try:
             reader.keep(other, error.said)
         except ValueError:  # the row was accepted before, and the CRM takes such rows no longer
             return with_reason(outcome, NOT_CARRIED_OUT)
         return with_reason(outcome, f"its opt-out goes with row {other.row.number}")
-    waiting[error.key] = RowKey(error.key), reader.opt_out_of(row, error.key, error.said, outcome)
+    waiting[error.key] = reader.opt_out_of(row, error.key, error.said, outcome)
     return None

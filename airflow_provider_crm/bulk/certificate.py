@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import Location, locate
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.jsonlines import encode_line
+from airflow_provider_crm.rows.scratch import scratch_table
 from airflow_provider_crm.rows.targets import target_at
 
 #: What was found, and nothing is known of more.
@@ -41,9 +41,8 @@ class Certificate:
         self._draft_path = f"{path}.draft"
         self._draft = Journal(self._draft_path)
         self._lock = threading.Lock()
-        self._store = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        self._store.execute(
-            "CREATE TABLE done (key TEXT PRIMARY KEY, number INTEGER, person TEXT, systems TEXT)"
+        self._store = scratch_table(
+            "done (key TEXT PRIMARY KEY, number INTEGER, person TEXT, systems TEXT)", self
         )
 
     def open(self) -> None:
@@ -81,7 +80,6 @@ class Certificate:
     def close(self) -> None:
         """Let go of the draft, which stays for the next try unless :meth:`publish` was called."""
         self._draft.close()
-        self._store.close()
 
     def known(self, key: str) -> dict[str, Entry]:
         """Return what is known of a row's person, by system."""

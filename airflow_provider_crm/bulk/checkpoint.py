@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 
 from airflow_provider_crm.bulk.batches import Batch
+from airflow_provider_crm.bulk.in_flight import InFlight
 from airflow_provider_crm.rows.jsonlines import encode_line
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Checkpoint:
     def __init__(self, store: StateStore, parameters: str) -> None:
         self._store = store
         self._parameters = parameters
+        self.in_flight = InFlight(store, parameters)
         self._rows = hashlib.blake2b(digest_size=16)
         self._saved = 0.0
         self._not_before = 0.0
@@ -75,6 +77,7 @@ class Checkpoint:
         if progress is not None and progress.parameters != self._parameters:
             log.info("The parameters are not those of the earlier try: starting from the first row")
             return None
+        self.in_flight.load()
         return progress
 
     def pass_by(self, batch: Batch[Any]) -> str:
@@ -127,6 +130,7 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget everything: the work is complete, and clearing the task is to do it anew."""
+        self.in_flight.clear()
         try:
             self._store.delete(KEY)
         except Exception as error:

@@ -9,21 +9,23 @@ import gc
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
-from typing import Generic
+from typing import Any, Generic
 
 from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.opt_outs import settle_with_opt_outs
-from airflow_provider_crm.bulk.outcomes import Destination, Item, Outcome, R, Step, Verdict
+from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, Step, Verdict
+from airflow_provider_crm.bulk.preview import Preview
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.bulk.snapshot import Snapshot
+from airflow_provider_crm.bulk.tracing import traced
 from airflow_provider_crm.rows.journal import JournalLostError
 from airflow_provider_crm.rows.sources import Source
 
@@ -36,6 +38,9 @@ BATCHES_READY = 2
 #: New objects before Python looks for reference cycles. It looks at every row in memory each time, which took a third
 #: of the CPU, and rows form no cycles.
 OBJECTS_PER_COLLECTION = 250_000
+
+_REJECTED = Ending.REJECTED
+_LEFT_OUT: Mapping[str, Any] = {}
 
 
 class DryRun(Generic[R]):
@@ -71,6 +76,8 @@ class BulkEngine(Generic[R]):
     :param now: the time in seconds, by the clock that ``sleep`` goes by.
     :param stop: makes calls that wait give up, when the task fails.
     :param snapshot: keeps rows from being sent that were accepted before.
+    :param preview: shows what a dry run would do, of a sample of the rows.
+    :param span: attributes of each batch's span, where the task is traced.
     """
 
     def __init__(
@@ -86,15 +93,22 @@ class BulkEngine(Generic[R]):
         now: Callable[[], float] = time.monotonic,
         stop: Callable[[], None],
         snapshot: Snapshot[R] | None = None,
+        preview: Preview[R] | None = None,
+        span: Mapping[str, str] | None = None,
     ) -> None:
         self._destination = destination
         self._source = source
         self._report = report
         self._checkpoint = checkpoint
-        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep, now=now)
+        self._in_flight = checkpoint.in_flight if checkpoint else None
+        self._settler = Settler(
+            destination, max_retries=max_retries, sleep=sleep, now=now, in_flight=self._in_flight
+        )
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
+        self._preview = preview
+        self._span = span or {}
         self._reported: _Work[R] | None = None
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
         self._retried = False
@@ -113,6 +127,7 @@ class BulkEngine(Generic[R]):
 
     def _run(self) -> None:
         stream = self._take_up()
+        process = traced(self._process, self._span)
         pool = ThreadPoolExecutor(self._workers, thread_name_prefix="crm-bulk")
         pending: deque[_Work[R]] = deque()
         try:
@@ -120,7 +135,7 @@ class BulkEngine(Generic[R]):
                 for batch in stream:
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
                     self._make_room(pending, batch)
-                    pending.append(_Work(batch, digest, pool.submit(self._process, batch)))
+                    pending.append(_Work(batch, digest, pool.submit(process, batch)))
             while pending:
                 self._finish(pending.popleft())
         except BaseException:
@@ -135,8 +150,10 @@ class BulkEngine(Generic[R]):
 
     def _batches(self) -> Generator[Batch[R], None, None]:
         if self._snapshot is not None:
-            return self._snapshot.batches(self._source)
-        return batches(self._source, self._destination)
+            stream = self._snapshot.batches(self._source)
+        else:
+            stream = batches(self._source, self._destination)
+        return stream if self._preview is None else self._preview.batches(stream)
 
     def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
@@ -149,10 +166,21 @@ class BulkEngine(Generic[R]):
         if self._retried:
             for item in batch.items:
                 item.retried = True
-        settled = self._settle(batch.items) if batch.items else ()
+            if self._in_flight:
+                self._in_flight.recall(batch.items)
+        # What has ended waits for its turn, so no more is kept of it than the report needs.
+        items, batch.items = batch.items, []
+        settled = self._settle(items) if items else ()
         now = time.time()
         return batch.ended + [
-            Ended(item.row.number, item.key, item.row.data, outcome, now) for item, outcome in settled
+            Ended(
+                item.row.number,
+                item.key,
+                item.row.data if outcome.reason or outcome.ending is _REJECTED else _LEFT_OUT,
+                outcome,
+                now,
+            )
+            for item, outcome in settled
         ]
 
     def _settle(self, items: Sequence[Item[R]]) -> Sequence[tuple[Item[R], Outcome]]:
@@ -188,6 +216,7 @@ class BulkEngine(Generic[R]):
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
+            self._checkpoint.in_flight.forget(self._report.ended)
 
     def _salvage(self, pending: deque[_Work[R]]) -> None:
         """Report what else was finished when the task fails; a retry counts it anew."""
@@ -199,10 +228,11 @@ class BulkEngine(Generic[R]):
         self._report.flush()
 
     def _add(self, rows: Sequence[Ended]) -> None:
-        for row in rows:
-            self._report.add(row)
+        self._report.add(rows)
         if self._snapshot is not None:
             self._snapshot.note(rows)
+        if self._preview is not None:
+            self._preview.add(rows)
 
     def _take_up(self) -> Generator[Batch[R], None, None]:
         """Open the report's files, where an earlier try left them if its rows are still the same.
@@ -223,6 +253,7 @@ class BulkEngine(Generic[R]):
                     )
                 except JournalLostError as error:
                     log.warning("%s: starting from the first row", error)
+                    self._checkpoint.in_flight.have_ended(done)
                 else:
                     log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
                     return stream
@@ -244,8 +275,7 @@ class BulkEngine(Generic[R]):
         """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
-            for number in batch.numbers():
-                done.add(number)
+            done.add(batch.numbers())
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

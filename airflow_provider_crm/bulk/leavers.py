@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from airflow_provider_crm.bulk.prepass import AnyRow
 from airflow_provider_crm.bulk.rejects import too_many
-from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination
+from airflow_provider_crm.bulk.snapshot import KeyedDestination
+from airflow_provider_crm.bulk.snapshot_digests import Digests
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.jsonlines import encode_line
 from airflow_provider_crm.rows.row import Row

@@ -22,6 +22,8 @@ _MARKS = 1 << 20
 
 
 NOT_CARRIED_OUT = "its opt-out is not carried out"
+# A member of an enumeration is looked up slowly, and these are compared for each row.
+_REJECTED = Ending.REJECTED
 _CARRIED_OUT = frozenset((Ending.CREATED, Ending.UPDATED, Ending.UNCHANGED))
 
 
@@ -35,20 +37,17 @@ class OptOutMemory(Generic[R]):
         self._opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
         self._salt = secrets.token_bytes(16)
-        self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID")
-
-    def close(self) -> None:
-        """Forget everything."""
-        self._store.close()
+        self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID", self)
 
     def apply(self, person: str, record: R) -> None:
         """Write into a row what earlier rows of the person have opted out of; remember what this one does."""
-        earlier = self._recall(person) if self._marks[hash(person) % _MARKS] else None
+        mark = hash(person) % _MARKS
+        earlier = self._recall(person) if self._marks[mark] else None
         if earlier:
             self._opt_outs.keep(record, earlier)
         said = self._opt_outs.find(record)
         if said and said != earlier:
-            self._marks[hash(person) % _MARKS] = 1
+            self._marks[mark] = 1
             row = self._fingerprint(person), msgspec.json.encode(said)
             with scratching("The list of the source's opt-outs"):
                 self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
@@ -79,7 +78,8 @@ def opt_out_alone(
     :param said: what it opts out of.
     :param ends: how the row itself ends.
     """
-    return Item(row, key, opt_outs.alone(key, said), maybe_applied, may_create=False, rejected=ends)
+    record = opt_outs.alone(key, said)
+    return Item(row, key, record, maybe_applied=maybe_applied, may_create=False, rejected=ends)
 
 
 Settled = list[tuple[Item[R], Outcome]]
@@ -92,11 +92,7 @@ def settle_with_opt_outs(
     settled = settle(items)
     left: dict[int, Item[R]] = {}
     for item, outcome in settled:
-        if (
-            outcome.ending is Ending.REJECTED
-            and item.rejected is None
-            and (said := opt_outs.find(item.record))
-        ):
+        if outcome.ending is _REJECTED and item.rejected is None and (said := opt_outs.find(item.record)):
             rest = opt_out_alone(
                 opt_outs, item.row, item.key, said, outcome, maybe_applied=item.maybe_applied
             )
@@ -104,14 +100,18 @@ def settle_with_opt_outs(
                 left[item.row.number] = rest
     if left:
         settled = [pair for pair in settled if pair[0].row.number not in left] + settle(list(left.values()))
-    return [(item, _end_of(opt_outs, item, outcome)) for item, outcome in settled]
+    return [
+        pair if pair[0].rejected is None and pair[1].ending is not _REJECTED else _end_of(opt_outs, *pair)
+        for pair in settled
+    ]
 
 
-def _end_of(opt_outs: OptOuts[R], item: Item[R], outcome: Outcome) -> Outcome:
+def _end_of(opt_outs: OptOuts[R], item: Item[R], outcome: Outcome) -> tuple[Item[R], Outcome]:
+    """Say of a row that is rejected what became of its opt-out."""
     if item.rejected is not None:
         carried_out = outcome.ending in _CARRIED_OUT
         said = "its opt-out is carried out" if carried_out else f"{NOT_CARRIED_OUT}: {outcome.reason}"
-        return with_reason(item.rejected, said)
-    if outcome.ending is Ending.REJECTED and opt_outs.find(item.record):
-        return with_reason(outcome, NOT_CARRIED_OUT)
-    return outcome
+        return item, with_reason(item.rejected, said)
+    if opt_outs.find(item.record):
+        return item, with_reason(outcome, NOT_CARRIED_OUT)
+    return item, outcome

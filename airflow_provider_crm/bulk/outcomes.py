@@ -18,22 +18,23 @@ C_contra = TypeVar("C_contra", contravariant=True)
 Stage = Literal["read", "validate", "crm"]
 
 
+Changes = Mapping[str, Mapping[str, Any]]
+"""By field, what it is changed ``from`` and ``to``."""
+
+
 class RowKey(msgspec.Struct, frozen=True, gc=False):
     """What a row is about, mostly a person.
 
     :param text: names it, in reports too.
     :param merges: of several rows with this text only the last one counts; otherwise each is on its own.
     :param locks: what the row holds while it is in flight; no two rows in flight hold the same. The text when empty.
+    :param noted: the row is noted before it is sent, alone: no look may tell afterwards whether it was.
     """
 
     text: str
     merges: bool = True
     locks: tuple[str, ...] = ()
-
-    @property
-    def held(self) -> tuple[str, ...]:
-        """All that the row holds while it is in flight."""
-        return self.locks or (self.text,)
+    noted: bool = False
 
 
 class InvalidRowError(ValueError):
@@ -69,6 +70,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     :param crm_id: the CRM's own id of the record, where it is known.
     :param stage: where a row was rejected.
     :param amount: what the row has added, where rows add something.
+    :param changes: what it would change, where somebody wants to see that.
     """
 
     ending: Ending
@@ -76,6 +78,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     crm_id: str | int | None = None
     stage: Stage | None = None
     amount: Decimal | None = None
+    changes: Changes | None = None
 
 
 def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outcome:
@@ -116,7 +119,7 @@ Verdict = Outcome | Refused | Open
 """What a call says about one of its rows."""
 
 
-class Item(msgspec.Struct, Generic[R]):
+class Item(msgspec.Struct, Generic[R], gc=False):
     """One valid row on its way into the CRM. A destination reads the last ones, and engine and settler write them.
 
     :param key: what the row is about, mostly a person.
@@ -129,6 +132,9 @@ class Item(msgspec.Struct, Generic[R]):
     :param may_create: whether it may create somebody who is absent, where others of its kind do.
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
+    :param locks: what it holds while it is in flight; see :class:`RowKey`.
+    :param noted: see :class:`RowKey`.
+    :param trace: of a row that is noted, what the look before it was sent has shown; what JSON can express.
     """
 
     row: Row
@@ -142,6 +148,9 @@ class Item(msgspec.Struct, Generic[R]):
     may_create: bool = True
     rejected: Outcome | None = None
     mark: Any = None
+    locks: tuple[str, ...] = ()
+    noted: bool = False
+    trace: Any = None
 
     @property
     def checked(self) -> bool:
@@ -149,19 +158,21 @@ class Item(msgspec.Struct, Generic[R]):
         return self.mark is not None and self.mark.checked
 
 
-class Step(msgspec.Struct, Generic[R], frozen=True):
+class Step(msgspec.Struct, Generic[R], frozen=True, gc=False):
     """What is to be done with an item.
 
     :param outcome: how the row ends once the CRM has applied it.
     :param payload: what the destination sends for it; equal ones are the same call.
     :param settle_seconds: how long an earlier such call may take to be seen, before this one is sent: for what must
         not be done twice. 0 where repeating it changes nothing.
+    :param held: what the look-up has found of the person; None where nobody is there, or was looked up.
     """
 
     item: Item[R]
     outcome: Outcome
     payload: Any = None
     settle_seconds: float = 0.0
+    held: Any = None
 
 
 class OptOutRule(Protocol[C_contra]):

@@ -1,11 +1,12 @@
 """One look through a source before its first row is sent: how many rows it has, and what else must be known by then.
 
-Knows no CRM. Files and lists are read anew afterwards. A query is not: run again it may give other rows than those
-that were looked at, so these are kept, in a temporary file where they are many.
+Knows no CRM. Files and lists are read anew afterwards. A query, or a list of a CRM, is not: asked again it may give
+other rows than those that were looked at, so these are kept, in a temporary file where they are many.
 """
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import tempfile
 from collections.abc import Collection, Generator, Iterator, Sequence
@@ -13,11 +14,9 @@ from typing import Protocol
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import not_written
+from airflow_provider_crm.rows.jsonlines import encode_line
+from airflow_provider_crm.rows.scratch import scratch_file
 from airflow_provider_crm.rows.sources import Row, Source, UnreadableRow
-from airflow_provider_crm.rows.sql import QuerySource
-
-#: Bytes of rows that are kept in memory.
-IN_MEMORY = 8 * 2**20
 
 AnyRow = Row | UnreadableRow
 
@@ -97,6 +96,33 @@ class NearUsual:
             )
 
 
+class Digest:
+    """Tells a source from one with other rows, in whatever order: databases promise none.
+
+    :param key: keeps others from trying out whether it is somebody's row.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._hash = hashlib.blake2b(digest_size=16, key=key)
+        self._sum = 0
+        self.rows = 0
+
+    def see(self, row: AnyRow) -> bool:
+        digest = self._hash.copy()
+        digest.update(encode_line(row.data))
+        self._sum += int.from_bytes(digest.digest(), "big")
+        self.rows += 1
+        return True
+
+    def conclude(self) -> None:
+        """Refuse no source."""
+
+    @property
+    def text(self) -> str:
+        """The same for the same rows."""
+        return f"{self.rows}.{self._sum % 2**128:032x}"
+
+
 def look_through(source: Source, checks: Sequence[Check]) -> Source:
     """Read a source once, as far as the checks need it.
 
@@ -106,7 +132,7 @@ def look_through(source: Source, checks: Sequence[Check]) -> Source:
     if not checks:
         return source
     rows = iter(source)
-    kept = _KeptRows() if isinstance(source, QuerySource) else None
+    kept = _KeptRows() if getattr(source, "may_change", False) else None
     waiting = list(checks)
     whole = True
     for row in rows:
@@ -127,7 +153,7 @@ class _KeptRows:
     """Rows in the order in which they were added, in a file that has no name and goes with the process."""
 
     def __init__(self) -> None:
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        self._file = scratch_file(self)
         self._rows = 0
 
     def add(self, row: AnyRow) -> None:

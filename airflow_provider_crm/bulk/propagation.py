@@ -7,6 +7,7 @@ what holds now, so that no order of rows, no repetition and no kill leads to ano
 from __future__ import annotations
 
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
@@ -121,6 +122,8 @@ class Propagation(Generic[R]):
         self._takers = takers
         self._suppression = suppression
         self._preview = preview
+        #: People whom each system was changed for.
+        self.changed: Counter[str] = Counter()
         self._settlers = {
             taker.name: Settler(taker.destination, max_retries=max_retries, sleep=sleep) for taker in takers
         }
@@ -194,6 +197,7 @@ class Propagation(Generic[R]):
                 continue
             for item, outcome in settled:
                 ends[item.row.number][taker.name] = outcome
+                self.changed[taker.name] += outcome.ending in (Ending.CREATED, Ending.UPDATED)
         if failed is not None:
             raise failed
         return [together(ends[step.item.row.number]) for step in steps]

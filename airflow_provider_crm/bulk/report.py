@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,15 +47,21 @@ class EndedRows:
         self.last = 0
         self._beyond: set[int] = set()
 
-    def add(self, number: int) -> None:
-        """Note that a row has ended."""
-        if number != self.last + 1:
-            self._beyond.add(number)
-            return
-        self.last = number
-        while self.last + 1 in self._beyond:
-            self.last += 1
-            self._beyond.remove(self.last)
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and (number <= self.last or number in self._beyond)
+
+    def add(self, numbers: Iterable[int]) -> None:
+        """Note that rows have ended."""
+        beyond, last = self._beyond, self.last
+        for number in numbers:
+            if number != last + 1:
+                beyond.add(number)
+                continue
+            last = number
+            while beyond and last + 1 in beyond:
+                last += 1
+                beyond.remove(last)
+        self.last = last
 
 
 class Report:
@@ -89,7 +95,8 @@ class Report:
         self._erased_as = erased_as
         #: Whether it has gone on after an earlier try.
         self.goes_on = False
-        self._ended = EndedRows()
+        #: The rows that were reported.
+        self.ended = EndedRows()
         self._rejects = Rejects(rejects_path, with_data=reject_data, reasons=self.reasons)
         self._results = Journal(results_path) if results_path else None
         journals = {"rejects": self._rejects.journal, "results": self._results}
@@ -150,7 +157,7 @@ class Report:
         self.amount = amount
         self.goes_on = True
         self.reasons.take_up(reasons)
-        self._ended = done or EndedRows()
+        self.ended = done or EndedRows()
 
     def sync(self) -> dict[str, int]:
         """Make the files durable as they stand.
@@ -178,19 +185,21 @@ class Report:
             for journal in self._journals.values():
                 closing.callback(journal.close)
 
-    def add(self, row: Ended) -> None:
-        """Note a row's end."""
-        outcome = row.outcome
-        self.counts[outcome.ending] += 1
-        if outcome.amount:
-            self.amount += outcome.amount
-        self._ended.add(row.number)
-        if outcome.ending is Ending.REJECTED:
-            self._rejects.add(row.number, row.key, outcome.stage, outcome.reason, row.data)
-        elif outcome.reason:
-            self.reasons.add(outcome.ending, outcome.stage, outcome.reason, row.key, row.data)
-        if self._results:
-            self._results.append(self._result_of(row))
+    def add(self, rows: Sequence[Ended]) -> None:
+        """Note how rows have ended."""
+        self.counts.update([row.outcome.ending for row in rows])
+        self.ended.add([row.number for row in rows])
+        rejected = Ending.REJECTED
+        for row in rows:
+            outcome = row.outcome
+            if outcome.amount:
+                self.amount += outcome.amount
+            if outcome.ending is rejected:
+                self._rejects.add(row.number, row.key, outcome.stage, outcome.reason, row.data)
+            elif outcome.reason:
+                self.reasons.add(outcome.ending, outcome.stage, outcome.reason, row.key, row.data)
+            if self._results:
+                self._results.append(self._result_of(row))
 
     def _result_of(self, row: Ended) -> dict[str, Any]:
         outcome = row.outcome
@@ -243,7 +252,7 @@ class Report:
     @property
     def last_row(self) -> int:
         """The number of the last row that has ended with all before it; 0 for none."""
-        return self._ended.last
+        return self.ended.last
 
     def check_rejects(self, most: int | float) -> None:
         """Fail when too many rows were rejected.

@@ -7,13 +7,12 @@ that is taken for sent. Where the entries are kept is a store's business.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import logging
 import random
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
 import msgspec
@@ -21,6 +20,7 @@ import msgspec
 from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, batches
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, RowKey, rejected
 from airflow_provider_crm.bulk.prepass import AnyRow, Check
+from airflow_provider_crm.bulk.snapshot_digests import DIGEST, Digests
 from airflow_provider_crm.rows.row import Row
 
 log = logging.getLogger(__name__)
@@ -33,9 +33,24 @@ _CODES = {ending: bytes([number]) for number, ending in enumerate(ACCEPTED)}
 _KNOWN = Outcome(Ending.UNCHANGED, "as it was accepted before")
 _EARLIER = {code[0]: Outcome(ending, "in an earlier try") for ending, code in _CODES.items()}
 
-_DIGEST = 12
 #: In place of the digest of the cells where these do not tell the whole row.
-_UNTOLD = bytes(_DIGEST)
+_UNTOLD = bytes(DIGEST)
+
+
+@dataclass
+class SqlSnapshot:
+    """A snapshot in a SQL database, which any number of workers may use at once.
+
+    :param conn_id: the Airflow connection to the database (templated).
+    :param name: tells it from other snapshots there (templated).
+    """
+
+    conn_id: str
+    name: str
+
+    # Airflow sets the rendered values on the object itself, so it cannot be frozen.
+    template_fields = ("conn_id", "name")
+    is_shared = True
 
 
 class KeyedDestination(Destination[R], Protocol):
@@ -67,6 +82,10 @@ class SnapshotStore(Protocol):
         """Names this run, the same for all of its tries."""
 
     @property
+    def killed(self) -> bool:
+        """Whether nobody must write to the CRM yet: it may still be at the last calls of a run that was killed."""
+
+    @property
     def unfinished(self) -> bool:
         """Whether an earlier try, or the run before, did not end well."""
 
@@ -78,6 +97,12 @@ class SnapshotStore(Protocol):
 
     def put_in(self, accepted: Iterable[tuple[int, bytes]]) -> None:
         """Put entries in; of several of one person the last one counts. May be lost with the process."""
+
+    def complete(self) -> None:
+        """Say that the run is over: another one of its name is to do everything anew."""
+
+    def close(self) -> None:
+        """Make what was put in last."""
 
 
 class CountingCheck(Check, Protocol):
@@ -100,45 +125,6 @@ class Mark(msgspec.Struct, gc=False):
     found: bytes
     entry: bytes = b""
     checked: bool = False
-
-
-@lru_cache(maxsize=8)
-def stretched(secret: str, salt: bytes) -> bytes:
-    """Return a key that is made of a secret so slowly that nobody finds a password by trying them out.
-
-    :param salt: what the key is for.
-    """
-    return hashlib.scrypt(secret.encode(), salt=salt, n=2**13, r=8, p=1, dklen=32)
-
-
-class Digests:
-    """Keyed digests of people and rows.
-
-    The key is made of a salt in the snapshot and of the account's secret, which is not in it: whoever finds the
-    snapshot alone cannot try out whether somebody is in it.
-    """
-
-    def __init__(self, salt: bytes, secret: str) -> None:
-        key = stretched(secret, salt)
-        self._person = hashlib.blake2b(b"person", digest_size=8, key=key)
-        self._row = hashlib.blake2b(b"row", digest_size=_DIGEST, key=key)
-        self._encode = msgspec.json.Encoder(enc_hook=str).encode
-
-    def person(self, key: str) -> int:
-        digest = self._person.copy()
-        digest.update(key.encode(errors="surrogatepass"))
-        return int.from_bytes(digest.digest(), "big", signed=True)
-
-    def cells(self, data: Any) -> bytes:
-        """Digest cells as they are: two that differ in their type only are two."""
-        digest = self._row.copy()
-        digest.update(repr(data).encode(errors="surrogatepass"))
-        return digest.digest()
-
-    def values(self, key: str, record: Any) -> bytes:
-        digest = self._row.copy()
-        digest.update(self._encode((key, sorted(record.items()))))
-        return digest.digest()
 
 
 class Snapshot(RowReader[R], Generic[R]):
@@ -199,7 +185,7 @@ class Snapshot(RowReader[R], Generic[R]):
         for some in batches(ahead, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
             for item in self._sift(some.items, batch.ended):
-                batch.add(RowKey(item.key), item)
+                batch.add(item)
                 if len(batch.items) == size:
                     yield batch
                     batch = Batch(batch.number + 1)
@@ -276,19 +262,19 @@ class Snapshot(RowReader[R], Generic[R]):
             return None
         if item.record is not None:
             mark.entry = self._entry(item, mark)
-            if mark.entry[_DIGEST:] != mark.found[_DIGEST : 2 * _DIGEST]:
+            if mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]:
                 return None
         if self._verify and random.random() < self._verify:
             mark.checked = True
             return None
-        if mark.found.endswith(self._store.run) and (earlier := _EARLIER.get(mark.found[2 * _DIGEST])):
+        if mark.found.endswith(self._store.run) and (earlier := _EARLIER.get(mark.found[2 * DIGEST])):
             return earlier
         self.known += 1
         return _KNOWN
 
     def _complete(self, item: Item[R], mark: Mark) -> None:
         if item.record is None:
-            item.record = super().read(item.row)[1].record
+            self.complete(item)
         mark.entry = mark.entry or self._entry(item, mark)
 
     def _is_exempt(self, item: Item[R]) -> bool:
@@ -307,8 +293,9 @@ class Snapshot(RowReader[R], Generic[R]):
             self._store.take_out([item.mark.person for item in items])
         for item in items:
             person = item.mark.person
-            self._in_flight[item.row.number] = item.mark
-            self._last[person] = item.row.number
+            if not self._dry or item.mark.checked:  # of others nothing is noted, and not all of them may end
+                self._in_flight[item.row.number] = item.mark
+                self._last[person] = item.row.number
             self._lately[person] = None
             self._lately.move_to_end(person)
         # A look into the store, made when a row was read, can have missed those that were taken out since.

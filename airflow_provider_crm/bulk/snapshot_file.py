@@ -11,6 +11,7 @@ import logging
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from airflow_provider_crm.bulk.snapshot_places import APPLICATION, place_of, remove, state_of
@@ -107,6 +108,7 @@ class SnapshotFile:
             if self._dry:
                 return
         self._db = db = sqlite3.connect(file, timeout=2.0, isolation_level=None, check_same_thread=False)
+        weakref.finalize(self, db.close)
         with self._said_plainly():
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             if state != "whole":

@@ -6,13 +6,13 @@ Knows no CRM. The file holds SHA-256 hashes of addresses, and is a source of :mo
 from __future__ import annotations
 
 import hashlib
-import tempfile
 
-from airflow_provider_crm.bulk.prepass import IN_MEMORY, AnyRow
+from airflow_provider_crm.bulk.prepass import AnyRow
 from airflow_provider_crm.bulk.suppression import DigestSet
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import locate
 from airflow_provider_crm.rows.journal import Journal, JournalLostError
+from airflow_provider_crm.rows.scratch import scratch_file
 from airflow_provider_crm.rows.sources import Row, UnreadableRow, open_source
 from airflow_provider_crm.values import normal_email
 
@@ -32,7 +32,7 @@ class AddToSuppressionFile:
             raise CrmInputError(f"`suppression_path` ends in {SUFFIX}, so that it can grow line by line")
         self._path = path
         self._email_field = email_field
-        self._seen = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
+        self._seen = scratch_file(self)
 
     def see(self, row: AnyRow) -> bool:
         if isinstance(row, Row):

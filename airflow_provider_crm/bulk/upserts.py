@@ -14,7 +14,7 @@ from airflow_provider_crm.bulk.outcomes import Ending, Item
 MODES = ("upsert", "create", "update")
 
 
-class Held(enum.Enum):
+class Held(enum.StrEnum):
     """What a look-up has found."""
 
     NOBODY = "nobody"

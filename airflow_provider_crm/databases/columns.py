@@ -7,6 +7,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+#: Numbers a row; SQLite numbers rows by itself in a column of type INTEGER only.
+Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
 
 class Text(sa.types.TypeDecorator[str]):
     """A text of a bounded length in Unicode, compared letter by letter.

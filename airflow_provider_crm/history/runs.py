@@ -103,6 +103,11 @@ class Run:
         return self.read if self.exported is None else self.exported
 
     @property
+    def approved_by(self) -> str | None:
+        """Who has approved it, as Airflow names them; None where nobody was asked."""
+        return self.more.get("approved_by")
+
+    @property
     def deviation(self) -> float | None:
         """The share by which its rows differ from what is usual: -0.5 for half of them; None where nobody can tell."""
         if self.rows is None or not self.usual:

@@ -197,7 +197,7 @@ def _values_of(report: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if column in _c:
             values[column] = value
-        else:
+        elif value is not None:
             more[key] = value
     error = report.get("error")
     if error:

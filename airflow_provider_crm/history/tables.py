@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from airflow_provider_crm.databases.columns import Text
+from airflow_provider_crm.databases.columns import Number, Text
 
 metadata = sa.MetaData()
-
-#: Numbers a row; SQLite numbers rows by itself in a column of type INTEGER only.
-_Number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 #: One row for each try of a task, the higher the ``id`` the newer. The columns of the report are named as its keys,
 #: but for those that are words of SQL. Times are UTC.
 runs_table = sa.Table(
     "crm_run",
     metadata,
-    sa.Column("id", _Number, primary_key=True, autoincrement=True),
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
     sa.Column("dag_id", Text(250, words=True), nullable=False),
     sa.Column("task_id", Text(250, words=True), nullable=False),
     sa.Column("run_id", Text(250, words=True), nullable=False),
@@ -63,7 +60,7 @@ runs_table = sa.Table(
 reasons_table = sa.Table(
     "crm_run_reason",
     metadata,
-    sa.Column("crm_run_id", _Number, primary_key=True, autoincrement=False),
+    sa.Column("crm_run_id", Number, primary_key=True, autoincrement=False),
     sa.Column("place", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("ending", Text(20), nullable=False),
     sa.Column("stage", Text(20)),

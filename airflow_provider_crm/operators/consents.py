@@ -10,6 +10,7 @@ import msgspec
 
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.propagation import Propagation, Taker
+from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.suppression import SuppressionList, by_email
 from airflow_provider_crm.destinations.expertsender.answers import expertsender_taker
 from airflow_provider_crm.destinations.mindbaz.answers import mindbaz_taker
@@ -22,6 +23,7 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
 from airflow_provider_crm.operators.base.answers import Answers
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
+from airflow_provider_crm.operators.base.lineage import DataSet, crm_list
 from airflow_provider_crm.operators.base.several import SeveralHooks
 from airflow_provider_crm.operators.base.watermarks import RunStretch, Stretch, Watermark
 from airflow_provider_crm.operators.base.windows import (
@@ -155,6 +157,7 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
         self._ids: dict[str, str] = {}
         self._suppression: SuppressionList[Any] | None = None
         self._answers: Answers | None = None
+        self._propagation: Propagation[Any] | None = None
         self._stretch: Stretch | None = None
         self._watermark: Watermark | None = None
         self._run_stretch = RunStretch(None, "")
@@ -268,7 +271,7 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
             takers.append(mindbaz_taker(self._mindbaz, mindbaz))
         if expertsender:
             takers.append(expertsender_taker(self._expertsender, expertsender))
-        return Propagation(
+        self._propagation = Propagation(
             SpreadWills(self._spread, opt_ins=self.opt_ins),
             takers,
             suppression=self._suppression,
@@ -276,6 +279,21 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
             max_retries=hook.settings.extras.max_retries,
             sleep=hook.pause,
         )
+        return self._propagation
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        return [crm_list(self._spread.settings.base_url, "customers-consents", rows)]
+
+    def _written_sets(self, report: Report) -> list[DataSet]:
+        changed = self._propagation.changed if self._propagation else {}
+        return [
+            crm_list(hook.settings.base_url, resource, changed.get(system, 0))
+            for system, hook, resource in (
+                ("mindbaz", self._mindbaz, "subscribers"),
+                ("expertsender", self._expertsender, "customers"),
+            )
+            if any(one[system] for one in self.consents)
+        ]
 
 
 def _local_time(answer: Mapping[str, Any]) -> dt.datetime | None:

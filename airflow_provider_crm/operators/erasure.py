@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
 from airflow_provider_crm.bulk.certificate import Certificate
-from airflow_provider_crm.bulk.erasure import BY_HAND, ErasePeople, Eraser
+from airflow_provider_crm.bulk.erasure import ABSENT, BY_HAND, FINAL, ErasePeople, Eraser
 from airflow_provider_crm.bulk.prepass import Check
+from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.suppression_file import AddToSuppressionFile
 from airflow_provider_crm.destinations.expertsender.erasures import EraseCustomer as EraseExpertSenderCustomer
 from airflow_provider_crm.destinations.mindbaz.erasures import EraseSubscriber
@@ -24,8 +26,9 @@ from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import key_text
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator, DeleteArguments
+from airflow_provider_crm.operators.base.lineage import DataSet, crm_list
 from airflow_provider_crm.operators.base.several import SeveralHooks
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.parameters import Column, ConnId, Names, Path, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.expertsender.cells import identifier
@@ -64,7 +67,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
 
     Rows count as updated where somebody was there, as skipped where nobody was in any system, and as rejected where
     something has failed. The result adds ``by_hand``, the number of people who are left to a person's hand.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.deletes.CrmDeleteOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
@@ -122,6 +125,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
         self._certificate: Certificate | None = None
         self._people: ErasePeople | None = None
         self._hooks: list[Any] = []
+        self._results: dict[str, Counter[str]] = {}
 
     def _system(self) -> str:
         return SeveralHooks.conn_type
@@ -178,7 +182,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
                 f"Not all people were erased everywhere ({said}). The other systems are done, and there is no "
                 f"certificate yet: the next try goes on with what is left"
             )
-        results = certificate.publish()
+        self._results = results = certificate.publish()
         ended = (
             f"{system} {end} {number}" for system, ends in results.items() for end, number in ends.items()
         )
@@ -192,7 +196,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
             "run_id": getattr(instance, "run_id", None),
             "task_id": self.task_id,
             "map_index": getattr(instance, "map_index", -1),
-            "approved_by": None,
+            "approved_by": self._approved_by,
         }
 
     def _checkpoint(self, context: Context, hook: Any) -> None:
@@ -222,6 +226,21 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
             pause=hook.pause,
         )
         return self._people
+
+    def _written_sets(self, report: Report) -> list[DataSet]:
+        return [
+            crm_list(
+                hook.settings.base_url, resource, sum(done[end] for end in FINAL - {ABSENT}) if done else None
+            )
+            for kind, system, resource in (
+                (SpreadHook, "spread", "customers"),
+                (MindbazHook, "mindbaz", "subscribers"),
+                (ExpertSenderHook, "expertsender", "customers"),
+            )
+            for hook in self._hooks
+            if isinstance(hook, kind)
+            for done in [self._results.get(system)]
+        ]
 
     def _eraser(self, hook: Any) -> Eraser:
         if isinstance(hook, SpreadHook):

@@ -131,7 +131,7 @@ class Journal:
             self.sync()
         finally:
             self._file = None
-            self._buffer.clear()
+            self._buffer = bytearray()  # the old one may be in use by an error that tells where it happened
             file.close()
 
 

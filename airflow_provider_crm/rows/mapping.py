@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm import parameters
@@ -13,6 +14,9 @@ from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.values import is_empty
 
 F = TypeVar("F")
+
+#: In place of the value of a column that a row does not have.
+ABSENT: tuple[()] = ()
 
 
 class FieldMapping(Generic[F]):
@@ -37,13 +41,10 @@ class FieldMapping(Generic[F]):
             field_map = parameters.field_map("field_map", field_map)
         self._find = find
         self._known = known
-        self._columns: dict[str, F] = {}
         self._explicit = field_map is not None
         #: Whether an empty value is sent.
         self.send_nulls = nulls == "send"
-        for column, name in (field_map or {}).items():
-            self._columns[column] = self._field(name)
-        self._refuse_twice()
+        self._take({column: self._field(name) for column, name in (field_map or {}).items()})
 
     def check(self, source: Source, key: F | None) -> str:
         """Check a source's columns before anything is sent.
@@ -53,13 +54,13 @@ class FieldMapping(Generic[F]):
         :raises CrmInputError: a mapped column is missing, a column is no field, or none holds the key.
         """
         if self._explicit:
-            keys = [column for column, field in self._columns.items() if field == key]
-            source.require(keys, [column for column in self._columns if column not in keys])
+            columns, _ = self._columns
+            keys = [column for column, field in columns.items() if field == key]
+            source.require(keys, [column for column in columns if column not in keys])
         else:
-            for column in source.columns() or ():
-                self._columns[column] = self._field(column)
-            self._refuse_twice()
-        for column, field in self._columns.items():
+            columns = {column: self._field(column) for column in source.columns() or ()}
+            self._take(columns)
+        for column, field in columns.items():
             if field == key:
                 return column
         if not self._explicit and not source.columns():
@@ -69,25 +70,39 @@ class FieldMapping(Generic[F]):
             f"the source has {list_names(source.columns() or ())}"
         )
 
+    def values(self, data: Mapping[str, Any]) -> tuple[Mapping[str, F], Sequence[Any]]:
+        """Return the columns with their fields, and a row's values in their order.
+
+        :return: the columns, the same map until a row has others; a value is :data:`ABSENT` where the row has none.
+        :raises ValueError: a column that is no field, in a row that has other columns than those checked.
+        """
+        columns, values_of = self._columns
+        if self._explicit or len(data) == len(columns):
+            try:
+                return columns, values_of(data)
+            except KeyError:
+                pass
+        if not self._explicit:
+            for column, value in data.items():
+                if column not in columns and (self.send_nulls or not is_empty(value)):
+                    self._late(column)
+            columns, _ = self._columns
+        return columns, [data.get(column, ABSENT) for column in columns]
+
     def fields(self, data: Mapping[str, Any]) -> list[tuple[F, Any]]:
         """Return a row's values by field, None for an empty one that is to be sent.
 
-        :raises ValueError: a column that is no field, in a row that has other columns than those checked.
+        :raises ValueError: as :meth:`values` does.
         """
-        if not self._explicit and not data.keys() <= self._columns.keys():
-            for column, value in data.items():
-                if column not in self._columns and (self.send_nulls or not is_empty(value)):
-                    self._late(column)
-        columns = self._columns
+        columns, values = self.values(data)
+        fields = columns.values()
         if self.send_nulls:
             return [
-                (field, None if is_empty(data[column]) else data[column])
-                for column, field in columns.items()
-                if column in data
+                (field, None if is_empty(value) else value)
+                for field, value in zip(fields, values, strict=True)
+                if value is not ABSENT
             ]
-        return [
-            (field, value) for column, field in columns.items() if not is_empty(value := data.get(column))
-        ]
+        return [(field, value) for field, value in zip(fields, values, strict=True) if not is_empty(value)]
 
     def readable(self, data: Mapping[str, Any]) -> Iterator[tuple[F, Any]]:
         """Return a row's values by field as :meth:`fields` does, without the columns that are none."""
@@ -102,11 +117,12 @@ class FieldMapping(Generic[F]):
         except CrmInputError as error:
             raise ValueError(str(error)) from None
         # Another thread may just have found the same column, or be reading a row.
-        if any(other != column and known == field for other, known in self._columns.items()):
+        columns, _ = self._columns
+        if any(other != column and known == field for other, known in columns.items()):
             raise ValueError(
                 f"column {show_name(column)!r} goes into a field that another column already fills"
             )
-        self._columns = {**self._columns, column: field}
+        self._take({**columns, column: field})
 
     def _field(self, name: str | int) -> F:
         field = self._find(name)
@@ -116,11 +132,19 @@ class FieldMapping(Generic[F]):
         hint = f"; known are {', '.join(known[:60])}" if known else ""
         raise CrmInputError(f"{show_name(name)!r} is no field of the CRM{hint}")
 
-    def _refuse_twice(self) -> None:
+    def _take(self, columns: Mapping[str, F]) -> None:
         seen: list[F] = []
-        for column, field in self._columns.items():
+        for column, field in columns.items():
             if field in seen:
                 raise CrmInputError(
                     f"Column {show_name(column)!r} goes into a field that another column already fills"
                 )
             seen.append(field)
+        self._columns = columns, _values_of(tuple(columns))
+
+
+def _values_of(columns: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:
+    """Return what takes the values of these columns out of a row; raises KeyError where one is absent."""
+    if len(columns) < 2:
+        return lambda data: [data[column] for column in columns]
+    return itemgetter(*columns)

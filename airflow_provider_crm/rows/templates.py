@@ -10,9 +10,6 @@ import copy
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from airflow_provider_crm.rows.file_source import FileSource
-from airflow_provider_crm.rows.sql import SqlSource
-
 
 class Rows:
     """Rows as a task was given them. Nothing that Airflow renders, and shown by their number."""
@@ -38,8 +35,8 @@ class Rows:
 class SourceField:
     """A parameter of an operator that holds a source, as a class attribute beside the name in ``template_fields``.
 
-    What it is set to, when the task is made or rendered, becomes :class:`Rows` where it is a list; a query or a
-    file source is handed out as a copy, so that each run renders the templates of the DAG file.
+    What it is set to, when the task is made or rendered, becomes :class:`Rows` where it is a list; a query, or
+    what else has templates of its own, is handed out as a copy, so that each run renders those of the DAG file.
     """
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -52,7 +49,7 @@ class SourceField:
             source = task.__dict__[self._name]
         except KeyError:
             raise AttributeError(self._name) from None
-        return copy.copy(source) if isinstance(source, (SqlSource, FileSource)) else source
+        return copy.copy(source) if hasattr(source, "template_fields") else source
 
     def __set__(self, task: Any, source: Any) -> None:
         given = isinstance(source, (list, tuple, dict, set, frozenset))

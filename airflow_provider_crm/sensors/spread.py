@@ -88,9 +88,9 @@ class SpreadCustomerSensor(CrmSensor):
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
-    :param email: the customer's e-mail, or
-    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
-        Airflow, or (templated)
+    :param email: the customer's e-mail; it, or ``external_id``. (templated)
+    :param person_email: the e-mail under another name, for a task that is mapped over it and whose ``default_args``
+        have an ``email`` for Airflow. (templated)
     :param external_id: your own id of the customer. (templated)
     :param spread_conn_id: the connection. (templated)
 
@@ -124,9 +124,9 @@ class SpreadLoyaltyBalanceSensor(CrmSensor):
 
     .. seealso:: The vendor's pages "Customers" and "Cagnotte" at help.spreadfamily.fr.
 
-    :param email: the customer's e-mail, or
-    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
-        Airflow, or (templated)
+    :param email: the customer's e-mail; it, or ``customer_id``. (templated)
+    :param person_email: the e-mail under another name, for a task that is mapped over it and whose ``default_args``
+        have an ``email`` for Airflow. (templated)
     :param customer_id: SPREAD's id of the customer. (templated)
     :param min_amount: the balance to wait for. (templated)
     :param spread_conn_id: the connection. (templated)

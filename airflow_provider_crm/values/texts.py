@@ -44,7 +44,7 @@ def text_of(
     """
     if type(value) is str:
         text = value.strip()
-        return text if text.isascii() else _encodable(text)
+        return text if text.isascii() or text.isprintable() else _encodable(text)
     value = plain(value)
     if isinstance(value, str):
         return _encodable(value.strip())

@@ -11,12 +11,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 from docstrings import to_markdown
-from parameters import find, parameters
+from parameters import Parameter, find, parameters
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://github.com/airflow-provider-crm/airflow-provider-crm/blob/main/"
 #: Where a guide wants the parameters of a class.
 TABLE = re.compile(r"<!-- parameters: ([\w.]+) -->")
+#: Where a page wants the faults of the sandbox.
+FAULTS = "<!-- faults -->"
 LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)#\s]+)")
 #: The pages that are files of the repository, which the links in them start from.
 ELSEWHERE = {"changelog.md": "CHANGELOG.md", "index.md": "README.md"}
@@ -39,23 +41,47 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: Any) -> st
         return REPOSITORY + target
 
     markdown = LINK.sub(link, markdown)
+    markdown = markdown.replace(FAULTS, faults())
     return TABLE.sub(lambda found: table(found[1]), markdown)
 
 
 def table(path: str) -> str:
     """Return the parameters of a class as tables: first its own, then those that it shares with others."""
     given = parameters(find(path))
+    given = [one._replace(meaning=_meaning(one, given)) for one in given]
     own = [one for one in given if one.own]
     shared = [one for one in given if not one.own]
     parts = [_rows(own), "Shared with other operators:", _rows(shared)] if own and shared else [_rows(given)]
     return "\n\n".join(parts)
 
 
-def _rows(given: Any) -> str:
+def faults() -> str:
+    """Return the faults of the sandbox as a table, from the docstring that tells of them."""
+    from airflow_provider_crm.sandbox import faults as told
+
+    _, head, body, _ = re.split(r"^=[= ]+=$\n", told.__doc__ or "", flags=re.MULTILINE)
+    starts = [head.index(name) for name in ("kind", "what", "settings")]
+    cells: list[list[str]] = []
+    for line in body.splitlines():
+        parts = [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+        if parts[0]:
+            cells.append(parts)
+        else:  # the line before goes on
+            cells[-1] = [f"{one} {more}".strip() for one, more in zip(cells[-1], parts, strict=True)]
+    lines = ["| kind | what happens | settings |", "|---|---|---|"]
+    lines += [f"| {' | '.join(map(to_markdown, row))} |" for row in cells]
+    return "\n".join(lines)
+
+
+def _meaning(one: Parameter, given: list[Parameter]) -> str:
+    text = to_markdown(one.meaning).replace(" (templated)", "").replace("|", "\\|")
+    note = "" if one.template or not any(other.template for other in given) else " Not a template."
+    return text[:1].upper() + text[1:] + note
+
+
+def _rows(given: list[Parameter]) -> str:
     lines = ["| parameter | default | meaning |", "|---|---|---|"]
-    for one in given:
-        meaning = to_markdown(one.meaning).replace(" (templated)", "").replace("|", "\\|")
-        lines.append(f"| `{one.name}` | {one.default} | {meaning[:1].upper()}{meaning[1:]} |")
+    lines += [f"| `{one.name}` | {one.default} | {one.meaning} |" for one in given]
     return "\n".join(lines)
 
 

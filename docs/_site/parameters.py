@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 PARAMETER = re.compile(r"^:param (\w+): (.*?)(?=^:|^\s*$|\Z)", re.MULTILINE | re.DOTALL)
 PACKAGE = "airflow_provider_crm"
+#: Parameters that are kept under another name, since Airflow has one of theirs.
+KEPT_AS = {"dry_run": "only_plan", "email": "person_email"}
 
 
 class Parameter(NamedTuple):
@@ -18,6 +20,7 @@ class Parameter(NamedTuple):
     name: str
     default: str
     meaning: str  # as in the docstring; empty where there is none
+    template: bool  # whether Airflow renders it; of triggers and notifiers none is
     own: bool  # of the class itself, not of one that it builds on
 
 
@@ -42,7 +45,8 @@ def parameters(task: type[Any]) -> list[Parameter]:
             if name == "self" or name.startswith("_") or one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL):
                 continue
             default = "required" if one.default is one.empty else f"`{one.default!r}`"
-            found.setdefault(name, Parameter(name, default, meanings.get(name, ""), cls is task))
+            template = KEPT_AS.get(name, name) in getattr(task, "template_fields", ())
+            found.setdefault(name, Parameter(name, default, meanings.get(name, ""), template, cls is task))
     return list(found.values())
 
 

@@ -35,6 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if Path(__file__).parent in item.path.parents:
             for name in ("browser", "system", "slow"):
                 item.add_marker(name)
+            item.add_marker(pytest.mark.xdist_group("browser"))  # one Airflow for all of it
 
 
 @pytest.fixture(scope="session")

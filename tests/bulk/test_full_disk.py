@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_crm.bulk import prepass
 from airflow_provider_crm.bulk.batches import Ended
 from airflow_provider_crm.bulk.export import Export, ExportPage, Reject
 from airflow_provider_crm.bulk.opt_outs import OptOutMemory
@@ -25,6 +24,7 @@ from airflow_provider_crm.bulk.prepass import Announced, look_through
 from airflow_provider_crm.bulk.rejects import Rejects
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmFileError
+from airflow_provider_crm.rows import scratch
 from airflow_provider_crm.rows.sources import SqlSource, open_source
 from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import format_for
@@ -104,7 +104,7 @@ def test_a_report_whose_rejects_fill_the_disk_still_finishes_its_results(
         for row in range(100)
     ]
     with pytest.raises(CrmFileError, match=error):
-        list(map(report.add, rows))
+        report.add(rows)
     with pytest.raises(CrmFileError, match=error):
         report.close()
     numbers = [json.loads(line)["row"] for line in (tmp_path / "results").read_text().splitlines()]
@@ -126,14 +126,13 @@ def test_opt_outs_that_fill_the_disk_end_the_task(full_disk: None) -> None:
     memory = OptOutMemory(_Everything())
     with pytest.raises(CrmFileError, match=r"list of the source's opt-outs could not be written .*TMPDIR"):
         list(map(memory.apply, map(str, range(200_000)), repeat("x" * 100)))
-    memory.close()
 
 
 def test_rows_of_a_query_that_fill_the_disk_end_the_task(
     tmp_path: Path, full_disk: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_DB", json.dumps({"conn_type": "sqlite", "host": ":memory:"}))
-    monkeypatch.setattr(prepass, "IN_MEMORY", 1000)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 1000)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     source = open_source(SqlSource("db", "SELECT hex(zeroblob(40000)) AS name UNION ALL SELECT 'b'"))
     with pytest.raises(

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk import prepass
-from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, look_through
+from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, Digest, look_through
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows import scratch
 from airflow_provider_crm.rows.row import Row, UnreadableRow
 from airflow_provider_crm.rows.sources import SqlSource, open_source
+from tests.helpers.properties import at_least
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def test_the_rows_of_a_query_that_were_checked_are_those_that_are_sent(
 
 
 def test_a_query_that_was_read_whole_can_be_read_again(people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepass, "IN_MEMORY", 100)
+    monkeypatch.setattr(scratch, "IN_MEMORY", 100)
     source = look_through(open_source(SqlSource("db", "SELECT email FROM person")), [Announced(10)])
     people()
     assert emails(source) == emails(source) == TEN
@@ -94,3 +99,58 @@ def test_no_more_is_read_than_is_needed() -> None:
     source = look_through(open_source(rows), [AtLeast(3)])
     assert rows.read == 3
     assert emails(source) == TEN
+
+
+def digest(rows: list[dict[str, Any]], key: bytes = b"key") -> str:
+    digest = Digest(key)
+    assert list(look_through(open_source(rows), [digest])) == list(open_source(rows))
+    return digest.text
+
+
+CELLS = st.one_of(st.none(), st.text(max_size=3), st.integers(0, 3), st.booleans())
+ROWS = st.lists(st.dictionaries(st.sampled_from("ab"), CELLS, min_size=1), max_size=5)
+
+
+@at_least(200)
+@given(first=ROWS, second=ROWS, order=st.randoms())
+def test_a_digest_is_that_of_the_same_rows_only(first: Any, second: Any, order: Any) -> None:
+    def of(rows: Any) -> list[str]:
+        return sorted(json.dumps(row) for row in rows)
+
+    assert (digest(first) == digest(second)) == (of(first) == of(second))
+    mixed = list(first)
+    order.shuffle(mixed)
+    assert digest(mixed) == digest(first)
+
+
+def test_a_digest_is_of_no_use_without_its_key() -> None:
+    rows = [{"email": "zoe@x.fr"}]
+    assert digest(rows) != digest(rows, b"another")
+    assert digest([*rows, *rows]) != digest(rows)
+
+
+def test_what_a_crm_gives_is_asked_for_once() -> None:
+    asked = []
+
+    class Answers:
+        """Rows of which a second reading finds more."""
+
+        description = "answers"
+        may_change = True
+
+        def columns(self) -> list[str]:
+            return ["email"]
+
+        def require(self, columns: Any, optional: Any = ()) -> None:
+            pass
+
+        def fraction_read(self) -> None:
+            return None
+
+        def __iter__(self) -> Any:
+            asked.append(1)
+            yield from (Row(number + 1, {"email": f"p{number}@x.fr"}) for number in range(len(asked)))
+
+    source = look_through(Answers(), [Announced(1)])
+    assert emails(source) == emails(source) == ["p0@x.fr"]
+    assert asked == [1]

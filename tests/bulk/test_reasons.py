@@ -85,5 +85,7 @@ def test_a_retry_goes_on_counting() -> None:
 def test_up_to_which_row_all_have_ended(numbers: list[int], last: int) -> None:
     ended = EndedRows()
     for number in numbers:
-        ended.add(number)
-    assert ended.last == last
+        ended.add([number])
+    at_once = EndedRows()
+    at_once.add(numbers)
+    assert ended.last == at_once.last == last

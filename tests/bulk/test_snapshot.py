@@ -5,20 +5,23 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk.batches import Batch, Ended
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
-from airflow_provider_crm.bulk.snapshot import Digests, Snapshot
+from airflow_provider_crm.bulk.snapshot import Snapshot, SnapshotStore
+from airflow_provider_crm.bulk.snapshot_digests import Digests
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
 from airflow_provider_crm.rows.sources import open_source
 from tests.helpers.properties import at_least
 
@@ -72,8 +75,34 @@ def row(person: str, value: str) -> dict[str, str]:
     return {"person": person, "value": value}
 
 
-def opened(crm: Crm, path: Path, run: str, **how: Any) -> tuple[SnapshotFile, Snapshot[Record]]:
-    store = SnapshotFile(str(path), {"account": "one"}, run, dry=how.get("dry", False))
+class Store(SnapshotStore, Protocol):
+    """Where entries are kept, with a way to make those last that were put in."""
+
+    def keep(self) -> None: ...
+
+
+class File(SnapshotFile):
+    def __init__(self, path: Path, run: str, *, dry: bool) -> None:
+        super().__init__(str(path), {"account": "one"}, run, dry=dry)
+
+    keep = SnapshotFile._commit
+
+
+class Table(SnapshotTable):
+    def __init__(self, path: Path, run: str, *, dry: bool) -> None:
+        path.parent.mkdir(exist_ok=True)
+        engine = sa.create_engine(f"sqlite:///{path}")
+        super().__init__(engine, "nightly", {"account": "one"}, run, dry=dry)
+
+    keep = SnapshotTable._flush
+
+
+Kind = Callable[..., Store]
+each_kind = pytest.mark.parametrize("kind", [File, Table])
+
+
+def opened(kind: Kind, crm: Crm, path: Path, run: str, **how: Any) -> tuple[Store, Snapshot[Record]]:
+    store = kind(path, run, dry=how.get("dry", False))
     return store, Snapshot(crm, store, Digests(store.salt, "secret"), window=2, together=2, **how)
 
 
@@ -124,11 +153,11 @@ class Run:
             self.ends[one.number] = one.outcome
 
 
-def known(crm: Crm, path: Path) -> set[tuple[str, str]]:
+def known(kind: Kind, crm: Crm, path: Path) -> set[tuple[str, str]]:
     """What the snapshot takes for accepted: tried with every row there may be."""
     found = set()
     for value in VALUES:
-        store, snapshot = opened(crm, path, "", dry=True)
+        store, snapshot = opened(kind, crm, path, "", dry=True)
         rows = [row(person, value) for person in PEOPLE]
         for batch in snapshot.batches(open_source(rows)):
             found |= {(one.key, value) for one in batch.ended if one.key}
@@ -140,17 +169,20 @@ a_row = st.builds(row, st.sampled_from(["a", "A", "b", "c", ""]), st.sampled_fro
 a_run = st.tuples(st.lists(a_row, max_size=12), st.booleans(), st.booleans())
 
 
+@each_kind
 @pytest.mark.slow
 @at_least(150)
 @given(runs=st.lists(a_run, min_size=1, max_size=5), data=st.data())
-def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(runs: list[Any], data: st.DataObject) -> None:
+def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(
+    kind: Kind, runs: list[Any], data: st.DataObject
+) -> None:
     crm = Crm()
     with TemporaryDirectory() as folder:
         path = Path(folder, "0", "snapshot")
         number = 0
         for rows, full, same_run in runs:
             number += not same_run
-            store, snapshot = opened(crm, path, str(number), full=full)
+            store, snapshot = opened(kind, crm, path, str(number), full=full)
             try:
                 ends = Run(crm, snapshot, data.draw)(rows)
             except KilledError:
@@ -160,20 +192,21 @@ def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(runs: list[Any], da
                 assert sorted(ends) == list(range(1, len(rows) + 1)), "each row ends"
                 store.complete()
             store.close()
-            for person, value in known(crm, path):
+            for person, value in known(kind, crm, path):
                 assert crm.held.get(person) == value
 
 
+@each_kind
 @pytest.mark.slow
 @at_least(100)
 @given(rows=st.lists(a_row, max_size=12))
-def test_a_second_run_sends_nothing_but_what_cannot_be_known(rows: list[dict[str, str]]) -> None:
+def test_a_second_run_sends_nothing_but_what_cannot_be_known(kind: Kind, rows: list[dict[str, str]]) -> None:
     """One row of each person of the source's last rows is known; those before it of the same person may differ."""
     crm = Crm()
     last = {one["person"].lower(): one for one in rows if one["person"] and one["value"] != "bad"}
     with TemporaryDirectory() as folder:
         for number in (1, 2):
-            store, snapshot = opened(crm, Path(folder, "snapshot"), str(number))
+            store, snapshot = opened(kind, crm, Path(folder, "snapshot"), str(number))
             sent = []
             for batch in snapshot.batches(open_source(list(last.values()))):
                 sent += batch.items
@@ -194,11 +227,12 @@ def test_a_second_run_sends_nothing_but_what_cannot_be_known(rows: list[dict[str
 class Killed:
     """A run that is driven batch by batch, and of which nothing but its files is left."""
 
+    kind: Kind
     crm: Crm
     path: Path
 
     def __post_init__(self) -> None:
-        self.store, self.snapshot = opened(self.crm, self.path, "2")
+        self.store, self.snapshot = opened(self.kind, self.crm, self.path, "2")
 
     def batches(self, *rows: Mapping[str, str]) -> Iterator[Batch[Record]]:
         return self.snapshot.batches(open_source(list(rows)))
@@ -214,19 +248,19 @@ class Killed:
         """
         left = shutil.copytree(self.path.parent, self.path.parent.with_name("left")) / self.path.name
         self.store.close()
-        return known(self.crm, left)
+        return known(self.kind, self.crm, left)
 
 
-@pytest.fixture
-def second_run(tmp_path: Path) -> Killed:
+@pytest.fixture(params=[File, Table])
+def second_run(request: pytest.FixtureRequest, tmp_path: Path) -> Killed:
     """A run after one that has sent the first value of everybody."""
-    crm = Crm()
+    kind, crm = request.param, Crm()
     path = tmp_path / "run" / "snapshot"
-    store, snapshot = opened(crm, path, "1")
+    store, snapshot = opened(kind, crm, path, "1")
     Run(crm, snapshot, lambda _: 0)([row(person, "1") for person in PEOPLE])
     store.complete()
     store.close()
-    return Killed(crm, path)
+    return Killed(kind, crm, path)
 
 
 def test_a_row_looked_up_before_its_person_was_sent_something_else_is_sent_too(second_run: Killed) -> None:
@@ -250,7 +284,7 @@ def test_what_was_accepted_of_a_person_does_not_count_while_a_later_row_is_on_it
             break
         second_run.snapshot.note(ended)
     second_run.snapshot.note(first)
-    second_run.store._commit()
+    second_run.store.keep()
     assert ("a", "2") not in second_run.left()
     assert second_run.crm.held["a"] == "3"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from typing import Any
 
 
@@ -21,6 +22,7 @@ class Instance:
         map_index: int = -1,
         try_number: int = 1,
     ) -> None:
+        self.id = uuid.uuid4()
         self.dag_id = dag_id
         self.task_id = task_id
         self.run_id = run_id

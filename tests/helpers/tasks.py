@@ -7,7 +7,10 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .approvals import Answer
 
 #: What the results of erasures say of a person, who counts as updated.
 ERASED = ("deleted", "anonymised")
@@ -68,12 +71,14 @@ class TaskRunner:
         *,
         store: Any = None,
         context: dict[str, Any] | None = None,
+        answer: Answer | None = None,
         **parameters: Any,
     ) -> Ended:
         """Run an operator to its end; whatever it raises is raised.
 
         :param source: its rows; None where it finds them itself.
         :param store: the task's state store, as Airflow 3.3 hands one to a task.
+        :param answer: gives what Airflow says once a person who was asked has answered; nobody answers without it.
         :param parameters: any number of rejects is borne unless they say otherwise.
         """
         given = {
@@ -84,10 +89,18 @@ class TaskRunner:
             "rejects_path": str(self.rejects_path),
             **parameters,
         }
+        from airflow_provider_crm._compat import PAUSES  # not before Airflow has its home
+
         # Airflow 2 wraps the method in a way that works in the main thread only.
         execute = inspect.unwrap(operator_class.execute)
         state = {} if store is None else {"task_state_store": store}
-        summary = execute(operator_class(**given), {**(context or {}), **state})
+        known = {**(context or {}), **state}
+        try:
+            summary = execute(operator_class(**given), known)
+        except PAUSES as pause:
+            if answer is None:
+                raise
+            summary = resume(operator_class(**given), pause, answer(), known)
         if not (given["results_path"] and given["rejects_path"]):
             return Ended(summary, [], [])
         ended = Ended(summary, self.results, self.rejects)
@@ -103,6 +116,15 @@ class TaskRunner:
     def rejects(self) -> list[dict[str, Any]]:
         """The lines of the rejects file, also of a task that failed."""
         return read_lines(self.rejects_path)
+
+
+def resume(operator: Any, pause: Any, event: Any, context: Any) -> Any:
+    """Let an operator go on after a pause, as Airflow does: another object, and what it was given as JSON.
+
+    :param event: what it waited for.
+    """
+    kwargs = json.loads(json.dumps(pause.kwargs))
+    return getattr(operator, pause.method_name)(context, event=event, **kwargs)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -7,11 +7,11 @@ import hmac
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_crm.operators.erasure import CrmErasePeopleOperator
 from airflow_provider_crm.sandbox.server import Sandbox
+from tests.helpers.instances import Instance
 from tests.helpers.tasks import Ended, TaskRunner
 
 SYSTEMS = ("spread", "mindbaz", "expertsender")
@@ -46,9 +46,7 @@ class Erasure:
 
     def run(self, *names: str, run_id: str = "run-1", rows: Any = None, **parameters: Any) -> Ended:
         """Run the task on these people."""
-        instance = SimpleNamespace(
-            dag_id="privacy", run_id=run_id, task_id="task", map_index=-1, xcom_push=lambda *_: None
-        )
+        instance = Instance(run_id, dag_id="privacy")
         given: dict[str, Any] = {
             "certificate_path": str(self.certificate_path),
             "suppression_path": str(self.suppression_path),

@@ -75,7 +75,7 @@ def test_a_run_that_ends_well(crm_sandbox: Sandbox, ti: Instance, tmp_path: Path
     before = dt.datetime.now(dt.UTC)
     summary = upsert(PEOPLE, ti, rejects_path=rejects, results_path=results, max_rejects=1)
     report = ti.report
-    assert set(report) == COMMON | ENDS
+    assert set(report) == COMMON | ENDS | {"approved_by"}
     assert {name: report[name] for name in ENDS} == {
         "read": 4,
         "created": 2,
@@ -350,7 +350,7 @@ def test_credits_and_their_audit(crm_sandbox: Sandbox, ti: Instance, ledger: Non
     crm_sandbox.spread.add_customer("zoe@example.fr")
     source = [{"credit_key": "a", "email": "zoe@example.fr", "amount": "2.50"}]
     SpreadCreditLoyaltyOperator(task_id="credit", source=source, settle_seconds=0).execute({"ti": ti})  # type: ignore[typeddict-item]
-    assert set(ti.report) == COMMON | ENDS | {"credited", "already_credited", "amount"}
+    assert set(ti.report) == COMMON | ENDS | {"approved_by", "credited", "already_credited", "amount"}
     assert (ti.report["credited"], ti.report["already_credited"]) == (1, 0)
     assert float(ti.report["amount"]) == 2.5
     audit = Instance()

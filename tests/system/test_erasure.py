@@ -25,7 +25,7 @@ def test_erase_people(run_dag: Any, crm_sandbox: Sandbox, tmp_path: Path) -> Non
     result = run_dag(
         EXAMPLES / "erase_people.py",
         env=crm_sandbox.environ(),
-        conf={"source": str(source), "expected": "1", "folder": str(folder)},
+        conf={"source": str(source), "expected": "1", "folder": str(folder), "approval": False},
     )
     assert result["state"] == "success", result["log"]
     (certificate,) = (path for path in folder.glob("*.jsonl") if path.name != "suppressed.jsonl")

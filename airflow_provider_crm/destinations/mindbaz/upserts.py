@@ -5,13 +5,15 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import sys
+from collections.abc import Callable, Collection, Container, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import (
     SETTLE_SECONDS,
     UNSAID,
+    Changes,
     Ending,
     InvalidRowError,
     Item,
@@ -32,7 +34,7 @@ from airflow_provider_crm.hooks.mindbaz.lookups import (
     look_again,
     look_up,
 )
-from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.mapping import ABSENT, FieldMapping
 from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
     EMAIL,
@@ -40,13 +42,18 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     STATUS,
     SUBSCRIBED,
     SYSTEM_FIELDS,
+    TEXT,
     FieldType,
     Subscriber,
     with_date,
 )
 from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
 
+_CREATED = Outcome(Ending.CREATED)
+_SKIPPED = Ending.SKIPPED
+
 Writer = Callable[[Any], Any]
+WrittenField = tuple[int, int, str, Writer]
 
 
 class UpsertSubscribers:
@@ -77,7 +84,11 @@ class UpsertSubscribers:
         self._match_by = match_by
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
+        self._key_field = KEY_FIELDS[match_by]
         self._writers: dict[int, Writer] = {}
+        self._names: dict[int, str] = {}
+        #: The columns of the rows read last, and how their fields are written.
+        self._fields: tuple[Mapping[str, FieldType], list[WrittenField]] = ({}, [])
         #: So many keys the server has been seen to answer for in whole.
         self._answered_whole = 0
         self.identifiers: Sequence[Identifier[Values]] = matched_identifiers(
@@ -95,34 +106,54 @@ class UpsertSubscribers:
         key = None
         try:
             key = self.key(data)
-            return RowKey(key), self._values(data)
+            return RowKey(key), self._values(data, key)
         except ValueError as error:
             raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None
 
     def refusal(self, record: Values) -> Values | None:
         said = self.opt_outs.find(record)
-        return self.opt_outs.alone(record[KEY_FIELDS[self._match_by]], said) if said else None
+        return self.opt_outs.alone(record[self._key_field], said) if said else None
 
-    def _values(self, data: Mapping[str, Any]) -> Values:
+    def _values(self, data: Mapping[str, Any], key: str) -> Values:
+        columns, cells = self._mapping.values(data)
+        known, fields = self._fields
+        if known is not columns:
+            fields = [self._written(field) for field in columns.values()]
+            self._fields = columns, fields
         values: Values = {}
-        for field, value in self._mapping.fields(data):
-            number = field.id
-            writer = self._writers.get(number) or self._writer_of(field)
+        for (number, longest, name, writer), cell in zip(fields, cells, strict=True):
+            value = key if number == self._key_field else cell
+            # What is printable has no halves of characters, and can be seen.
+            if (
+                longest
+                and value.__class__ is str
+                and value.isprintable()
+                and 0 < len(text := value.strip()) <= longest
+            ):
+                values[number] = text
+                continue
+            empty = is_empty(value)
+            if empty and (not self._mapping.send_nulls or value is ABSENT):
+                continue
             try:
-                values[number] = _emptied(number) if value is None else writer(value)
+                values[number] = _emptied(number) if empty else writer(value)
             except ValueError as error:
-                raise ValueError(f"{field.name}: {error}") from None
+                raise ValueError(f"{name}: {error}") from None
         return values
 
-    def _writer_of(self, field: FieldType) -> Writer:
-        return self._writers.get(field.id) or self._writers.setdefault(field.id, _writer(field))
+    def _written(self, field: FieldType) -> WrittenField:
+        """Return how a field is written, with the length of texts that it takes as they are; 0 where it takes none."""
+        as_it_is = field.type == TEXT and (field.id == self._key_field or field.id not in _NORMALISERS)
+        longest = (field.length or sys.maxsize) if as_it_is else 0
+        self._names[field.id] = field.name
+        return field.id, longest, field.name, self._writers.setdefault(field.id, _writer(field))
 
     def _opt_out_in(self, data: Mapping[str, Any]) -> list[tuple[int, Any]]:
         """Find what a row opts out of, whatever else of it cannot be read."""
         values: Values = {}
         for field, value in self._mapping.readable(data):
             with suppress(ValueError):
-                values[field.id] = None if value is None else self._writer_of(field)(value)
+                values[field.id] = None if value is None else self._written(field)[-1](value)
         return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
@@ -171,14 +202,23 @@ class UpsertSubscribers:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
         fields = with_date(_for_creation(item.record), item.record)
-        return Step(item, Outcome(Ending.CREATED), {"fields": fields}, SETTLE_SECONDS)
+        return Step(item, _CREATED, {"fields": fields}, SETTLE_SECONDS)
+
+    def changes(self, steps: Sequence[Step[Values]]) -> list[Changes]:
+        return [
+            {
+                self._names.get(number, str(number)): {"from": (step.held or {}).get(number), "to": value}
+                for number, value in step.payload["fields"].items()
+            }
+            for step in steps
+        ]
 
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
         held = found[0]["fields"]
         changes = self._changes(item.record, held)
         decision = decide(self._mode, item, Held.OTHER if changes else Held.SAME)
-        if decision.ending is Ending.SKIPPED:
+        if decision.ending is _SKIPPED:
             return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
         if len(found) > 1:
             return rejected("crm", f"{len(found)} subscribers share this {self._match_by}")
@@ -188,18 +228,17 @@ class UpsertSubscribers:
         if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
-        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)})
+        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)}, held=held)
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
         """Return what of a row the CRM does not hold yet.
 
         The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
         """
-        key_field = KEY_FIELDS[self._match_by]
         return {
             number: value
             for number, value in wanted.items()
-            if number != key_field
+            if number != self._key_field
             and not ((there := held.get(number)) == value or _same(self._writers[number], value, there))
         }
 
@@ -219,7 +258,8 @@ def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
 
 def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> list[Verdict]:
     """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
-    emails = [_email_of(answer) for answer in answers]
+    sent = {step.payload["fields"].get(EMAIL) for step in steps}
+    emails = [_email_of(answer, sent) for answer in answers]
     by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
     by_email = {email: answer for email, answer in zip(emails, answers, strict=True) if email}
     updated = {step.payload.get("id") for step in steps}
@@ -235,22 +275,27 @@ def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> l
             at_place = answers[place]
             if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
                 answer = at_place
-        verdicts.append(UNSAID if answer is None else _verdict(step, answer))
+        verdicts.append(UNSAID if answer is None else _verdict(step, answer, email))
     return verdicts
 
 
-def _verdict(step: Step[Values], answer: Subscriber) -> Verdict:
-    email = step.payload["fields"].get(EMAIL)
-    if answer["id"] < 0:
+def _verdict(step: Step[Values], answer: Subscriber, email: str | None) -> Verdict:
+    number = answer["id"]
+    if number < 0:
         what = "takes this e-mail address for invalid" if email else "does not take this subscriber"
         return Refused(f"Mindbaz {what} (it answered with id -1)")
-    if email and _email_of(answer) not in ("", email):
+    if email and _email_of(answer, (email,)) not in ("", email):
         return Refused("Mindbaz has kept another e-mail address than this one")
-    return Outcome(step.outcome.ending, crm_id=answer["id"])
+    return step.outcome if number == step.outcome.crm_id else Outcome(step.outcome.ending, crm_id=number)
 
 
-def _email_of(subscriber: Subscriber) -> str:
-    return compared_email(subscriber["fields"].get(EMAIL))
+def _email_of(subscriber: Subscriber, known: Container[Any]) -> str:
+    """Return a subscriber's e-mail as addresses are compared.
+
+    :param known: some that are written so.
+    """
+    email = subscriber["fields"].get(EMAIL)
+    return email if email.__class__ is str and email in known else compared_email(email)
 
 
 def _writer(field: FieldType) -> Writer:
@@ -277,12 +322,13 @@ _NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_
 
 def _same(writer: Writer, wanted: Any, held: Any) -> bool:
     """Return whether the CRM's value, written as ours are, is the one that is wanted."""
-    if wanted is None or is_empty(held):
-        return wanted is None and is_empty(held)
+    if wanted is None:
+        return is_empty(held)
     try:
-        return bool(held == wanted or _alike(writer(held), wanted))
+        written = writer(held)
     except ValueError:
         return False
+    return bool(written == wanted or _alike(written, wanted))
 
 
 def _alike(held: Any, wanted: Any) -> bool:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
-import sqlite3
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
+from airflow_provider_crm.rows.scratch import scratch_table
 from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.schemas.spread.write import Fact, facts_held, facts_wanted
 from airflow_provider_crm.values import compared_email
@@ -55,15 +54,9 @@ class KnownCustomers:
         self._lock = threading.Lock()
         self._salt = secrets.token_bytes(16)
         self._lookups = self._vain = self._pages_read = self._customers = 0
-        # Without a name it is a temporary file, which goes with the connection.
-        self._store = sqlite3.connect("", check_same_thread=False, isolation_level=None)
-        weakref.finalize(self, self._store.close)
-        for statement in (
-            "PRAGMA journal_mode=OFF",
-            "PRAGMA synchronous=OFF",
-            "CREATE TABLE known (person BLOB PRIMARY KEY, id TEXT, facts BLOB, at REAL) WITHOUT ROWID",
-        ):
-            self._store.execute(statement)
+        self._store = scratch_table(
+            "known (person BLOB PRIMARY KEY, id TEXT, facts BLOB, at REAL) WITHOUT ROWID", self
+        )
 
     def holds(self, email: str, wanted: Mapping[str, Any]) -> str | None:
         """Find the customer with this e-mail, if all these values were held within :data:`LONGEST_AGE`.

@@ -45,7 +45,10 @@ def look_up(
         keys, by=cast(By, match_by), field_ids=sorted({ID, key_field, *field_ids})
     ):
         held = subscriber["fields"].get(key_field)
-        key = keys[0] if held is None and len(keys) == 1 else written(held)
+        if held is None and len(keys) == 1:
+            key = keys[0]
+        else:
+            key = held if held.__class__ is str and held in asked else written(held)
         if key not in asked:  # the CRM may compare without case
             by_case = by_case or {written(one).casefold(): one for one in keys}
             key = by_case.get(key.casefold(), "")

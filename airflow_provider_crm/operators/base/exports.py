@@ -8,10 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, Required, Unpack
-from urllib.parse import urlsplit
 
 from airflow_provider_crm.bulk.export import Export, Exported, ExportPage, Reject
 from airflow_provider_crm.bulk.rejects import Rejects
+from airflow_provider_crm.operators.base.lineage import DataSet, crm_list, files_at
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import Concurrency, MaxRejects, Path, YesOrNo
@@ -187,25 +187,12 @@ class CrmExportOperator(CrmBaseOperator):
             "rejects_path": self.rejects_path,
         }
 
-    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
-        """Name what was read and what was written, for OpenLineage."""
-        from airflow.providers.openlineage.extractors import OperatorLineage
-        from openlineage.client.event_v2 import Dataset
-
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
         if not self._read_from:
-            return None  # asked after a failure, too, which may have come before anything was known
-        source = urlsplit(self._read_from)
-        path = str(self.path)
-        target = urlsplit(path)
-        if target.scheme and target.scheme != "file":
-            bucket = target.netloc.rpartition("@")[2]
-            output = Dataset(namespace=f"{target.scheme}://{bucket}", name=target.path.lstrip("/"))
-        else:
-            output = Dataset(namespace="file", name=target.path)
-        read = Dataset(
-            namespace=f"{source.scheme}://{source.netloc}", name=f"{source.path}/{self.resource}".lstrip("/")
-        )
-        return OperatorLineage(inputs=[read], outputs=[output])
+            return [], []
+        done = self._exported
+        read = crm_list(self._read_from, self.resource, done.rows if done else None)
+        return [read], [files_at(self.path, done.rows, done.size)] if done else []
 
 
 def rejects_of(records: Records) -> list[Reject]:

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import TemplateError, nodes
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.parameters import Parameter, is_known, path
+from airflow_provider_crm.parameters import Parameter, TableName, is_known, path, path_or_table
 
 #: What templates know of a run or a task: the same for all instances of a mapped one.
 _OF_THE_RUN = frozenset(
@@ -71,10 +71,10 @@ def check_files(task: Any, context: Any, parameters: Mapping[str, Parameter]) ->
     shared = getattr(written, "partial_kwargs", None)
     same = _OF_THE_RUN if _maps_params(written) else _OF_THE_RUN | {"params"}
     for attribute, parameter in parameters.items():
-        if path not in parameter.rules:
+        if not {path, path_or_table}.intersection(parameter.rules):
             continue
         given = getattr(written, attribute, None) if shared is None else shared.get(parameter.name)
-        if given and _is_the_same(task, given, same):
+        if given and not isinstance(given, TableName) and _is_the_same(task, given, same):
             raise CrmInputError(
                 f"`{parameter.name}` is the same for each instance of the mapped task, of which the last one would "
                 f"win: {str(given)!r}. Put {{{{ ti.map_index }}}} into it, or map over it too"

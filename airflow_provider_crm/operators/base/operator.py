@@ -11,6 +11,7 @@ from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.http.client import Counters
 from airflow_provider_crm.links import REPORT_KEY, run_links
+from airflow_provider_crm.operators.base.lineage import DataSet, lineage
 from airflow_provider_crm.operators.base.mapped import check_files
 from airflow_provider_crm.operators.base.noted import NotedRun, note_run
 from airflow_provider_crm.operators.base.run import Run, say
@@ -64,6 +65,9 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         :return: the summary, which is JSON and names no person.
         :raises CrmInputError: a parameter cannot be used; nothing was written.
         """
+        return self._lead(context)
+
+    def _lead(self, context: Context) -> dict[str, Any]:
         run = Run(self._system(), type(self).__name__, dry_run=self.only_plan is True)
         noted = None
         try:
@@ -85,7 +89,11 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         with closing(self._hook()) as hook:
             self._counters = hook.counters
             self._stop = hook.close
-            return self._run(context, hook)
+            return self._begin(context, hook)
+
+    def _begin(self, context: Context, hook: Any) -> dict[str, Any]:
+        """Do the work, or have it approved first."""
+        return self._run(context, hook)
 
     def _account(self) -> dict[str, Any]:
         """Return what has been done so far, by the names of the report. Subclasses add what they count."""
@@ -150,6 +158,17 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         ]
         # What went to another CRM or account is not done here.
         return [type(self).__name__, hook.account, sorted(given)]
+
+    # For OpenLineage
+
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        """Return what was read and what was written so far; nothing as long as nothing is known."""
+        return [], []
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
+        """Name what was read and what was written, with the numbers of rows; asked after a failure, too."""
+        read, written = self._data_sets()
+        return lineage(read, written) if read or written else None
 
     def on_kill(self) -> None:
         """Let calls that wait give up."""

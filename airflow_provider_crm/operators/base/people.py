@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Required, Unpack
 from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.base.exports import CrmExportOperator, ExportArguments
+from airflow_provider_crm.operators.base.lineage import DataSet, rows_of
 from airflow_provider_crm.parameters import Path, Source
 from airflow_provider_crm.rows.journal import Journal
 from airflow_provider_crm.rows.sources import Row, open_source
@@ -68,6 +69,10 @@ class CrmPeopleExportOperator(CrmExportOperator):
 
     def _announcement(self) -> dict[str, Any]:
         return {"absent": self._absent}
+
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        read, written = super()._data_sets()
+        return read and read + rows_of(self.source, None), written
 
     def _normal(self, key: str) -> str:
         """Write a key as it is compared."""

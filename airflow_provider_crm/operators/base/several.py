@@ -38,6 +38,7 @@ class SeveralHooks:
         self._at_once = at_once
         self.counters = SeveralCounters(hooks)
         self.settings = hooks[0].settings
+        self.conn_id = ", ".join(hook.conn_id for hook in hooks)
         self.hook_name = " and ".join(hook.hook_name for hook in hooks)
 
     @property

@@ -5,12 +5,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.snapshot import Digests, KeyedDestination, Snapshot, stretched
+from airflow_provider_crm.bulk.preview import Preview
+from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SnapshotStore, SqlSnapshot
+from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
@@ -18,25 +22,40 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
-from airflow_provider_crm.parameters import MaxRejects, Path, Text, YesOrNo, number, one_of
+from airflow_provider_crm.parameters import (
+    Count,
+    MaxRejects,
+    Path,
+    StoragePath,
+    Text,
+    YesOrNo,
+    is_known,
+    number,
+    one_of,
+    path_or_table,
+)
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
+from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.values import RULES
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
+SnapshotPlace = Annotated[str | PathLike[str] | StoragePath | SqlSnapshot, path_or_table]
 UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
 
 class UpsertArguments(MappedArguments, total=False):
     """What operators that create and update people take, see :class:`CrmUpsertOperator`."""
 
-    snapshot: Path | None
+    snapshot: SnapshotPlace | None
     full_resync: YesOrNo
     verify: Annotated[float | str, number(0, 1)]
     leavers_path: Path | None
     max_leavers: MaxRejects
+    preview_path: Path | None
+    preview_rows: Count
 
 
 class WritableFields(Protocol):
@@ -54,8 +73,10 @@ class CrmUpsertOperator(CrmMappedOperator):
 
     A subclass gives ``match_by`` and ``mode`` the values and defaults of its CRM, and passes them on.
 
-    :param snapshot: path or URI of a file that keeps what the CRM has accepted, as keyed hashes: rows that stand there
-        end as unchanged without a call. One run at a time may use it. See ``docs/changes.md``. (templated)
+    :param snapshot: path or URI of a file, which one run at a time may use, or a
+        :class:`~airflow_provider_crm.bulk.snapshot.SqlSnapshot`, which any number may. It keeps what the CRM has
+        accepted, as keyed hashes: rows that stand there end as unchanged without a call. See ``docs/changes.md``.
+        (templated)
     :param full_resync: send all rows, and renew the snapshot. (templated)
     :param verify: the share of known rows that are looked up all the same: what others have changed in the CRM is sent
         again, and counted as ``drifted``. (templated)
@@ -63,6 +84,9 @@ class CrmUpsertOperator(CrmMappedOperator):
         this one does not; for that the snapshot keeps keys in clear. (templated)
     :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
         people of earlier sources. (templated)
+    :param preview_path: path or URI of a JSON-lines file that takes, in a dry run or before a person is asked for
+        approval, what would become of each row, and of each field that it changes. (templated)
+    :param preview_rows: of how many rows the CRM is asked for that at most, drawn evenly. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -76,7 +100,11 @@ class CrmUpsertOperator(CrmMappedOperator):
         "verify",
         "leavers_path",
         "max_leavers",
+        "preview_path",
+        "preview_rows",
     )
+    not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"preview_path", "preview_rows"}
+    snapshot = SourceField()
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
 
@@ -85,21 +113,27 @@ class CrmUpsertOperator(CrmMappedOperator):
         *,
         match_by: Text,
         mode: Text,
-        snapshot: Path | None = None,
+        snapshot: SnapshotPlace | None = None,
         full_resync: YesOrNo = False,
         verify: Annotated[float | str, number(0, 1)] = 0.0,
         leavers_path: Path | None = None,
         max_leavers: MaxRejects = 0.1,
+        preview_path: Path | None = None,
+        preview_rows: Count = 1000,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.match_by = match_by
         self.mode = mode
-        self.snapshot: Any = snapshot
+        self.snapshot = snapshot
         self.full_resync: Any = full_resync
         self.verify: Any = verify
         self.leavers_path: Any = leavers_path
         self.max_leavers: Any = max_leavers
+        self.preview_path: Any = preview_path
+        self.preview_rows: Any = preview_rows
+        if is_known(self.only_plan) and is_known(self.approval):
+            self._check_that_a_preview_is_asked_for()
 
     # What a subclass adds
 
@@ -118,11 +152,40 @@ class CrmUpsertOperator(CrmMappedOperator):
         raise NotImplementedError
 
     def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
+        self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
+
+    # What would be done
+
+    def _check_that_a_preview_is_asked_for(self) -> None:
+        if self.preview_path is not None and self.only_plan is False and self.approval is False:
+            raise CrmInputError(
+                "`preview_path` is for `dry_run=True` or `approval`: a run itself has `results_path`"
+            )
+
+    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+        if self.preview_path is None or not self.only_plan:
+            return None
+        return Preview(destination, self.preview_path, self.preview_rows)
+
+    def _twin(self) -> Any:
+        twin = super()._twin()
+        twin.preview_path = None  # counts are of all rows
+        return twin
+
+    def _plan(self, context: Context, hook: Any) -> tuple[Report, Mapping[str, Any]]:
+        plan = super()._plan(context, hook)
+        if self.preview_path is not None:
+            twin = self._twin()
+            twin.rejects_path = twin.results_path = None
+            twin.max_rejects = 1.0
+            twin.preview_path = self.preview_path
+            twin._run(context, hook)
+        return plan
 
     # What has changed
 
@@ -142,8 +205,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         if self.leavers_path and is_mapped(context):
             raise CrmInputError("`leavers_path` needs the whole source, of which a mapped task has a part")
         dry = self.only_plan
-        names = self.leavers_path is not None
-        store = SnapshotFile(self.snapshot, self._about(hook), _run_of(context), dry=dry, names=names)
+        store = self._store(self._about(hook), _run_of(context))
         with closing(store):
             if store.killed and not dry:
                 longest = hook.settings.extras.timeout
@@ -153,7 +215,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 hook.pause(longest)
             digests = Digests(store.salt, hook.settings.password)
             leavers = None
-            if names:
+            if self.leavers_path and isinstance(store, SnapshotFile):
                 path, most = self.leavers_path, self.max_leavers
                 leavers = Leavers(store, digests, destination, path=path, most=most, dry=dry)
             snapshot: Snapshot[Any] = Snapshot(
@@ -170,6 +232,19 @@ class CrmUpsertOperator(CrmMappedOperator):
                 yield snapshot
             if not dry:
                 store.complete()
+
+    def _store(self, about: Mapping[str, str], run: str) -> SnapshotStore:
+        place: Any = self.snapshot
+        if not isinstance(place, SqlSnapshot):
+            return SnapshotFile(place, about, run, dry=self.only_plan, names=self.leavers_path is not None)
+        if self.leavers_path:
+            raise CrmInputError(
+                "`leavers_path` needs a `snapshot` in a file: none of the tasks that share one sees all of its people"
+            )
+        # SQLAlchemy, which few tasks need, is loaded by those.
+        from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
+
+        return SnapshotTable.at(place, about, run, dry=self.only_plan)
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""

@@ -6,24 +6,26 @@ Knows Airflow and the engine; which CRM it is, and what a row means to it, is sa
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Required, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Required, Unpack
 
 from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination, Ending
-from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
+from airflow_provider_crm.bulk.prepass import AtLeast, Check, NearUsual, look_through
+from airflow_provider_crm.bulk.preview import Preview
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink, run_links
+from airflow_provider_crm.operators.base.approved import ApprovalArguments, CrmApprovedOperator
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
+from airflow_provider_crm.operators.base.lineage import DataSet, crm_list, rows_of
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
-from airflow_provider_crm.operators.base.operator import CrmBaseOperator, RunArguments
 from airflow_provider_crm.parameters import (
     Concurrency,
     FieldMap,
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 
-class RowArguments(RunArguments, total=False):
+class RowArguments(ApprovalArguments, total=False):
     """What every writing operator takes, wherever its rows are from, see :class:`CrmWriteOperator`."""
 
     rejects_path: Path | None
@@ -74,13 +76,7 @@ class MappedArguments(SuppressibleArguments, total=False):
     field_map: FieldMap | None
 
 
-class DeleteArguments(WriteArguments, total=False):
-    """What operators that erase take, see :class:`CrmDeleteOperator`."""
-
-    require_confirmation_count: MinRows | None
-
-
-class CrmWriteOperator(CrmBaseOperator):
+class CrmWriteOperator(CrmApprovedOperator):
     """Writes rows into a CRM and accounts for each of them.
 
     :param rejects_path: path or URI of a JSON-lines file that takes the rejected rows. (templated)
@@ -95,10 +91,12 @@ class CrmWriteOperator(CrmBaseOperator):
     :param concurrency: calls in flight of the whole task; the connection's extra and then 8 otherwise.
         (templated)
     :param dry_run: do everything but the calls that write, and report what they would have done. (templated)
+
+    See :class:`~airflow_provider_crm.operators.base.approved.CrmApprovedOperator` for ``approval``.
     """
 
     template_fields: Sequence[str] = (
-        *CrmBaseOperator.template_fields,
+        *CrmApprovedOperator.template_fields,
         "rejects_path",
         "reject_data",
         "results_path",
@@ -112,7 +110,7 @@ class CrmWriteOperator(CrmBaseOperator):
     ui_color = "#e8f0fe"
     operator_extra_links: Sequence[BaseOperatorLink] = run_links(RejectsFileLink())
     # The rows are compared one by one. The others say whether the task may begin or ends well, and how fast it is.
-    not_in_fingerprint = CrmBaseOperator.not_in_fingerprint | {
+    not_in_fingerprint = CrmApprovedOperator.not_in_fingerprint | {
         "source",
         "max_rejects",
         "min_rows",
@@ -133,7 +131,7 @@ class CrmWriteOperator(CrmBaseOperator):
         nulls: Nulls = "skip",
         concurrency: Concurrency | None = None,
         dry_run: YesOrNo = False,
-        **kwargs: Unpack[RunArguments],
+        **kwargs: Unpack[ApprovalArguments],
     ) -> None:
         super().__init__(**kwargs)
         self.rejects_path: Any = rejects_path
@@ -146,12 +144,14 @@ class CrmWriteOperator(CrmBaseOperator):
         self.concurrency = concurrency
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
         self._report: Report | None = None
+        self._sent_to = ""
+        #: What else counts rows than their report: a snapshot, a preview.
+        self._counting: Sequence[Any] = ()
 
     # What a subclass adds
 
-    def _source(self, context: Context, hook: Any) -> Source:
-        """Return the rows."""
-        raise NotImplementedError
+    #: The list of the CRM that is written to, as its exports call it, such as ``customers``.
+    resource: ClassVar[str]
 
     def _destination(self, hook: Any, source: Source) -> Destination[Any]:
         """Make the destination; checks everything that can be checked before the first row."""
@@ -182,6 +182,14 @@ class CrmWriteOperator(CrmBaseOperator):
         """
         return nullcontext()
 
+    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+        """Return what shows a person what the task would do, where they want to see that."""
+        return None
+
+    def _counts(self) -> dict[str, Any]:
+        """Return what else is counted than how rows end."""
+        return {name: count for one in self._counting for name, count in one.counts.items()}
+
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
 
@@ -189,7 +197,8 @@ class CrmWriteOperator(CrmBaseOperator):
         :raises CrmRejectsError: more rows were rejected than ``max_rejects``, after all others were processed.
         """
         started = time.monotonic()
-        source = self._source(context, hook)
+        self._sent_to = hook.settings.base_url
+        source = self._looked_through or self._source(context, hook)
         self._report = report = Report(
             rejects_path=self.rejects_path,
             reject_data=self.reject_data,
@@ -199,11 +208,18 @@ class CrmWriteOperator(CrmBaseOperator):
         )
         destination = self._destination(hook, source)
         guarded = self._guarded(context, destination)
-        with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
-            checks = [*self._checks(), *self._usual(context), *(snapshot.checks if snapshot else ())]
+        preview = self._preview_of(destination)
+        with (
+            preview.file() if preview else nullcontext(),
+            self._opened_snapshot(context, hook, destination, guarded) as snapshot,
+        ):
+            self._counting = [one for one in (snapshot, preview) if one is not None]
+            # Those of the class come last: an erasure's adds people to a file, where no other refuses the source.
+            checks = [*self._usual(context), *(snapshot.checks if snapshot else ()), *self._checks()]
             source = look_through(source, checks)
+            planned: Destination[Any] = DryRun(guarded) if self.only_plan else guarded
             engine: BulkEngine[Any] = BulkEngine(
-                DryRun(guarded) if self.only_plan else guarded,
+                preview.planned(planned) if preview else planned,
                 source,
                 report,
                 None if snapshot else self._checkpoint(context, hook),
@@ -213,6 +229,8 @@ class CrmWriteOperator(CrmBaseOperator):
                 now=hook.clock.now,
                 stop=hook.close,
                 snapshot=snapshot,
+                preview=preview,
+                span={"crm.system": hook.conn_type, "crm.operator": type(self).__name__},
             )
             said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
             self.log.info("%s %s to %s", said, source.description, hook.hook_name)
@@ -222,7 +240,7 @@ class CrmWriteOperator(CrmBaseOperator):
                 report.close()
             summary = {
                 **self._summary(report),
-                **(snapshot.counts if snapshot else {}),
+                **self._counts(),
                 "requests": hook.counters.requests,
                 "retries": hook.counters.retries,
                 "seconds": round(time.monotonic() - started, 3),
@@ -230,6 +248,13 @@ class CrmWriteOperator(CrmBaseOperator):
             emit(hook.conn_type, type(self).__name__, summary, dry_run=self.only_plan)
             report.check_rejects(self.max_rejects)
         return summary
+
+    def _plan(self, context: Context, hook: Any) -> tuple[Report, Mapping[str, Any]]:
+        twin = self._twin()
+        twin.rejects_path = twin.results_path = None
+        twin.max_rejects = 1.0  # they end the run, and do not keep it from beginning
+        summary = twin._run(context, hook)
+        return twin._report, summary
 
     def _usual(self, context: Context) -> list[Check]:
         if self.max_deviation is None:
@@ -244,6 +269,7 @@ class CrmWriteOperator(CrmBaseOperator):
         report = self._report or Report()
         return {
             **self._summary(report),
+            **self._counts(),
             **super()._account(),
             "last_row": report.last_row,
             "reasons": report.reasons.told(),
@@ -258,6 +284,20 @@ class CrmWriteOperator(CrmBaseOperator):
             self._announce(context, {end: report[end] for end in ends if end in report})
         # For the link, which Airflow makes for each task: without the XCom it logs an error.
         self._push(context, REJECTS_KEY, (report["rejected"] and self.rejects_path) or "")
+
+    def _data_sets(self) -> tuple[list[DataSet], list[DataSet]]:
+        if self._report is None:
+            return [], []
+        return self._read_sets(self._report.read), [] if self.only_plan else self._written_sets(self._report)
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        """Return what OpenLineage is told of the rows' origin."""
+        raise NotImplementedError
+
+    def _written_sets(self, report: Report) -> list[DataSet]:
+        """Return what OpenLineage is told of where the rows went."""
+        changed = report.counts[Ending.CREATED] + report.counts[Ending.UPDATED]
+        return [crm_list(self._sent_to, self.resource, changed)]
 
     def _checkpoint(self, context: Context, hook: CrmHook[Any]) -> Checkpoint | None:
         if self.only_plan:
@@ -288,6 +328,9 @@ class CrmBulkOperator(CrmWriteOperator):
 
     def _source(self, context: Context, hook: Any) -> Source:
         return open_source(self.source)
+
+    def _read_sets(self, rows: int) -> list[DataSet]:
+        return rows_of(self.source, rows)
 
 
 class CrmSuppressibleOperator(CrmBulkOperator):
@@ -333,27 +376,3 @@ class CrmMappedOperator(CrmSuppressibleOperator):
     def __init__(self, *, field_map: FieldMap | None = None, **kwargs: Unpack[SuppressibleArguments]) -> None:
         super().__init__(**kwargs)
         self.field_map = field_map
-
-
-class CrmDeleteOperator(CrmBulkOperator):
-    """A bulk operator that erases people.
-
-    :param require_confirmation_count: refuse to start when the source has another number of rows than this one,
-        which somebody announced. (templated)
-    """
-
-    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "require_confirmation_count")
-    not_in_fingerprint = CrmBulkOperator.not_in_fingerprint | {"require_confirmation_count"}
-
-    def __init__(
-        self, *, require_confirmation_count: MinRows | None = None, **kwargs: Unpack[WriteArguments]
-    ) -> None:
-        super().__init__(**kwargs)
-        self.require_confirmation_count: Any = require_confirmation_count
-
-    def _checks(self) -> list[Check]:
-        announced = self.require_confirmation_count
-        return super()._checks() + ([] if announced is None else [Announced(announced)])
-
-    def _erased_as(self) -> str | None:
-        return "deleted"

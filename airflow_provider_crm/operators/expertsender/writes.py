@@ -11,8 +11,8 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink, run_links
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.parameters import ConnId, Count, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
@@ -79,6 +79,7 @@ class ExpertSenderUpsertCustomersOperator(CrmUpsertOperator):
     )
     not_in_fingerprint = CrmUpsertOperator.not_in_fingerprint | {"settle_seconds"}
     hook_class = ExpertSenderHook
+    resource = "customers"
     key_fields = KEY_FIELDS
     operator_extra_links = run_links(RejectsFileLink(), ExpertSenderLink())
 
@@ -131,7 +132,7 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         (templated)
     :param with_anonymization: anonymise the customer's data as well. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.deletes.CrmDeleteOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (
@@ -141,6 +142,7 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         "with_anonymization",
     )
     hook_class = ExpertSenderHook
+    resource = "customers"
     operator_extra_links = run_links(RejectsFileLink(), ExpertSenderLink())
 
     def __init__(

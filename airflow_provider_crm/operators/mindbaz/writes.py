@@ -48,6 +48,7 @@ class MindbazUpsertSubscribersOperator(CrmUpsertOperator):
         "allow_resubscribe",
     )
     hook_class = MindbazHook
+    resource = "subscribers"
     key_fields = KEY_FIELDS
     operator_extra_links = run_links(RejectsFileLink(), MindbazLink())
 
@@ -106,6 +107,8 @@ class MindbazUnsubscribeOperator(CrmBulkOperator):
         "key_field",
     )
     hook_class = MindbazHook
+    resource = "subscribers"
+    deed = "unsubscribed"
     operator_extra_links = run_links(RejectsFileLink(), MindbazLink())
 
     def __init__(

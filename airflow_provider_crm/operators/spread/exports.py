@@ -57,10 +57,20 @@ class SpreadExportCustomersOperator(CrmSpreadExportOperator):
     :param modified_after: as ``created_after``, for the last change. (templated)
     :param modified_before: as ``created_before``, for the last change. (templated)
     :param ids: only these of SPREAD's ids: a list, or a text with commas. (templated)
+    :param email: only the customer with this e-mail. (templated)
+    :param person_email: the e-mail under another name, for a task that is mapped over it and whose ``default_args``
+        have an ``email`` for Airflow. (templated)
+    :param last_name: only those with this last name. (templated)
+    :param first_name: only those with this first name. (templated)
+    :param zipcode: only those with this postal code. (templated)
+    :param city: only those with this city. (templated)
+    :param country: only those of this country, by its two letters. (templated)
+    :param phone_number: only those with this phone. (templated)
+    :param mobile_phone_number: only those with this mobile phone. (templated)
+    :param external_id: only the one with this id of yours. (templated)
+    :param case_insensitive: compare texts without regard to case. (templated)
     :param show_custom_fields: have the CRM give ``custom_fields`` as well. (templated)
 
-    The other filters are the vendor's: ``email``, ``last_name``, ``first_name``, ``zipcode``, ``city``, ``country``,
-    ``phone_number``, ``mobile_phone_number``, ``case_insensitive``, ``external_id``. (templated)
     See :class:`CrmSpreadExportOperator` for the other parameters.
     """
 
@@ -151,9 +161,13 @@ class SpreadExportLoyaltyOperator(CrmSpreadExportOperator):
 
     :param modified_after: as ``created_after``, for the last change. (templated)
     :param modified_before: as ``created_before``, for the last change. (templated)
+    :param customer_id: only the movements of this customer. (templated)
+    :param cagnotte_id: only those of this pot. (templated)
+    :param campaign_id: only those of this campaign. (templated)
+    :param min_amount: only those of at least this amount. (templated)
+    :param max_amount: only those of at most this amount. (templated)
+    :param amount: only those of this amount. (templated)
 
-    The other filters are the vendor's: ``customer_id``, ``cagnotte_id``, ``campaign_id``, ``min_amount``,
-    ``max_amount``, ``amount``. (templated)
     See :class:`CrmSpreadExportOperator` for the other parameters.
     """
 

@@ -102,6 +102,8 @@ class SpreadCreditLoyaltyOperator(CrmSuppressibleOperator):
         "allow_debit",
     )
     hook_class = SpreadHook
+    resource = "cagnottes"
+    deed = "credited"
     not_in_fingerprint = CrmSuppressibleOperator.not_in_fingerprint | {"settle_seconds"}
 
     def __init__(

@@ -1,0 +1,354 @@
+"""A snapshot in a SQL database, for any number of workers at once. Knows neither rows nor how they end.
+
+Whoever sends a row of a person claims them first. Where another run has claimed them too that may still be at it,
+nobody knows whose row the CRM will hold in the end: then nothing is put in for them, and the next run looks them up.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import IntegrityError
+
+from airflow_provider_crm.bulk.snapshot import SqlSnapshot
+from airflow_provider_crm.bulk.snapshot_file import SnapshotInUseError
+from airflow_provider_crm.databases.columns import Number, Text
+from airflow_provider_crm.databases.database import MOST_CONFLICTS, Database, DatabaseError, T, Work
+from airflow_provider_crm.databases.engines import engine_for
+
+log = logging.getLogger(__name__)
+
+#: People named in one statement.
+_NAMED = 1000
+#: Seconds after which new entries are made to last, at the latest.
+_COMMIT_EVERY = 1.0
+#: Seconds between two signs of life of a run, and after how many without one it is taken for dead where another
+#: would begin the snapshot anew.
+_SIGN_EVERY, _DEAD_AFTER = 30.0, 180.0
+#: Seconds for which what a run has claimed counts that never said it was over: its last calls have ended by then
+#: whatever became of it.
+_CLAIMED_FOR = 86_400.0
+#: Seconds for which the CRM may not show yet what a run has sent that did not end well.
+_UNSHOWN_FOR = 3_600.0
+#: Seconds for which a run that did not end well may be tried again.
+_TRIED_FOR = 30 * 86_400.0
+
+metadata = sa.MetaData()
+
+snapshots_table = sa.Table(
+    "crm_snapshot",
+    metadata,
+    sa.Column("id", Number, primary_key=True, autoincrement=True),
+    sa.Column("name", Text(250), nullable=False, unique=True),
+    sa.Column("salt", sa.LargeBinary(16), nullable=False),
+    # What it is of, as JSON.
+    sa.Column("about", sa.Text, nullable=False),
+    # Tries of tasks that have used it.
+    sa.Column("tries", sa.BigInteger, nullable=False),
+)
+
+#: One row for each try of a task that uses a snapshot, until its run is over. The number of the try stands in its
+#: claims, that of the run's first one in the entries.
+runs_table = sa.Table(
+    "crm_snapshot_run",
+    metadata,
+    sa.Column("snapshot_id", Number, primary_key=True, autoincrement=False),
+    sa.Column("try_number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("first_try", sa.BigInteger, nullable=False),
+    sa.Column("run", Text(64), nullable=False),
+    # The database's time, in seconds since 1970.
+    sa.Column("seen_at", sa.Float(53), nullable=False),
+    sa.Column("ended", sa.Boolean, nullable=False),
+)
+
+#: No personal data: ``person`` is a keyed hash, and so is what ``entry`` is made of.
+people_table = sa.Table(
+    "crm_snapshot_person",
+    metadata,
+    sa.Column("snapshot_id", Number, primary_key=True, autoincrement=False),
+    sa.Column("person", sa.BigInteger, primary_key=True, autoincrement=False),
+    # Empty of somebody of whom nothing is known to be accepted.
+    sa.Column("entry", sa.LargeBinary, nullable=False),
+    # The run that has sent them something; negative where another one may have too; 0 when it was accepted.
+    sa.Column("claim", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+_s, _r, _p = snapshots_table.c, runs_table.c, people_table.c
+
+
+class SnapshotTableError(DatabaseError):
+    """The snapshot cannot be read or written."""
+
+    said = "The snapshot cannot be used ({problem}). Nothing is sent without it"
+
+
+class SnapshotTable:
+    """Entries in a SQL database.
+
+    :param engine: any database that SQLAlchemy knows; SQLite serves one machine.
+    :param name: tells the snapshot from others there.
+    :param about: what the snapshot is of, by the names that users know; of anything else it is void.
+    :param run: names the run, the same for all of its tries.
+    :param dry: leave it as it is.
+    :raises SnapshotInUseError: a run of something else is using it.
+    :raises SnapshotTableError: the database cannot be used.
+    """
+
+    def __init__(
+        self, engine: Engine, name: str, about: Mapping[str, str], run: str, *, dry: bool = False
+    ) -> None:
+        if engine.dialect.name in ("mysql", "mariadb"):
+            # Otherwise runs that add people would wait for each other, and give up, over the gaps between them.
+            engine = engine.execution_options(isolation_level="READ COMMITTED")
+        self._database = Database(engine, SnapshotTableError)
+        self._name = name
+        self._dry = dry
+        self._snapshot = self._try = 0
+        self._waiting: dict[int, bytes] = {}
+        self._written = self._seen = time.monotonic()
+        #: An earlier try was killed: the CRM may still be at its last calls. Those of other runs, which may be under
+        #: way, spoil no entry.
+        self.killed = False
+        #: A run did not end well: what it sent last may not be shown yet.
+        self.unfinished = False
+        self.salt = secrets.token_bytes(16)
+        self.run = bytes(4)
+        #: Runs that may still be at what they have claimed.
+        self._at_it: Collection[int] = ()
+        try:
+            self._database.create(metadata)
+            if dry:
+                self._look(about, run)
+            else:
+                self._write(lambda connection, now: self._begin(connection, now, about, run))
+        except BaseException:
+            self._database.close()
+            raise
+
+    @classmethod
+    def at(
+        cls, place: SqlSnapshot, about: Mapping[str, str], run: str, *, dry: bool = False
+    ) -> SnapshotTable:
+        """Open the snapshot at a place.
+
+        :raises CrmInputError: there is no such connection, or it is none to a SQL database.
+        """
+        return cls(engine_for(place.conn_id), place.name, about, run, dry=dry)
+
+    # A run begins and ends
+
+    def _look(self, about: Mapping[str, str], run: str) -> None:
+        with self._database.reading() as connection:
+            found = connection.execute(sa.select(snapshots_table).where(_s.name == self._name)).first()
+            if found is None or not self._is_of(about, found.about):
+                return
+            self._snapshot, self.salt = found.id, bytes(found.salt)
+            first = sa.select(_r.first_try).where(self._of_it, _r.run == run)
+            self._count_from(connection.execute(first).scalar() or 0)
+
+    def _begin(self, connection: Connection, now: float, about: Mapping[str, str], run: str) -> None:
+        # Whoever begins has the snapshot's row for themselves, so that of two runs one knows the other.
+        snapshot = sa.select(snapshots_table).where(_s.name == self._name)
+        found = connection.execute(snapshot.with_for_update()).first()
+        if found is None:
+            log.info("There is no snapshot %s yet: all rows are looked up", self._name)
+            new = {"name": self._name, "salt": self.salt, "about": json.dumps(dict(about)), "tries": 1}
+            row: Any = connection.execute(snapshots_table.insert().values(new))
+            self._snapshot, self._try = row.inserted_primary_key[0], 1
+        else:
+            self._snapshot, self.salt, self._try = found.id, bytes(found.salt), found.tries + 1
+            counted = snapshots_table.update().where(_s.id == self._snapshot)
+            connection.execute(counted.values(tries=self._try))
+        connection.execute(runs_table.delete().where(self._of_it, _r.seen_at < now - _TRIED_FOR))
+        tries = connection.execute(
+            sa.select(runs_table).where(self._of_it).order_by(_r.try_number)
+        ).fetchall()
+        if found is not None and not self._is_of(about, found.about):
+            self._begin_anew(connection, now, about, [one for one in tries if one.run != run])
+            tries = []
+        mine = [one for one in tries if one.run == run]
+        others = [one for one in tries if one.run not in (run, "") and now - one.seen_at < _UNSHOWN_FOR]
+        self.killed = any(not one.ended for one in mine)
+        self.unfinished = bool(mine) or any(
+            one.ended or now - one.seen_at > 2 * _SIGN_EVERY for one in others
+        )
+        self._at_it = {one.try_number for one in tries if not one.ended and now - one.seen_at < _CLAIMED_FOR}
+        first = mine[0].first_try if mine else self._try
+        self._count_from(first)
+        begun = {"try_number": self._try, "first_try": first, "run": run, "seen_at": now, "ended": False}
+        connection.execute(runs_table.insert().values({"snapshot_id": self._snapshot, **begun}))
+
+    def _begin_anew(
+        self, connection: Connection, now: float, about: Mapping[str, str], others: Sequence[Any]
+    ) -> None:
+        if any(not one.ended and now - one.seen_at < _DEAD_AFTER for one in others):
+            raise SnapshotInUseError(
+                f"A run of something else is using the snapshot {self._name}: nothing was sent. Give each task, "
+                f"account, match key and `field_map` a snapshot of its own name"
+            )
+        connection.execute(people_table.delete().where(_p.snapshot_id == self._snapshot))
+        connection.execute(runs_table.delete().where(self._of_it))
+        new = snapshots_table.update().where(_s.id == self._snapshot)
+        connection.execute(new.values(about=json.dumps(dict(about))))
+
+    def _is_of(self, about: Mapping[str, str], stored: str) -> bool:
+        held = json.loads(stored)
+        others = [name for name in {**held, **about} if held.get(name) != about.get(name)]
+        if others:
+            log.warning(
+                "The snapshot %s is of another %s: it begins anew, and all rows are looked up",
+                self._name,
+                " and ".join(others),
+            )
+        return not others
+
+    def _count_from(self, first_try: int) -> None:
+        self.run = first_try.to_bytes(4, "big")
+
+    def complete(self) -> None:
+        if self._dry:
+            return
+        self._flush()
+        of_the_run = sa.and_(self._of_it, _r.first_try == int.from_bytes(self.run, "big"))
+        over = runs_table.delete().where(of_the_run, sa.or_(_r.try_number == self._try, _r.ended))
+        # What tries have claimed that were killed counts on; they are of no run any more.
+        killed = runs_table.update().where(of_the_run).values(run="")
+
+        def complete(connection: Connection, now: float) -> None:
+            connection.execute(over)
+            connection.execute(killed)
+
+        self._write(complete)
+
+    def close(self) -> None:
+        try:
+            if not self._dry:
+                self._flush()
+                ended = runs_table.update().where(self._of_it, _r.try_number == self._try).values(ended=True)
+                self._write(lambda connection, now: connection.execute(ended))
+        except DatabaseError as error:
+            log.warning("%s: what was accepted last is looked up by the next run", error)
+        finally:
+            self._database.close()
+
+    # What a snapshot asks for
+
+    def find(self, people: Sequence[int]) -> Mapping[int, bytes]:
+        found: dict[int, bytes] = {}
+        if self._try and time.monotonic() - self._seen > _SIGN_EVERY:
+            self._write(self._say_alive)
+        with self._database.reading() as connection:
+            for some in _portions(people):
+                # Numbers need no binding, which would take longer than the query.
+                named = f"snapshot_id = {self._snapshot} AND person IN ({','.join(map(str, some))})"
+                rows = connection.exec_driver_sql(
+                    f"SELECT person, entry FROM crm_snapshot_person WHERE {named}"
+                )
+                found.update((person, bytes(entry)) for person, entry in rows if entry)
+        return found
+
+    def take_out(self, people: Sequence[int]) -> None:
+        for person in people:
+            self._waiting.pop(person, None)
+        if people:
+            ordered = sorted(set(people))  # two runs that lock the same people do so in the same order
+            self._write(lambda connection, now: self._claim(connection, now, ordered))
+
+    def _claim(self, connection: Connection, now: float, people: Sequence[int]) -> None:
+        self._say_alive(connection, now)
+        missing = []
+        for some in _portions(people):
+            claims: dict[int, list[int]] = {}
+            held = self._locked(connection, some)
+            for person, claim in held.items():
+                claims.setdefault(self._claimed(claim), []).append(person)
+            for claim, of_it in claims.items():
+                changed = sa.or_(_p.claim != claim, _p.entry != b"")
+                taken = people_table.update().where(self._named(of_it), changed)
+                connection.execute(taken.values(entry=b"", claim=claim))
+            missing += [person for person in some if person not in held]
+        self._add(connection, [(person, b"") for person in missing], self._try)
+
+    def _claimed(self, claim: int) -> int:
+        """Return what becomes of a claim when this run sends something too."""
+        if claim >= 0:
+            free = claim < self._try and claim not in self._at_it
+        else:  # of at least two runs, of which the latest is named
+            free = -claim < min(self._at_it, default=self._try)
+        return self._try if free or claim == self._try else -max(abs(claim), self._try)
+
+    def put_in(self, accepted: Iterable[tuple[int, bytes]]) -> None:
+        self._waiting.update(accepted)
+        if len(self._waiting) >= _NAMED or time.monotonic() - self._written > _COMMIT_EVERY:
+            self._flush()
+
+    def _flush(self) -> None:
+        waiting, self._waiting = self._waiting, {}
+        if not waiting:
+            return
+        try:
+            self._write(lambda connection, now: self._put(connection, now, waiting))
+        except (DatabaseError, SnapshotInUseError) as error:
+            log.warning("%s: what was accepted last is looked up by the next run", error)
+        self._written = time.monotonic()
+
+    def _put(self, connection: Connection, now: float, entries: Mapping[int, bytes]) -> None:
+        self._say_alive(connection, now)
+        for some in _portions(sorted(entries)):
+            mine = [person for person, claim in self._locked(connection, some).items() if claim == self._try]
+            # No two databases write many rows by one statement in the same way, but for new ones.
+            if mine:
+                connection.execute(people_table.delete().where(self._named(mine)))
+            self._add(connection, [(person, entries[person]) for person in mine], 0)
+
+    # The database
+
+    def _write(self, work: Work[T]) -> T:
+        for _ in range(MOST_CONFLICTS - 1):
+            try:
+                return self._database.write(work)
+            except IntegrityError:
+                continue  # another run has added the same people just now
+        return self._database.write(work)
+
+    def _say_alive(self, connection: Connection, now: float) -> None:
+        mine = runs_table.update().where(self._of_it, _r.try_number == self._try)
+        if not connection.execute(mine.values(seen_at=now)).rowcount:
+            raise SnapshotInUseError(
+                f"Another run has begun the snapshot {self._name} anew, since this one was not heard of: nothing more "
+                f"is sent"
+            )
+        self._seen = time.monotonic()
+
+    @property
+    def _of_it(self) -> Any:
+        return _r.snapshot_id == self._snapshot
+
+    def _named(self, people: Sequence[int]) -> Any:
+        return sa.and_(_p.snapshot_id == self._snapshot, _p.person.in_(people))
+
+    def _locked(self, connection: Connection, people: Sequence[int]) -> dict[int, int]:
+        """Return these people's claims, which nobody else changes until the transaction is over."""
+        claims = sa.select(_p.person, _p.claim).where(self._named(people)).order_by(_p.person)
+        return {row.person: row.claim for row in connection.execute(claims.with_for_update())}
+
+    def _add(self, connection: Connection, entries: Iterable[tuple[int, bytes]], claim: int) -> None:
+        rows = [
+            {"snapshot_id": self._snapshot, "person": person, "entry": entry, "claim": claim}
+            for person, entry in entries
+        ]
+        if rows:
+            connection.execute(people_table.insert(), rows)
+
+
+def _portions(people: Sequence[int]) -> Iterator[Sequence[int]]:
+    for start in range(0, len(people), _NAMED):
+        yield people[start : start + _NAMED]
