@@ -7,6 +7,8 @@ the line to pytest.
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 from typing import NamedTuple
 
 import nox
@@ -95,6 +97,44 @@ def docs(session: nox.Session) -> None:
     """Build the site into site/; what it warns of is an error."""
     _install_locked(session)
     session.run("mkdocs", "build", "--strict", "--quiet")
+
+
+@nox.session
+def release(session: nox.Session) -> None:
+    """Do all of a release but the upload: look, build, check, and install the wheel beside each Airflow and use it.
+
+    ``uv run nox -s release -- 3.3.2`` tries the wheel with that Airflow only.
+    """
+    if session.run("git", "status", "--porcelain", external=True, silent=True):
+        session.error("There are changes that are not committed")
+    version = re.search(r'__version__ = "(.+)"', Path("airflow_provider_crm/__init__.py").read_text())[1]
+    latest = re.search(r"^## (.+)$", Path("CHANGELOG.md").read_text(), re.MULTILINE)[1]
+    if not latest.startswith(version):
+        session.error(f"CHANGELOG.md begins with {latest!r}, and the version is {version}")
+    if session.run("git", "tag", "--list", f"v{version}", external=True, silent=True):
+        session.error(f"There is a version {version} already")
+    built = Path(session.create_tmp(), "dist").resolve()
+    session.run_install("uv", "build", "--quiet", "--clear", "--out-dir", str(built), external=True)
+    session.install("--quiet", "twine")
+    session.run("twine", "check", "--strict", *map(str, built.glob("airflow_provider_crm-*")))
+    (wheel,) = built.glob("*.whl")
+    for which in MATRIX:
+        if not which.lowest and which.airflow in (session.posargs or [which.airflow]):
+            _try_wheel(session, wheel, which)
+
+
+def _try_wheel(session: nox.Session, wheel: Path, which: Supported) -> None:
+    """Install a wheel and an Airflow into a bare environment, and run an upsert there."""
+    folder = wheel.parents[1] / which.airflow
+    python = folder / "bin/python"
+    session.run_install("uv", "venv", "--quiet", "--clear", f"--python={which.pythons[0]}", str(folder))
+    until = () if which.day is None else (f"--exclude-newer={which.day}",)
+    install = ("uv", "pip", "install", "--quiet", f"--python={python}", *until)
+    session.run_install(*install, f"apache-airflow=={which.airflow}", f"{wheel}[sandbox]")
+    session.run("uv", "pip", "check", "--quiet", f"--python={python}", external=True)
+    # Not in the checkout, whose package would be imported in place of the wheel's.
+    with session.chdir(folder):
+        session.run(str(folder / "bin/crm-sandbox"), "demo", external=True)
 
 
 def _add_session(which: Supported) -> None:

@@ -25,9 +25,9 @@ from airflow_provider_crm._compat import (
 )
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator
 from airflow_provider_crm.operators.base.writes import (
     CrmBulkOperator,
-    CrmDeleteOperator,
     CrmSuppressibleOperator,
 )
 from airflow_provider_crm.operators.expertsender import (
@@ -197,11 +197,17 @@ def test_what_does_not_make_another_job() -> None:
         **{kind: {"suppression_source"} for kind in WRITES if issubclass(kind, CrmSuppressibleOperator)},
         **{
             kind: {"settle_seconds", "suppression_source"}
-            for kind in (
-                SpreadCreditLoyaltyOperator,
-                SpreadCreateConsentsOperator,
-                ExpertSenderUpsertCustomersOperator,
-            )
+            for kind in (SpreadCreditLoyaltyOperator, SpreadCreateConsentsOperator)
+        },
+        **{
+            kind: {"preview_path", "preview_rows", "suppression_source"}
+            for kind in (MindbazUpsertSubscribersOperator, SpreadUpsertCustomersOperator)
+        },
+        ExpertSenderUpsertCustomersOperator: {
+            "preview_path",
+            "preview_rows",
+            "settle_seconds",
+            "suppression_source",
         },
     }
     assert all(common <= kind.not_in_fingerprint for kind in WRITES)
@@ -378,7 +384,8 @@ def test_a_path_may_be_an_object_and_is_text_from_then_on(kind: Any, name: str) 
         (ObjectStoragePath("file:///folder/x.jsonl"), "file:///folder/x.jsonl"),
         (ObjectStoragePath("s3://minio@bucket/x.jsonl"), "s3://minio@bucket/x.jsonl"),
     ):
-        assert getattr(task(kind, **{name: given}), name) == text
+        others = {"dry_run": True} if name == "preview_path" else {}
+        assert getattr(task(kind, **{name: given}, **others), name) == text
 
 
 def test_every_path_is_among_them() -> None:
@@ -387,6 +394,7 @@ def test_every_path_is_among_them() -> None:
         "certificate_path",
         "leavers_path",
         "path",
+        "preview_path",
         "rejects_path",
         "report_path",
         "results_path",
@@ -468,7 +476,7 @@ has_event_triggers = pytest.mark.skipif(
 @has_event_triggers
 @pytest.mark.parametrize(
     "given",
-    [{"status": "yes"}, {"poll_interval": 0}, {"poll_interval": float("nan")}, {"poll_interval": "soon"}],
+    [{"status": "yes"}, *({"poll_interval": seconds} for seconds in (0, 0.5, 86_401, float("nan"), "soon"))],
 )
 def test_an_event_trigger_refuses_what_it_cannot_use(given: dict[str, Any]) -> None:
     with pytest.raises(CrmInputError, match=next(iter(given))):

@@ -89,7 +89,7 @@ class RowReader(Generic[R]):
         assert self._rule is not None
         assert self._opt_outs is not None
         if item.record is None:  # it is known, and was not read therefore
-            item.record = RowReader.read(self, item.row)[1].record
+            self.complete(item)
         self._rule.keep(item.record, said)
         self._opt_outs.apply(item.key, item.record)
 
@@ -101,10 +101,18 @@ class RowReader(Generic[R]):
         key, record = self._read(row.data)
         if self._opt_outs:
             self._opt_outs.apply(key.text, record)
-        item = Item(row, key.text, record)
+        item = Item(row, key.text, record, noted=key.noted)
         if key.locks:
             item.locks = key.locks
         return key, item
+
+    def complete(self, item: Item[R]) -> None:
+        """Read the row of an item that was made without reading it.
+
+        :raises ValueError: it cannot be sent.
+        """
+        _, read = RowReader.read(self, item.row)
+        item.record, item.noted = read.record, read.noted
 
     def opted_out(self, person: str) -> bool:
         """Return whether a row read before has opted a person out of something."""

@@ -9,11 +9,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from airflow_provider_crm.bulk.batches import Batch
+from airflow_provider_crm.bulk.in_flight import InFlight
+from airflow_provider_crm.bulk.state import StateStore
 from airflow_provider_crm.rows.jsonlines import encode_line
 
 log = logging.getLogger(__name__)
@@ -23,16 +25,6 @@ KEY = "crm_bulk_checkpoint"
 SAVE_EVERY = 0.5
 #: Share of the time that may go into making files durable before the state is written.
 SYNC_SHARE = 0.1
-
-
-class StateStore(Protocol):
-    """Airflow's ``task_state_store`` (>= 3.3), as far as it is used."""
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def set(self, key: str, value: Any) -> None: ...
-
-    def delete(self, key: str) -> None: ...
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -60,6 +52,7 @@ class Checkpoint:
     def __init__(self, store: StateStore, parameters: str) -> None:
         self._store = store
         self._parameters = parameters
+        self.in_flight = InFlight(store, parameters)
         self._rows = hashlib.blake2b(digest_size=16)
         self._saved = 0.0
         self._not_before = 0.0
@@ -75,6 +68,7 @@ class Checkpoint:
         if progress is not None and progress.parameters != self._parameters:
             log.info("The parameters are not those of the earlier try: starting from the first row")
             return None
+        self.in_flight.load()
         return progress
 
     def pass_by(self, batch: Batch[Any]) -> str:
@@ -127,6 +121,7 @@ class Checkpoint:
 
     def clear(self) -> None:
         """Forget everything: the work is complete, and clearing the task is to do it anew."""
+        self.in_flight.clear()
         try:
             self._store.delete(KEY)
         except Exception as error:

@@ -21,6 +21,7 @@ from airflow_provider_crm.bulk.batches import Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.opt_outs import settle_with_opt_outs
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, Step, Verdict
+from airflow_provider_crm.bulk.preview import Preview
 from airflow_provider_crm.bulk.report import EndedRows, Report
 from airflow_provider_crm.bulk.settle import Settler
 from airflow_provider_crm.bulk.snapshot import Snapshot
@@ -75,6 +76,7 @@ class BulkEngine(Generic[R]):
     :param now: the time in seconds, by the clock that ``sleep`` goes by.
     :param stop: makes calls that wait give up, when the task fails.
     :param snapshot: keeps rows from being sent that were accepted before.
+    :param preview: shows what a dry run would do, of a sample of the rows.
     :param span: attributes of each batch's span, where the task is traced.
     """
 
@@ -91,16 +93,21 @@ class BulkEngine(Generic[R]):
         now: Callable[[], float] = time.monotonic,
         stop: Callable[[], None],
         snapshot: Snapshot[R] | None = None,
+        preview: Preview[R] | None = None,
         span: Mapping[str, str] | None = None,
     ) -> None:
         self._destination = destination
         self._source = source
         self._report = report
         self._checkpoint = checkpoint
-        self._settler = Settler(destination, max_retries=max_retries, sleep=sleep, now=now)
+        self._in_flight = checkpoint.in_flight if checkpoint else None
+        self._settler = Settler(
+            destination, max_retries=max_retries, sleep=sleep, now=now, in_flight=self._in_flight
+        )
         self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
         self._stop = stop
         self._snapshot = snapshot
+        self._preview = preview
         self._span = span or {}
         self._reported: _Work[R] | None = None
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
@@ -143,8 +150,10 @@ class BulkEngine(Generic[R]):
 
     def _batches(self) -> Generator[Batch[R], None, None]:
         if self._snapshot is not None:
-            return self._snapshot.batches(self._source)
-        return batches(self._source, self._destination)
+            stream = self._snapshot.batches(self._source)
+        else:
+            stream = batches(self._source, self._destination)
+        return stream if self._preview is None else self._preview.batches(stream)
 
     def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
@@ -157,6 +166,8 @@ class BulkEngine(Generic[R]):
         if self._retried:
             for item in batch.items:
                 item.retried = True
+            if self._in_flight:
+                self._in_flight.recall(batch.items)
         # What has ended waits for its turn, so no more is kept of it than the report needs.
         items, batch.items = batch.items, []
         settled = self._settle(items) if items else ()
@@ -205,6 +216,7 @@ class BulkEngine(Generic[R]):
                 sizes=sizes,
                 sync_cost=self._report.sync_cost,
             )
+            self._checkpoint.in_flight.forget(self._report.ended)
 
     def _salvage(self, pending: deque[_Work[R]]) -> None:
         """Report what else was finished when the task fails; a retry counts it anew."""
@@ -219,6 +231,8 @@ class BulkEngine(Generic[R]):
         self._report.add(rows)
         if self._snapshot is not None:
             self._snapshot.note(rows)
+        if self._preview is not None:
+            self._preview.add(rows)
 
     def _take_up(self) -> Generator[Batch[R], None, None]:
         """Open the report's files, where an earlier try left them if its rows are still the same.
@@ -239,6 +253,7 @@ class BulkEngine(Generic[R]):
                     )
                 except JournalLostError as error:
                     log.warning("%s: starting from the first row", error)
+                    self._checkpoint.in_flight.have_ended(done)
                 else:
                     log.info("An earlier try has done %s rows: going on after them", f"{self._report.read:,}")
                     return stream

@@ -18,17 +18,23 @@ C_contra = TypeVar("C_contra", contravariant=True)
 Stage = Literal["read", "validate", "crm"]
 
 
+Changes = Mapping[str, Mapping[str, Any]]
+"""By field, what it is changed ``from`` and ``to``."""
+
+
 class RowKey(msgspec.Struct, frozen=True, gc=False):
     """What a row is about, mostly a person.
 
     :param text: names it, in reports too.
     :param merges: of several rows with this text only the last one counts; otherwise each is on its own.
     :param locks: what the row holds while it is in flight; no two rows in flight hold the same. The text when empty.
+    :param noted: the row is noted before it is sent, alone: no look may tell afterwards whether it was.
     """
 
     text: str
     merges: bool = True
     locks: tuple[str, ...] = ()
+    noted: bool = False
 
 
 class InvalidRowError(ValueError):
@@ -64,6 +70,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     :param crm_id: the CRM's own id of the record, where it is known.
     :param stage: where a row was rejected.
     :param amount: what the row has added, where rows add something.
+    :param changes: what it would change, where somebody wants to see that.
     """
 
     ending: Ending
@@ -71,6 +78,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     crm_id: str | int | None = None
     stage: Stage | None = None
     amount: Decimal | None = None
+    changes: Changes | None = None
 
 
 def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outcome:
@@ -125,6 +133,8 @@ class Item(msgspec.Struct, Generic[R], gc=False):
     :param rejected: how the row ends, where its opt-out alone is on its way; None otherwise.
     :param mark: what a snapshot knows of the row.
     :param locks: what it holds while it is in flight; see :class:`RowKey`.
+    :param noted: see :class:`RowKey`.
+    :param trace: of a row that is noted, what the look before it was sent has shown; what JSON can express.
     """
 
     row: Row
@@ -139,6 +149,8 @@ class Item(msgspec.Struct, Generic[R], gc=False):
     rejected: Outcome | None = None
     mark: Any = None
     locks: tuple[str, ...] = ()
+    noted: bool = False
+    trace: Any = None
 
     @property
     def checked(self) -> bool:
@@ -153,12 +165,14 @@ class Step(msgspec.Struct, Generic[R], frozen=True, gc=False):
     :param payload: what the destination sends for it; equal ones are the same call.
     :param settle_seconds: how long an earlier such call may take to be seen, before this one is sent: for what must
         not be done twice. 0 where repeating it changes nothing.
+    :param held: what the look-up has found of the person; None where nobody is there, or was looked up.
     """
 
     item: Item[R]
     outcome: Outcome
     payload: Any = None
     settle_seconds: float = 0.0
+    held: Any = None
 
 
 class OptOutRule(Protocol[C_contra]):

@@ -47,6 +47,9 @@ class EndedRows:
         self.last = 0
         self._beyond: set[int] = set()
 
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and (number <= self.last or number in self._beyond)
+
     def add(self, numbers: Iterable[int]) -> None:
         """Note that rows have ended."""
         beyond, last = self._beyond, self.last
@@ -92,7 +95,8 @@ class Report:
         self._erased_as = erased_as
         #: Whether it has gone on after an earlier try.
         self.goes_on = False
-        self._ended = EndedRows()
+        #: The rows that were reported.
+        self.ended = EndedRows()
         self._rejects = Rejects(rejects_path, with_data=reject_data, reasons=self.reasons)
         self._results = Journal(results_path) if results_path else None
         journals = {"rejects": self._rejects.journal, "results": self._results}
@@ -153,7 +157,7 @@ class Report:
         self.amount = amount
         self.goes_on = True
         self.reasons.take_up(reasons)
-        self._ended = done or EndedRows()
+        self.ended = done or EndedRows()
 
     def sync(self) -> dict[str, int]:
         """Make the files durable as they stand.
@@ -184,7 +188,7 @@ class Report:
     def add(self, rows: Sequence[Ended]) -> None:
         """Note how rows have ended."""
         self.counts.update([row.outcome.ending for row in rows])
-        self._ended.add([row.number for row in rows])
+        self.ended.add([row.number for row in rows])
         rejected = Ending.REJECTED
         for row in rows:
             outcome = row.outcome
@@ -248,7 +252,7 @@ class Report:
     @property
     def last_row(self) -> int:
         """The number of the last row that has ended with all before it; 0 for none."""
-        return self._ended.last
+        return self.ended.last
 
     def check_rejects(self, most: int | float) -> None:
         """Fail when too many rows were rejected.

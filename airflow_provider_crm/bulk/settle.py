@@ -12,8 +12,10 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic
 
+from airflow_provider_crm.bulk.in_flight import InFlight
 from airflow_provider_crm.bulk.outcomes import (
     UNSAID,
     Destination,
@@ -55,6 +57,7 @@ class Settler(Generic[R]):
     :param max_retries: how often in a row a call is sent again after an unknown outcome.
     :param sleep: waits a number of seconds.
     :param now: the time in seconds, by the clock that ``sleep`` goes by.
+    :param in_flight: where rows are noted that have to be; None where nothing is kept for a retry.
     """
 
     def __init__(
@@ -64,11 +67,13 @@ class Settler(Generic[R]):
         max_retries: int,
         sleep: Callable[[float], object],
         now: Callable[[], float] = time.monotonic,
+        in_flight: InFlight | None = None,
     ) -> None:
         self._destination = destination
         self._max_retries = max_retries
         self._sleep = sleep
         self._now = now
+        self._in_flight = in_flight
         self._began = now()
         self._largest = destination.batch_size
         self._lock = threading.Lock()
@@ -82,7 +87,6 @@ class Settler(Generic[R]):
         course: _Course[R] = _Course(self._now)
         parts: deque[Sequence[Item[R]]] = deque([items])
         doubtful: list[Item[R]] = []
-        unknown = 0
         while parts or doubtful:
             if not parts:  # once for all of them, when nothing else is left to do
                 self._let_settle(doubtful)
@@ -104,28 +108,51 @@ class Settler(Generic[R]):
                 if (item.retried or item.in_doubt_until) and not self._is_settled(item, plan, looked_at)
             ]
             doubtful += [part[place] for place in unsettled]
-            steps = course.steps(part, plans, frozenset(unsettled))
-            if not steps:
-                continue
-            try:
-                verdicts = self._destination.apply(steps)
-            except CrmOutcomeUnknownError as error:
-                unknown += 1
-                if unknown > self._max_retries:
-                    raise
-                course.doubt(steps)
-                self._sleep(max(_pause(unknown), error.retry_after or 0.0))
-                parts.appendleft([step.item for step in steps])
-                continue
-            except CrmRequestError as error:
-                if isinstance(error, CrmTooLargeError):
-                    self._remember(len(steps))
-                left = course.isolate(steps, error)
-            else:
-                left = course.sort(steps, verdicts)
-            unknown = 0
-            parts.extendleft(reversed(left))
+            if steps := course.steps(part, plans, frozenset(unsettled)):
+                parts.extendleft(reversed(self._carry_out(steps, course)))
         return course.ended
+
+    def _carry_out(self, steps: Sequence[Step[R]], course: _Course[R]) -> list[Sequence[Item[R]]]:
+        """Make the calls; after one whose outcome is unknown, none before another look.
+
+        :return: parts to plan again.
+        """
+        left: list[Sequence[Item[R]]] = []
+        calls = deque(_calls(steps))
+        while calls:
+            left += self._call(calls.popleft(), course)
+            if course.unknown:
+                break
+        return left + [[step.item for step in call] for call in calls]
+
+    def _call(self, steps: Sequence[Step[R]], course: _Course[R]) -> list[Sequence[Item[R]]]:
+        """Make one call.
+
+        :return: parts to plan again.
+        """
+        try:
+            with self._noting(steps[0].item):
+                verdicts = self._destination.apply(steps)
+        except CrmOutcomeUnknownError as error:
+            course.unknown += 1
+            if course.unknown > self._max_retries:
+                raise
+            course.doubt(steps)
+            self._sleep(max(_pause(course.unknown), error.retry_after or 0.0))
+            return [[step.item for step in steps]]
+        except CrmRequestError as error:
+            if isinstance(error, CrmTooLargeError):
+                self._remember(len(steps))
+            left = course.isolate(steps, error)
+        else:
+            left = course.sort(steps, verdicts)
+        course.unknown = 0
+        return left
+
+    def _noting(self, item: Item[R]) -> AbstractContextManager[None]:
+        if self._in_flight is None or not item.noted:
+            return nullcontext()
+        return self._in_flight.sending(item)
 
     def _is_settled(self, item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
         """Return False where a plan goes by what the CRM does not show, and may show in a moment.
@@ -158,6 +185,8 @@ class _Course(Generic[R]):
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
         self.ended: list[tuple[Item[R], Outcome]] = []
+        #: Calls in a row whose outcome is unknown.
+        self.unknown = 0
         #: By the row's number: how often it was refused, and how often a call of its own passed it over.
         self._refusals: Counter[int] = Counter()
         self._unsaid: Counter[int] = Counter()
@@ -245,6 +274,17 @@ class _Course(Generic[R]):
         if step.item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
             self._let_settle(step)
         self._refusals[step.item.row.number] += 1
+
+
+def _calls(steps: Sequence[Step[R]]) -> Iterator[Sequence[Step[R]]]:
+    """Cut steps into calls: what is noted goes alone, so that what becomes of others tells nothing of it."""
+    noted = [step for step in steps if step.item.noted]
+    if not noted:
+        yield steps
+        return
+    if others := [step for step in steps if not step.item.noted]:
+        yield others
+    yield from ([step] for step in noted)
 
 
 def _parts(items: Sequence[Item[R]], error: CrmRequestError) -> list[Sequence[Item[R]]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import string
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 from airflow_provider_crm.exceptions import (
@@ -44,17 +46,13 @@ class Lookups:
 
     def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:
         """Yield the keys in groups, so that each group's encoded list is as long as the server is known to take."""
-        group: list[str] = []
-        length = 0
-        for key in keys:
-            size = _size(key)
-            if group and length + size > self._longest:
-                yield group
-                group, length = [], 0
-            group.append(key)
-            length += size
-        if group:
-            yield group
+        keys = list(keys)
+        ends = list(accumulate(_sizes(keys)))
+        start, before = 0, 0
+        while start < len(keys):
+            end = max(bisect_right(ends, before + self._longest, start), start + 1)
+            yield keys[start:end]
+            start, before = end, ends[end - 1]
 
     def read(self, group: Sequence[str], fetch: Callable[[Sequence[str]], list[T]]) -> list[T]:
         """Look up one group, in halves when the server refuses it whole, or drops it for its length.
@@ -71,13 +69,14 @@ class Lookups:
                 raise
         except CrmTransientError as error:
             dropped = error.status is None and not isinstance(error, CrmUnreachableError)
-            if not dropped or len(group) == 1 or sum(map(_size, group)) <= NEVER_TOO_LONG:
+            if not dropped or len(group) == 1 or sum(_sizes(group)) <= NEVER_TOO_LONG:
                 raise
         middle = len(group) // 2
         found = self.read(group[:middle], fetch) + self.read(group[middle:], fetch)
         # Only now is it sure that the length was at fault, and not one of the keys.
         with self._lock:
-            self._longest = min(self._longest, max(sum(map(_size, group)) // 2 + 1, _size(group[0])))
+            sizes = _sizes(group)
+            self._longest = min(self._longest, max(sum(sizes) // 2 + 1, sizes[0]))
         return found
 
     def read_pages(
@@ -111,7 +110,6 @@ def _all_pages(keys: Sequence[str], fetch: Callable[[Sequence[str]], P], call: s
             missing.pop(key, None)
 
 
-def _size(key: str) -> int:
-    text = key.encode()
+def _sizes(keys: Iterable[str]) -> list[int]:
     # Every other byte takes three; a comma follows.
-    return len(text) + 2 * len(text.translate(None, _AS_IT_IS)) + 1
+    return [len(text) + 2 * len(text.translate(None, _AS_IT_IS)) + 1 for text in map(str.encode, keys)]

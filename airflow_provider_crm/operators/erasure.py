@@ -27,9 +27,9 @@ from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import key_text
 from airflow_provider_crm.hooks.spread import SpreadHook
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.operators.base.lineage import DataSet, crm_list
 from airflow_provider_crm.operators.base.several import SeveralHooks
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.parameters import Column, ConnId, Names, Path, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.schemas.expertsender.cells import identifier
@@ -71,7 +71,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
 
     Rows count as updated where somebody was there, as skipped where nobody was in any system, and as rejected where
     something has failed. The result adds ``by_hand``, the number of people who are left to a person's hand.
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.deletes.CrmDeleteOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (

@@ -182,7 +182,7 @@ class SpreadConsentEventTrigger(CrmEventTrigger):
 
     :param consent_id: the consent.
     :param status: only these answers: ``accepted``, ``refused``, ``toBeConfirmed`` or ``unknown``.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks, at least one.
     :param spread_conn_id: the connection.
     """
 
@@ -237,7 +237,7 @@ class SpreadCustomerEventTrigger(CrmEventTrigger):
 
     .. seealso:: The vendor's page "Customers" at help.spreadfamily.fr.
 
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks, at least one.
     :param spread_conn_id: the connection.
     """
 

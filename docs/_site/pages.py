@@ -17,6 +17,8 @@ ROOT = Path(__file__).parents[2]
 REPOSITORY = "https://github.com/airflow-provider-crm/airflow-provider-crm/blob/main/"
 #: Where a guide wants the parameters of a class.
 TABLE = re.compile(r"<!-- parameters: ([\w.]+) -->")
+#: Where a page wants the faults of the sandbox.
+FAULTS = "<!-- faults -->"
 LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)#\s]+)")
 #: The pages that are files of the repository, which the links in them start from.
 ELSEWHERE = {"changelog.md": "CHANGELOG.md", "index.md": "README.md"}
@@ -39,6 +41,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: Any) -> st
         return REPOSITORY + target
 
     markdown = LINK.sub(link, markdown)
+    markdown = markdown.replace(FAULTS, faults())
     return TABLE.sub(lambda found: table(found[1]), markdown)
 
 
@@ -50,6 +53,24 @@ def table(path: str) -> str:
     shared = [one for one in given if not one.own]
     parts = [_rows(own), "Shared with other operators:", _rows(shared)] if own and shared else [_rows(given)]
     return "\n\n".join(parts)
+
+
+def faults() -> str:
+    """Return the faults of the sandbox as a table, from the docstring that tells of them."""
+    from airflow_provider_crm.sandbox import faults as told
+
+    _, head, body, _ = re.split(r"^=[= ]+=$\n", told.__doc__ or "", flags=re.MULTILINE)
+    starts = [head.index(name) for name in ("kind", "what", "settings")]
+    cells: list[list[str]] = []
+    for line in body.splitlines():
+        parts = [line[start:end].strip() for start, end in zip(starts, [*starts[1:], None], strict=True)]
+        if parts[0]:
+            cells.append(parts)
+        else:  # the line before goes on
+            cells[-1] = [f"{one} {more}".strip() for one, more in zip(cells[-1], parts, strict=True)]
+    lines = ["| kind | what happens | settings |", "|---|---|---|"]
+    lines += [f"| {' | '.join(map(to_markdown, row))} |" for row in cells]
+    return "\n".join(lines)
 
 
 def _meaning(one: Parameter, given: list[Parameter]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_crm.exceptions import CrmError
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator
 
 from .registry import DESTINATIONS
 from .trial import WRITING, Connect, Trial, by_name, first_modes

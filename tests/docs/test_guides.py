@@ -77,3 +77,15 @@ def test_what_a_guide_quotes_is_what_the_package_says(guide: Path) -> None:
     quoted = list(quotations(guide.read_text(), "What goes wrong"))
     assert quoted
     assert [one for one in quoted if one not in known and not is_said(one)] == []
+
+
+def test_each_line_of_the_index_stands_in_the_source() -> None:
+    page = (GUIDES.parent / "at-night.md").read_text()
+    headings = [
+        heading
+        for heading in re.findall(r"^## (.+)$", page, re.MULTILINE)
+        if "| line |" in page.partition(heading)[2]
+    ]
+    indexed = [line for heading in headings for line in quotations(page, heading)]
+    assert len(indexed) >= 45
+    assert [line for line in indexed if not is_said(line)] == []

@@ -12,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.values import normal_email
+from tests.helpers.properties import at_least
 
 
 def _reasons(rows: Any) -> list[str]:
@@ -179,3 +180,71 @@ def test_one_quote_too_many_or_too_few(
     changed = [row for row in good if row != whole.get((row["email"] or "").strip('"'))]
     assert len(changed) <= 1
     assert len(rows.all) >= len(people)
+
+
+_STREET = st.sampled_from(
+    ["1 rue X", "2, rue Y", "3 rue Z\nBât B", "4, rue A\n75001, Paris", "5 av. de B\nC, D, E"]
+)
+
+
+@pytest.mark.slow
+@at_least(200)
+@given(
+    streets=st.lists(_STREET, min_size=20, max_size=40),
+    columns=st.sampled_from(
+        [
+            ("id", "email", "street", "phone"),
+            ("street", "email"),
+            ("email", "street", "city", "phone"),
+            ("id", "city", "street", "email", "phone"),
+        ]
+    ),
+    quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
+    delimiter=st.sampled_from([",", ";"]),
+    place=st.floats(0, 1, exclude_max=True),
+    more=st.booleans(),
+)
+def test_a_stray_quote_anywhere_in_an_export_of_people(
+    read: Any,
+    scratch: Path,
+    streets: list[str],
+    columns: tuple[str, ...],
+    quoting: Any,
+    delimiter: str,
+    place: float,
+    more: bool,
+) -> None:
+    """Each row is a row or a reject, nobody gets another one's line, and one person's cells at most are others."""
+    people = [
+        {
+            "id": str(1000 + n),
+            "email": f"p{n}@x.fr",
+            "street": street,
+            "city": "Le Mans",
+            "phone": f"06123456{n:02}",
+        }
+        for n, street in enumerate(streets)
+    ]
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(
+        text, columns, quoting=quoting, delimiter=delimiter, lineterminator="\n", extrasaction="ignore"
+    )
+    writer.writeheader()
+    header = text.tell()
+    writer.writerows(people)
+    body = text.getvalue()
+    at = header + int(place * (len(body) - header))
+    if more:
+        body = f'{body[:at]}"{body[at:]}'
+    elif (at := body.find('"', at)) >= 0:
+        body = body[:at] + body[at + 1 :]
+    path = scratch / "people.csv"
+    path.write_bytes(body.encode())
+    rows = read(str(path))
+    assert len(rows.all) >= len(people)
+    whole = {one["email"]: {column: one[column] for column in columns} for one in people}
+    good = [row for row in rows.good if _names_somebody(row)]
+    for row in good:
+        text_of_others = "\n".join(row[column] or "" for column in columns if column != "email")
+        assert "@x.fr" not in text_of_others, "somebody else's line is in this person's cell"
+    assert len([row for row in good if row != whole.get((row["email"] or "").strip('"'))]) <= 1

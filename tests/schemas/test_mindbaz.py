@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -131,6 +132,24 @@ def test_without_the_sites_list_any_number_is_a_field() -> None:
 )
 def test_values_by_type(kind: int, value: Any, sent: Any) -> None:
     assert FieldType(14, "fld14", kind).convert(value) == sent
+
+
+@pytest.mark.parametrize(
+    ("field", "sent"),
+    [
+        (FieldType(20, "Birth date", DATE), "2026/01/05 00:00"),
+        (FieldType(2, "First subscription date", DATE), "2026/01/04 16:00"),
+        (FieldType(3, "Last subscription date", DATE), "2026/01/04 16:00"),
+        (FieldType(4, "Unsubscription date", DATE), "2026/01/04 16:00"),
+        (FieldType(44, "of one's own", DATE), "2026/01/04 16:00"),
+    ],
+)
+def test_the_date_of_birth_is_the_only_day_that_the_vendor_tells(field: FieldType, sent: str) -> None:
+    """Its type is that of moments, and the page shows the time of day of fields 2, 3 and 4."""
+    midnight_in_tokyo = dt.datetime(2026, 1, 5, tzinfo=ZoneInfo("Asia/Tokyo"))
+    assert field.convert(midnight_in_tokyo) == sent
+    assert field.convert("2026-01-05T00:00:00+09:00") == sent
+    assert field.convert(dt.date(2026, 1, 5)) == field.convert("2026-01-05") == "2026/01/05 00:00"
 
 
 @pytest.mark.parametrize(

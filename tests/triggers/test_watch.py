@@ -38,6 +38,7 @@ Take = Callable[[], Awaitable[dict[str, Any] | None]]
 def hurry(monkeypatch: pytest.MonkeyPatch, fresh_hook_cache: hook_cache.HookCache) -> None:
     monkeypatch.setattr(watch, "HOOK_CACHE", fresh_hook_cache)
     monkeypatch.setattr(watch, "AFTER_REFUSAL", 0.1)
+    monkeypatch.setattr(watch, "SHORTEST_POLL_INTERVAL", 0.1)
     monkeypatch.setattr(watch, "_WATCHERS", {})
 
 

@@ -11,13 +11,11 @@ from functools import partial
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import (
-    LATER,
-    UNSAID,
+    Changes,
     Ending,
     InvalidRowError,
     Item,
     Outcome,
-    Refused,
     RowKey,
     Step,
     Verdict,
@@ -25,12 +23,13 @@ from airflow_provider_crm.bulk.outcomes import (
 )
 from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
-from airflow_provider_crm.exceptions import CrmInputError, CrmOutcomeUnknownError, CrmRequestError, redact
+from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.consents import (
     asks_for_confirmation,
+    differences,
     holds,
     opts_in,
     refuse,
@@ -128,7 +127,8 @@ class UpsertCustomers:
                 )
         except ValueError as error:
             raise InvalidRowError(str(error), key, refusals_in(self._mapping.readable(data))) from None
-        return RowKey(key), customer
+        # Of somebody who was asked before, no look tells whether they were asked again.
+        return RowKey(key, noted=_forces(customer) and asks_for_confirmation(customer)), customer
 
     def refusal(self, record: Customer) -> Customer | None:
         said = self.opt_outs.find(record)
@@ -140,6 +140,21 @@ class UpsertCustomers:
         return [
             self._plan_seen(item, held[item.key]) if item.key in held else self._plan_unseen(item)
             for item in items
+        ]
+
+    def changes(self, steps: Sequence[Step[Customer]]) -> list[Changes | None]:
+        if self._read_by is None:
+            return [None] * len(steps)
+        unseen = [step.item for step in steps if step.held is None]
+        held = dict(zip((item.key for item in unseen), self._look_up(unseen), strict=True))
+        return [
+            {
+                field: {"from": there, "to": wanted}
+                for field, (there, wanted) in differences(
+                    step.held or held.get(step.item.key), step.payload
+                ).items()
+            }
+            for step in steps
         ]
 
     def _has_to_be_seen(self, item: CustomerItem) -> bool:
@@ -183,12 +198,18 @@ class UpsertCustomers:
         if undone:
             listed = ", ".join(map(str, undone))
             return rejected("crm", f"the customer has refused consent {listed}: see `allow_resubscribe`")
-        return self._step(item, ending, customer)
+        return self._step(item, ending, customer, held)
 
-    def _step(self, item: CustomerItem, ending: Ending, customer: Mapping[str, Any]) -> Step[Customer]:
+    def _step(
+        self,
+        item: CustomerItem,
+        ending: Ending,
+        customer: Mapping[str, Any],
+        held: Mapping[str, Any] | None = None,
+    ) -> Step[Customer]:
         # Sent twice, a customer is the same; a message is not.
         settle = self._settle if asks_for_confirmation(customer) else 0.0
-        return Step(item, Outcome(ending), customer, settle)
+        return Step(item, Outcome(ending), customer, settle, held)
 
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:
         if held is None:
@@ -208,31 +229,6 @@ class UpsertCustomers:
         return without_standing(item.record, held, again=item.maybe_applied)
 
     def apply(self, steps: Sequence[Step[Customer]]) -> list[Verdict]:
-        # A forced message goes alone: beside a bad row, nobody could tell afterwards whether it was sent.
-        forced = [step for step in steps if _sends_as_is(step.item)]
-        others = [step for step in steps if not _sends_as_is(step.item)]
-        verdicts: dict[int, Verdict] = {}
-        for step in forced:
-            try:
-                verdicts[step.item.row.number] = self._apply_alone(step)
-            except CrmOutcomeUnknownError:
-                if len(steps) == 1:
-                    raise
-                # Those after it were not sent, and are still to be forced.
-                verdicts[step.item.row.number] = UNSAID
-                return [verdicts.get(step.item.row.number, LATER) for step in steps]
-        if others:
-            self._send(others)
-        return [verdicts.get(step.item.row.number, step.outcome) for step in steps]
-
-    def _apply_alone(self, step: Step[Customer]) -> Verdict:
-        try:
-            self._send([step])
-        except CrmRequestError as error:
-            return Refused(error.reason)
-        return step.outcome
-
-    def _send(self, steps: Sequence[Step[Customer]]) -> None:
         try:
             self._hook.upsert_customers(
                 [step.payload for step in steps], mode=self._mode_of(steps), match_by=self._match_by
@@ -244,6 +240,7 @@ class UpsertCustomers:
                     f"account's own (Settings > Customers > Default matching mode)"
                 ) from error
             raise
+        return [step.outcome for step in steps]
 
     def _mode_of(self, steps: Sequence[Step[Customer]]) -> Mode:
         # Customers whom an earlier call may have added would be refused, and GET may not show them yet: what was just
@@ -276,7 +273,11 @@ class RefusedConsents:
 
 def _sends_as_is(item: CustomerItem) -> bool:
     """Return True if a message that was sent before is to be sent again: where the row says so, and once."""
-    return bool((item.record.get("consentsData") or {}).get("force")) and not item.maybe_applied
+    return _forces(item.record) and not item.maybe_applied
+
+
+def _forces(customer: Customer) -> bool:
+    return bool((customer.get("consentsData") or {}).get("force"))
 
 
 def key_text(field: str, value: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from airflow_provider_crm.bulk.outcomes import (
     SETTLE_SECONDS,
     UNSAID,
+    Changes,
     Ending,
     InvalidRowError,
     Item,
@@ -85,6 +86,7 @@ class UpsertSubscribers:
         self._allow_resubscribe = allow_resubscribe
         self._key_field = KEY_FIELDS[match_by]
         self._writers: dict[int, Writer] = {}
+        self._names: dict[int, str] = {}
         #: The columns of the rows read last, and how their fields are written.
         self._fields: tuple[Mapping[str, FieldType], list[WrittenField]] = ({}, [])
         #: So many keys the server has been seen to answer for in whole.
@@ -143,6 +145,7 @@ class UpsertSubscribers:
         """Return how a field is written, with the length of texts that it takes as they are; 0 where it takes none."""
         as_it_is = field.type == TEXT and (field.id == self._key_field or field.id not in _NORMALISERS)
         longest = (field.length or sys.maxsize) if as_it_is else 0
+        self._names[field.id] = field.name
         return field.id, longest, field.name, self._writers.setdefault(field.id, _writer(field))
 
     def _opt_out_in(self, data: Mapping[str, Any]) -> list[tuple[int, Any]]:
@@ -201,6 +204,15 @@ class UpsertSubscribers:
         fields = with_date(_for_creation(item.record), item.record)
         return Step(item, _CREATED, {"fields": fields}, SETTLE_SECONDS)
 
+    def changes(self, steps: Sequence[Step[Values]]) -> list[Changes]:
+        return [
+            {
+                self._names.get(number, str(number)): {"from": (step.held or {}).get(number), "to": value}
+                for number, value in step.payload["fields"].items()
+            }
+            for step in steps
+        ]
+
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
         held = found[0]["fields"]
@@ -216,7 +228,7 @@ class UpsertSubscribers:
         if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
-        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)})
+        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)}, held=held)
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
         """Return what of a row the CRM does not hold yet.

@@ -139,7 +139,8 @@ class CreateConsents:
         if record.channel_id:
             text = f"{text}|{record.channel_id}"
         # One person's answers to one consent go in one after the other, in the order of the source.
-        return RowKey(text, locks=(f"{who}|{which}",)), record
+        # The history names no channel: it does not tell such an answer from one for all of them.
+        return RowKey(text, locks=(f"{who}|{which}",), noted=record.channel_id is not None), record
 
     def refusal(self, record: ConsentRecord) -> ConsentRecord | None:
         return record if record.status == "refused" else None
@@ -202,13 +203,14 @@ class CreateConsents:
     def _known(self, item: Item[ConsentRecord], history: Sequence[Row]) -> Outcome | None:
         """Return whether the CRM's history already says how the row ends."""
         record = item.record
-        if item.maybe_applied and (made := [row for row in history if _may_be_from(record, row)]):
+        if item.maybe_applied and (made := _made(item, history)):
             return Outcome(Ending.CREATED, crm_id=made[-1].get("trackId"))
         record.seen = frozenset(str(row.get("trackId")) for row in history)
+        item.trace = len(_exact(record, history))
         if not self._only_changes:
             # The very answer that a try before this one may have sent is its own.
-            sent = _exact(record, history) if item.retried and record.channel_id is None else None
-            return Outcome(Ending.UNCHANGED, crm_id=sent.get("trackId")) if sent else None
+            sent = _exact(record, history) if item.retried and not item.noted else []
+            return Outcome(Ending.UNCHANGED, crm_id=sent[0].get("trackId")) if sent else None
         # The history does not say for which channel an answer was: one for a single channel may always be new.
         if record.channel_id is None and (same := _same(record, history)):
             return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
@@ -234,11 +236,12 @@ def _arguments(record: ConsentRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}
 
 
-def _may_be_from(record: ConsentRecord, row: Row) -> bool:
-    """Return whether a line of the history can come from an unanswered call for this row."""
-    if record.seen is None:
-        return _is(row, record.status, record.created_at)
-    return _is(row, record.status) and str(row.get("trackId")) not in record.seen
+def _made(item: Item[ConsentRecord], history: Sequence[Row]) -> list[Row]:
+    """Find the lines of the history that can come from an unanswered call for this row."""
+    record = item.record
+    if record.seen is None:  # it was a call of an earlier try, which has noted how many such lines there were
+        return sorted(_exact(record, history), key=_arrival)[item.trace or 0 :]
+    return [row for row in history if _is(row, record.status) and str(row.get("trackId")) not in record.seen]
 
 
 def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
@@ -249,12 +252,12 @@ def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
     # One that holds until the refusal of an earlier row is seen does not hold.
     if latest is not None and _is(latest, record.status) and _date(latest) > record.refused_at:
         return latest
-    return _exact(record, history)
+    return next(iter(_exact(record, history)), None)
 
 
-def _exact(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
-    """Find the answer of the row's own status and moment."""
-    return next((row for row in history if _is(row, record.status, record.created_at)), None)
+def _exact(record: ConsentRecord, history: Sequence[Row]) -> list[Row]:
+    """Find the answers of the row's own status and moment."""
+    return [row for row in history if _is(row, record.status, record.created_at)]
 
 
 def _refusal(record: ConsentRecord, history: Sequence[Row], latest: Row | None) -> Row | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from airflow_provider_crm.bulk.outcomes import (
     SETTLE_SECONDS,
+    Changes,
     Ending,
     InvalidRowError,
     Item,
@@ -22,6 +23,7 @@ from airflow_provider_crm.bulk.outcomes import (
     Verdict,
     rejected,
 )
+from airflow_provider_crm.bulk.preview import changed
 from airflow_provider_crm.bulk.suppression import Identifier, matched_identifiers
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.spread.known import PAGE_SIZE, KnownCustomers
@@ -29,6 +31,7 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.spread.read import Row
 from airflow_provider_crm.schemas.spread.write import (
+    CUSTOM_FIELD,
     customer_values,
     differing,
     overlaid,
@@ -163,6 +166,9 @@ class UpsertCustomers:
     def apply(self, steps: Sequence[Step[Row]]) -> list[Verdict]:
         return send_each(self._hook, steps)
 
+    def changes(self, steps: Sequence[Step[Row]]) -> list[Changes]:
+        return [changed(_new(step), _flat(step.held or {})) for step in steps]
+
     def _plan_one(self, item: Item[Row]) -> Outcome | Step[Row]:
         if self._match_by != "email":
             return self._plan_for(item, self._hook.find_customer(external_id=item.key))
@@ -209,7 +215,7 @@ class UpsertCustomers:
             return taken
         rename = NewEmail(held["email"], email) if held.get("email") else None
         if rename is not None and changes == ["email"]:
-            return Step(item, done, rename, SETTLE_SECONDS)
+            return Step(item, done, rename, SETTLE_SECONDS, held)
         return self._update(item, held, done, email=email, first=rename)
 
     def _update(
@@ -227,7 +233,7 @@ class UpsertCustomers:
         if not (item.refused and isinstance(item.refused.payload, ChangedCustomer)):
             fields = overlaid(held, fields, self._hook.writable_fields)
         change = ChangedCustomer(held["id"], {**fields, "email": email}, first)
-        return Step(item, done, change, SETTLE_SECONDS if first else 0.0)
+        return Step(item, done, change, SETTLE_SECONDS if first else 0.0, held)
 
     def _taken(self, email: str, other_than: str | None = None) -> Outcome | None:
         """Reject a row whose e-mail is somebody else's; what the CRM does with it is not documented."""
@@ -238,3 +244,27 @@ class UpsertCustomers:
             return None
         said = "the e-mail belongs to another customer, who does not have this external id"
         return rejected("crm", said, owner["id"])
+
+
+def _new(step: Step[Row]) -> Row:
+    """Return the values of a row that its customer does not have."""
+    if step.held is None:
+        return _flat(step.payload.fields)
+    return {
+        name: value
+        for name, value in _flat(step.item.record).items()
+        if differing(step.held, _nested(name, value))
+    }
+
+
+def _flat(values: Mapping[str, Any]) -> Row:
+    """Return a customer with a name for each custom field, as columns have them."""
+    rest = {name: value for name, value in values.items() if name != "custom_fields"}
+    custom = values.get("custom_fields") or {}
+    return rest | {CUSTOM_FIELD + number: value for number, value in custom.items()}
+
+
+def _nested(name: str, value: Any) -> Row:
+    if name.startswith(CUSTOM_FIELD):
+        return {"custom_fields": {name.removeprefix(CUSTOM_FIELD): value}}
+    return {name: value}

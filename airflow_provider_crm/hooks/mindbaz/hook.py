@@ -118,8 +118,8 @@ class MindbazHook(CrmHook[MindbazExtras]):
         :return: the subscribers that exist, in no particular order, as ``{"id": int, "fields": {id: value}}``.
         :raises CrmInputError: a value that is empty or holds a comma, which the call cannot express.
         """
-        keys = list(dict.fromkeys(str(value).strip() for value in values))
-        if any(not key or "," in key for key in keys):
+        keys = list(dict.fromkeys([str(value).strip() for value in values]))
+        if "" in keys or "," in "".join(keys):
             raise CrmInputError("A value to look up is empty or holds a comma, which separates values")
         query: list[tuple[str, str]] = [("filter.by", by)]
         if field_ids is not None:

@@ -8,9 +8,12 @@ from contextlib import closing, contextmanager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
+from airflow_provider_crm._compat import conf
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
+from airflow_provider_crm.bulk.preview import Preview
+from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SnapshotStore, SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
@@ -21,11 +24,13 @@ from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.operators.base.mapped import is_mapped
 from airflow_provider_crm.operators.base.writes import CrmMappedOperator, MappedArguments
 from airflow_provider_crm.parameters import (
+    Count,
     MaxRejects,
     Path,
     StoragePath,
     Text,
     YesOrNo,
+    is_known,
     number,
     one_of,
     path_or_table,
@@ -48,8 +53,11 @@ class UpsertArguments(MappedArguments, total=False):
     snapshot: SnapshotPlace | None
     full_resync: YesOrNo
     verify: Annotated[float | str, number(0, 1)]
+    retry_rejects: YesOrNo
     leavers_path: Path | None
     max_leavers: MaxRejects
+    preview_path: Path | None
+    preview_rows: Count
 
 
 class WritableFields(Protocol):
@@ -74,10 +82,16 @@ class CrmUpsertOperator(CrmMappedOperator):
     :param full_resync: send all rows, and renew the snapshot. (templated)
     :param verify: the share of known rows that are looked up all the same: what others have changed in the CRM is sent
         again, and counted as ``drifted``. (templated)
+    :param retry_rejects: False leaves rows alone that the CRM has refused within Airflow's option ``[crm]
+        retry_rejects_days`` (7) and that are the same: they end as rejected with the first reason, without a call.
+        Needs a snapshot. (templated)
     :param leavers_path: path or URI of a JSON-lines file that takes the keys of people whom an earlier source held and
         this one does not; for that the snapshot keeps keys in clear. (templated)
     :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
         people of earlier sources. (templated)
+    :param preview_path: path or URI of a JSON-lines file that takes, in a dry run or before a person is asked for
+        approval, what would become of each row, and of each field that it changes. (templated)
+    :param preview_rows: of how many rows the CRM is asked for that at most, drawn evenly. (templated)
 
     See :class:`~airflow_provider_crm.operators.base.writes.CrmMappedOperator` for the other parameters.
     """
@@ -89,9 +103,13 @@ class CrmUpsertOperator(CrmMappedOperator):
         "snapshot",
         "full_resync",
         "verify",
+        "retry_rejects",
         "leavers_path",
         "max_leavers",
+        "preview_path",
+        "preview_rows",
     )
+    not_in_fingerprint = CrmMappedOperator.not_in_fingerprint | {"preview_path", "preview_rows"}
     snapshot = SourceField()
     #: The name of the field that each value of ``match_by`` looks at.
     key_fields: ClassVar[Mapping[str, str | int]]
@@ -104,8 +122,11 @@ class CrmUpsertOperator(CrmMappedOperator):
         snapshot: SnapshotPlace | None = None,
         full_resync: YesOrNo = False,
         verify: Annotated[float | str, number(0, 1)] = 0.0,
+        retry_rejects: YesOrNo = True,
         leavers_path: Path | None = None,
         max_leavers: MaxRejects = 0.1,
+        preview_path: Path | None = None,
+        preview_rows: Count = 1000,
         **kwargs: Unpack[MappedArguments],
     ) -> None:
         super().__init__(**kwargs)
@@ -114,8 +135,13 @@ class CrmUpsertOperator(CrmMappedOperator):
         self.snapshot = snapshot
         self.full_resync: Any = full_resync
         self.verify: Any = verify
+        self.retry_rejects: Any = retry_rejects
         self.leavers_path: Any = leavers_path
         self.max_leavers: Any = max_leavers
+        self.preview_path: Any = preview_path
+        self.preview_rows: Any = preview_rows
+        if is_known(self.only_plan) and is_known(self.approval):
+            self._check_that_a_preview_is_asked_for()
 
     # What a subclass adds
 
@@ -134,11 +160,40 @@ class CrmUpsertOperator(CrmMappedOperator):
         raise NotImplementedError
 
     def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
+        self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
         mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
+
+    # What would be done
+
+    def _check_that_a_preview_is_asked_for(self) -> None:
+        if self.preview_path is not None and self.only_plan is False and self.approval is False:
+            raise CrmInputError(
+                "`preview_path` is for `dry_run=True` or `approval`: a run itself has `results_path`"
+            )
+
+    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+        if self.preview_path is None or not self.only_plan:
+            return None
+        return Preview(destination, self.preview_path, self.preview_rows)
+
+    def _twin(self) -> Any:
+        twin = super()._twin()
+        twin.preview_path = None  # counts are of all rows
+        return twin
+
+    def _plan(self, context: Context, hook: Any) -> tuple[Report, Mapping[str, Any]]:
+        plan = super()._plan(context, hook)
+        if self.preview_path is not None:
+            twin = self._twin()
+            twin.rejects_path = twin.results_path = None
+            twin.max_rejects = 1.0
+            twin.preview_path = self.preview_path
+            twin._run(context, hook)
+        return plan
 
     # What has changed
 
@@ -153,6 +208,10 @@ class CrmUpsertOperator(CrmMappedOperator):
         if self.snapshot is None:
             if self.leavers_path:
                 raise CrmInputError("`leavers_path` needs a `snapshot`, which knows who was there before")
+            if not self.retry_rejects:
+                raise CrmInputError(
+                    "`retry_rejects=False` needs a `snapshot`, which knows what was refused before"
+                )
             yield None
             return
         if self.leavers_path and is_mapped(context):
@@ -178,6 +237,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 full=self.full_resync,
                 dry=dry,
                 verify=self.verify,
+                leave_refused=0.0 if self.retry_rejects else 86_400.0 * retry_rejects_days(),
                 exempt=guarded.concerns if isinstance(guarded, Suppressing) else None,
                 leavers=leavers,
             )
@@ -210,6 +270,11 @@ class CrmUpsertOperator(CrmMappedOperator):
             "`nulls`": str(self.nulls),
             "version of this package's rules": str(RULES),
         }
+
+
+def retry_rejects_days() -> int:
+    """Return for how many days refused rows are left alone: Airflow's option ``[crm] retry_rejects_days``."""
+    return conf.getint("crm", "retry_rejects_days", fallback=7)
 
 
 def _run_of(context: Context) -> str:

@@ -14,7 +14,8 @@ from airflow_provider_crm._compat import BaseOperatorLink
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, fingerprint
 from airflow_provider_crm.bulk.engine import BulkEngine, DryRun
 from airflow_provider_crm.bulk.outcomes import Destination, Ending
-from airflow_provider_crm.bulk.prepass import Announced, AtLeast, Check, NearUsual, look_through
+from airflow_provider_crm.bulk.prepass import AtLeast, Check, NearUsual, look_through
+from airflow_provider_crm.bulk.preview import Preview
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
@@ -73,12 +74,6 @@ class MappedArguments(SuppressibleArguments, total=False):
     """What operators with a map of columns take, see :class:`CrmMappedOperator`."""
 
     field_map: FieldMap | None
-
-
-class DeleteArguments(WriteArguments, total=False):
-    """What operators that erase take, see :class:`CrmDeleteOperator`."""
-
-    require_confirmation_count: MinRows | None
 
 
 class CrmWriteOperator(CrmApprovedOperator):
@@ -150,6 +145,8 @@ class CrmWriteOperator(CrmApprovedOperator):
         self.only_plan: Any = dry_run  # `dry_run` is a method of Airflow's own operator
         self._report: Report | None = None
         self._sent_to = ""
+        #: What else counts rows than their report: a snapshot, a preview.
+        self._counting: Sequence[Any] = ()
 
     # What a subclass adds
 
@@ -185,6 +182,14 @@ class CrmWriteOperator(CrmApprovedOperator):
         """
         return nullcontext()
 
+    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+        """Return what shows a person what the task would do, where they want to see that."""
+        return None
+
+    def _counts(self) -> dict[str, Any]:
+        """Return what else is counted than how rows end."""
+        return {name: count for one in self._counting for name, count in one.counts.items()}
+
     def _run(self, context: Context, hook: Any) -> dict[str, Any]:
         """Process the source.
 
@@ -203,12 +208,18 @@ class CrmWriteOperator(CrmApprovedOperator):
         )
         destination = self._destination(hook, source)
         guarded = self._guarded(context, destination)
-        with self._opened_snapshot(context, hook, destination, guarded) as snapshot:
+        preview = self._preview_of(destination)
+        with (
+            preview.file() if preview else nullcontext(),
+            self._opened_snapshot(context, hook, destination, guarded) as snapshot,
+        ):
+            self._counting = [one for one in (snapshot, preview) if one is not None]
             # Those of the class come last: an erasure's adds people to a file, where no other refuses the source.
             checks = [*self._usual(context), *(snapshot.checks if snapshot else ()), *self._checks()]
             source = look_through(source, checks)
+            planned: Destination[Any] = DryRun(guarded) if self.only_plan else guarded
             engine: BulkEngine[Any] = BulkEngine(
-                DryRun(guarded) if self.only_plan else guarded,
+                preview.planned(planned) if preview else planned,
                 source,
                 report,
                 None if snapshot else self._checkpoint(context, hook),
@@ -218,6 +229,7 @@ class CrmWriteOperator(CrmApprovedOperator):
                 now=hook.clock.now,
                 stop=hook.close,
                 snapshot=snapshot,
+                preview=preview,
                 span={"crm.system": hook.conn_type, "crm.operator": type(self).__name__},
             )
             said = "Dry run: looking what would be sent of" if self.only_plan else "Sending"
@@ -228,7 +240,7 @@ class CrmWriteOperator(CrmApprovedOperator):
                 report.close()
             summary = {
                 **self._summary(report),
-                **(snapshot.counts if snapshot else {}),
+                **self._counts(),
                 "requests": hook.counters.requests,
                 "retries": hook.counters.retries,
                 "seconds": round(time.monotonic() - started, 3),
@@ -257,6 +269,7 @@ class CrmWriteOperator(CrmApprovedOperator):
         report = self._report or Report()
         return {
             **self._summary(report),
+            **self._counts(),
             **super()._account(),
             "last_row": report.last_row,
             "reasons": report.reasons.told(),
@@ -363,28 +376,3 @@ class CrmMappedOperator(CrmSuppressibleOperator):
     def __init__(self, *, field_map: FieldMap | None = None, **kwargs: Unpack[SuppressibleArguments]) -> None:
         super().__init__(**kwargs)
         self.field_map = field_map
-
-
-class CrmDeleteOperator(CrmBulkOperator):
-    """A bulk operator that erases people.
-
-    :param require_confirmation_count: refuse to start when the source has another number of rows than this one,
-        which somebody announced. (templated)
-    """
-
-    template_fields: Sequence[str] = (*CrmBulkOperator.template_fields, "require_confirmation_count")
-    not_in_fingerprint = CrmBulkOperator.not_in_fingerprint | {"require_confirmation_count"}
-    deed = "erased"
-
-    def __init__(
-        self, *, require_confirmation_count: MinRows | None = None, **kwargs: Unpack[WriteArguments]
-    ) -> None:
-        super().__init__(**kwargs)
-        self.require_confirmation_count: Any = require_confirmation_count
-
-    def _checks(self) -> list[Check]:
-        announced = self.require_confirmation_count
-        return super()._checks() + ([] if announced is None else [Announced(announced)])
-
-    def _erased_as(self) -> str | None:
-        return "deleted"

@@ -11,8 +11,8 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
 from airflow_provider_crm.links import ExpertSenderLink, RejectsFileLink, run_links
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments
-from airflow_provider_crm.operators.base.writes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.parameters import ConnId, Count, Seconds, YesOrNo, one_of
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.rows.sources import Source
@@ -132,7 +132,7 @@ class ExpertSenderDeleteCustomersOperator(CrmDeleteOperator):
         (templated)
     :param with_anonymization: anonymise the customer's data as well. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.deletes.CrmDeleteOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (

@@ -12,12 +12,11 @@ from airflow_provider_crm.destinations.spread.upserts import UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
+from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator, DeleteArguments
 from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator, UpsertArguments, UpsertMode
 from airflow_provider_crm.operators.base.writes import (
-    CrmDeleteOperator,
     CrmMappedOperator,
     CrmSuppressibleOperator,
-    DeleteArguments,
     MappedArguments,
     SuppressibleArguments,
 )
@@ -204,7 +203,7 @@ class SpreadDeleteCustomersOperator(CrmDeleteOperator):
     :param customer_id_field: the column with SPREAD's id. One of the two columns may be missing, and one of the two
         cells empty; where both are filled they have to be one customer's, or the row is rejected. (templated)
 
-    See :class:`~airflow_provider_crm.operators.base.writes.CrmDeleteOperator` for the other parameters.
+    See :class:`~airflow_provider_crm.operators.base.deletes.CrmDeleteOperator` for the other parameters.
     """
 
     template_fields: Sequence[str] = (

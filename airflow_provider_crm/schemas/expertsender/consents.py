@@ -87,6 +87,23 @@ def holds(held: Mapping[str, Any], customer: Mapping[str, Any]) -> bool:
     )
 
 
+def differences(held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return by field what the CRM holds, as far as it is shown, and what is wanted, where they are not the same."""
+    there, wanted = _flat(held or {}), _flat(customer)
+    return {
+        name: (there.get(name), value)
+        for name, value in wanted.items()
+        if not (_same(value, there.get(name)) or _stands(value, there.get(name)))
+    }
+
+
+def _flat(customer: Mapping[str, Any]) -> dict[str, Any]:
+    values = {name: value for name, value in customer.items() if name not in _NESTED}
+    values |= {f"customAttributes.{name}": value for name, value in _attributes(customer).items()}
+    return values | {f"consents.{number}": value for number, value in consents_of(customer).items()}
+
+
+_NESTED = ("customAttributes", "consentsData")
 _SHOWN = ("email", "phone", "crmId", "firstName", "lastName", "gender", "dateOfBirth")
 
 

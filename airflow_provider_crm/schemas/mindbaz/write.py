@@ -29,7 +29,7 @@ from airflow_provider_crm.values import (
 
 #: Field ids that the vendor's page names.
 ID, EMAIL, STATUS, CLIENT_ID, UNSUBSCRIBED_AT = 0, 1, 7, 43, 4
-#: Date fields that hold a day, the date of birth; of the others nobody says whether a time of day matters.
+#: Date fields that hold a day: the date of birth. The vendor's page shows fields 2, 3 and 4 with their time of day.
 BIRTH_DATE = 20
 DAY_FIELDS = frozenset({BIRTH_DATE})
 #: The code of field 7 that means subscribed; every other one is some way of not being subscribed.

@@ -20,7 +20,6 @@ from airflow_provider_crm.exceptions import CrmError, CrmTransientError
 from airflow_provider_crm.parameters import number
 from airflow_provider_crm.triggers.base.cursor import Change, Cursor, Watched
 from airflow_provider_crm.triggers.base.hook_cache import HOOK_CACHE
-from airflow_provider_crm.triggers.base.poll import SHORTEST_INTERVAL
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +27,8 @@ log = logging.getLogger(__name__)
 BEGINS_BEFORE = dt.timedelta(hours=3)
 #: Seconds to wait after a refusal, which somebody has to do something about.
 AFTER_REFUSAL = 300.0
+#: Seconds between two looks at least: a watcher looks for ever, with calls that others need.
+SHORTEST_POLL_INTERVAL = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +164,13 @@ class CrmEventTrigger(BaseEventTrigger):
     Before, it begins anew with each start of the triggerer: what happens in between is missed.
 
     :param conn_id: the connection.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks, at least one.
     """
 
     def __init__(self, *, conn_id: str, poll_interval: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.conn_id = conn_id
-        number(SHORTEST_INTERVAL, 86_400)("poll_interval", poll_interval)
+        number(SHORTEST_POLL_INTERVAL, 86_400)("poll_interval", poll_interval)
         self.poll_interval = poll_interval
 
     # What a subclass adds

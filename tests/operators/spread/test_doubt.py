@@ -101,3 +101,22 @@ def test_a_try_that_failed_without_an_answer_is_not_doubled_by_the_next(
     held = [event["customerConsentCreatedAt"] for event in crm_sandbox.records("spread", "consents")]
     assert sorted(held) == [row["created_at"] for row in rows]
     assert run(SpreadCreateConsentsOperator, rows, only_changes=False, store=state) == ["created"] * 6
+
+
+@pytest.mark.parametrize("only_changes", [True, False])
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_answers_for_channels_are_told_apart_after_a_try_that_failed(
+    crm_sandbox, spread, run, only_changes, after
+):
+    """All of one moment, which is all that the history shows of them."""
+    spread.add_customer("a@example.fr")
+    rows = [answer("accepted", "2024-01-01 00:00:00", channel_id=str(n)) for n in range(4)]
+    state = TaskState()
+    options = {"only_changes": only_changes, "store": state, "settle_seconds": 0, "concurrency": 1}
+    crm_sandbox.fault("drop_after", method="POST", after=after, times=1)
+    crm_sandbox.fault("error_before", method="GET", path="/customers-consents", after=after + 1)
+    with pytest.raises(CrmTransientError):
+        run(SpreadCreateConsentsOperator, rows, **options)
+    crm_sandbox.clear()
+    assert run(SpreadCreateConsentsOperator, rows, **options) == ["created"] * 4
+    assert [event.channel_id for event in spread.consents.events] == ["0", "1", "2", "3"]

@@ -1,0 +1,51 @@
+"""What people see of the package on an index and in Airflow: addresses, links, and versions that agree."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.docs.pages import ROOT
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+URLS = PYPROJECT["project"]["urls"]
+REPOSITORY = f"{URLS['Source']}/blob/main/"
+
+
+def test_airflow_and_the_index_find_the_addresses() -> None:
+    assert set(URLS) == {"Documentation", "Source", "Changelog", "Issues"}
+    assert all(address.startswith("https://") for address in URLS.values())
+    assert URLS["Changelog"] == f"{REPOSITORY}CHANGELOG.md"
+    site = re.search(r"^site_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
+    assert site is not None
+    assert site[1] == URLS["Documentation"]
+    assert f'"{REPOSITORY}"' in (ROOT / "docs/_site/pages.py").read_text()
+
+
+def test_links_of_the_readme_are_absolute_on_the_shelf() -> None:
+    (substitution,) = PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
+    shown = re.sub(substitution["pattern"], substitution["replacement"], (ROOT / "README.md").read_text())
+    links = re.findall(r"\]\(([^)]+)\)", shown)
+    assert len(links) > 30
+    for link in links:
+        assert link.startswith("https://")
+        path, _, _ = link.partition("#")
+        if path.startswith(REPOSITORY):
+            assert (ROOT / path.removeprefix(REPOSITORY)).exists(), path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/compatibility.md"])
+def test_the_versions_that_are_tried_are_those_that_are_named(page: str) -> None:
+    matrix = re.findall(
+        r'^ +Supported\("([\d.]+)", \(([^)]+)\)', Path(ROOT, "noxfile.py").read_text(), re.MULTILINE
+    )
+    assert len(matrix) >= 5
+    text = (ROOT / page).read_text()
+    for airflow, pythons in matrix:
+        assert airflow in text
+        if page.startswith("docs"):
+            named = ", ".join(re.findall(r"3\.\d+", pythons))
+            assert f"| {airflow} | {named} |" in text
