@@ -9,12 +9,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
 from airflow_provider_crm.bulk.batches import Batch
 from airflow_provider_crm.bulk.in_flight import InFlight
+from airflow_provider_crm.bulk.state import StateStore
 from airflow_provider_crm.rows.jsonlines import encode_line
 
 log = logging.getLogger(__name__)
@@ -24,16 +25,6 @@ KEY = "crm_bulk_checkpoint"
 SAVE_EVERY = 0.5
 #: Share of the time that may go into making files durable before the state is written.
 SYNC_SHARE = 0.1
-
-
-class StateStore(Protocol):
-    """Airflow's ``task_state_store`` (>= 3.3), as far as it is used."""
-
-    def get(self, key: str, default: Any = None) -> Any: ...
-
-    def set(self, key: str, value: Any) -> None: ...
-
-    def delete(self, key: str) -> None: ...
 
 
 class Progress(msgspec.Struct, frozen=True):

@@ -10,16 +10,14 @@ import logging
 import threading
 from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from airflow_provider_crm.bulk.outcomes import Item
+from airflow_provider_crm.bulk.state import StateStore
 from airflow_provider_crm.exceptions import CrmError, CrmOutcomeUnknownError
 from airflow_provider_crm.rows.jsonlines import encode_line
-
-if TYPE_CHECKING:
-    from airflow_provider_crm.bulk.checkpoint import StateStore
 
 log = logging.getLogger(__name__)
 
