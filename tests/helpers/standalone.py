@@ -61,8 +61,6 @@ class Standalone:
             "API__HOST": "127.0.0.1",
             "API__PORT": self.url.rpartition(":")[2],
             "API__WORKERS": 1,
-            # A worker gives a task up when the server does not answer soon, which on a busy machine it may not.
-            "WORKERS__EXECUTION_API_TIMEOUT": 60,
             "LOGGING__BASE_LOG_FOLDER": home / "logs",
             # On a busy machine the first call takes longer than the five seconds after which a task would be lost.
             "WORKERS__EXECUTION_API_TIMEOUT": 60,
