@@ -121,8 +121,6 @@ def desk(home: Path) -> Iterator[Desk]:
             },
             CRM__HISTORY_CONN_ID="runs",
             SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL=1,
-            # A worker gives a task up when the server does not answer soon, which on a busy machine it may not.
-            WORKERS__EXECUTION_API_TIMEOUT=60,
         )
         try:
             airflow.wait("the DAG is known", lambda: airflow.ask("GET", "dags/approved"))
