@@ -122,6 +122,69 @@ def test_customers_who_share_an_address_are_one_person(people: People) -> None:
     assert people.states("anna") == {"anna": OUT}
 
 
+def test_two_answers_of_one_person_are_one(people: People) -> None:
+    people.add("anna")
+    other = people.add_namesake("anna")
+    people.answer("anna", "refused", 1)
+    people.answer("anna", "refused", 9, other)
+    assert sorted(people.run().ends) == ["skipped", "updated"]
+    assert people.states("anna") == {"anna": OUT}
+
+
+def test_an_acceptance_does_not_outweigh_an_answer_that_is_none(people: People) -> None:
+    people.add("anna", mindbaz=None, expertsender=None)
+    other = people.add_namesake("anna")
+    people.answer("anna", "unknown", 1, other)
+    people.answer("anna", "accepted", 9)
+    assert people.run(opt_ins=True).ends == ["skipped"]
+    assert people.states("anna") == {"anna": (None, None)}
+
+
+@pytest.mark.parametrize(
+    ("refused", "accepted"),
+    [
+        ("2026-10-25 02:10:00", "2026-10-25 02:50:00"),  # which of the two hours, nobody can tell
+        ("0000-00-00 00:00:00", "2026-10-25 10:00:00"),
+    ],
+)
+def test_a_refusal_whose_moment_is_not_told_is_the_later_one(
+    people: People, refused: str, accepted: str
+) -> None:
+    people.add("anna")
+    for status, moment in (("refused", refused), ("accepted", accepted)):
+        people.sandbox.spread.consents.add(
+            people.customer("anna"), NEWSLETTER, status, moment, "manualImport"
+        )
+    people.run(opt_ins=True)
+    assert people.states("anna") == {"anna": OUT}
+
+
+def test_an_acceptance_after_the_minute_of_an_opt_out_is_later(people: People) -> None:
+    people.add("anna")
+    people.opt_out_of_mindbaz("anna", 5)
+    people.answer("anna", "accepted", 6)
+    assert people.run(opt_ins=True).ends == ["updated"]
+    assert people.states("anna") == {"anna": IN}
+
+
+@pytest.mark.parametrize(
+    ("status", "moment"),
+    [
+        (1, "2026-03-02T00:00:00+01:00"),  # a day only, which has to be over
+        (9, "2026-03-01T10:00:00+01:00"),  # who has complained does not come back, however long ago it was
+    ],
+)
+def test_an_acceptance_that_is_not_later_for_certain_is_none(
+    people: People, status: int, moment: str
+) -> None:
+    people.add("anna")
+    number = people.sandbox.mindbaz.subscribers.by_email(address("anna"))
+    people.sandbox.mindbaz.subscribers.update(number, {7: status, 4: moment})
+    people.answer("anna", "accepted", 5)
+    assert people.run(opt_ins=True).ends == ["skipped"]
+    assert people.status("anna") == status
+
+
 def test_whoever_is_suppressed_is_opted_out_but_not_in(people: People) -> None:
     for name in ("anna", "bert"):
         people.add(name, mindbaz=None if name == "anna" else 0, expertsender=None)
@@ -167,14 +230,16 @@ def test_incremental_runs_read_each_answer_once(people: People) -> None:
     asset = sdk.Asset("consents", uri="crm://consents/newsletter")
     kept = AssetStates()
 
-    def run() -> Any:
+    def run(**parameters: Any) -> Any:
         context = {"asset_state_store": kept, "task_state_store": TaskState()}
-        return people.run(incremental=True, created_after=None, context=context, outlets=[asset]).ends
+        given = {"incremental": True, "created_after": None, "outlets": [asset], **parameters}
+        return people.run(context=context, **given).ends
 
     for name in ("anna", "bert"):
         people.add(name)
     people.answer("anna", "refused", 5)
-    assert run() == ["updated"]
+    assert run(dry_run=True) == ["updated"]
+    assert run() == ["updated"], "a dry run passes nothing on"
     people.answer("bert", "refused", 6)
     assert run() == ["updated"]
     assert run() == []
