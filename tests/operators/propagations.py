@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_crm.operators.consents import CrmPropagateConsentsOperator
+from airflow_provider_crm.operators.expertsender import ExpertSenderUpsertCustomersOperator
+from airflow_provider_crm.operators.mindbaz import (
+    MindbazUnsubscribeOperator,
+    MindbazUpsertSubscribersOperator,
+)
 from airflow_provider_crm.sandbox.server import Sandbox
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
 from airflow_provider_crm.sandbox.spread.customers import Changes
@@ -61,6 +66,19 @@ class People:
         """Refuse the consent in ExpertSender."""
         customer = self.sandbox.expertsender.customers.find("email", address(name))
         customer.consents[NUMBER] = "False"
+
+    def opt_out_by_file(self, name: str, system: str) -> None:
+        """Have a list of opt-outs carried out, whose day is the one on which that is done."""
+        if system == "mindbaz":
+            self._run_task(MindbazUnsubscribeOperator, [{"email": address(name)}])
+        else:
+            rows = [{"email": address(name), f"consents.{NUMBER}": "False"}]
+            self._run_task(ExpertSenderUpsertCustomersOperator, rows, mode="Update")
+
+    def upsert_opt_out(self, name: str) -> None:
+        """Have an upsert of subscribers from a file carry an opt-out."""
+        rows = [{"email": address(name), "statut": 1}]
+        self._run_task(MindbazUpsertSubscribersOperator, rows, mode="update")
 
     def customer(self, name: str) -> str:
         """The first customer with an address."""

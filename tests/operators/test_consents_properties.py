@@ -17,6 +17,8 @@ from tests.helpers.tasks import TaskRunner
 from .propagations import People, at
 
 NAMES = ("anna", "bert")
+#: In minutes, as the others: after all that the answers of the test tell.
+TODAY = 10**6
 SYSTEMS = ("spread", "mindbaz", "expertsender")
 
 START = st.tuples(
@@ -39,6 +41,12 @@ EVENTS = st.one_of(
     ),
     st.tuples(st.just("opt_out_of_mindbaz"), st.sampled_from(NAMES)),
     st.tuples(st.just("opt_out_of_expertsender"), st.sampled_from(NAMES)),
+    # From files, between the windows.
+    st.tuples(
+        st.just("file"),
+        st.sampled_from(NAMES),
+        st.sampled_from(["opt_out_by_file:mindbaz", "opt_out_by_file:expertsender", "upsert_opt_out:"]),
+    ),
     st.tuples(st.just("run"), st.one_of(st.none(), FAULTS)),
 )
 
@@ -130,6 +138,20 @@ def test_nobody_who_opted_out_last_is_subscribed_anywhere_by_us(
                 people.opt_out_of_expertsender(more[0])
                 one.elsewhere.append(minute)
                 one.left_expertsender = True
+            elif what == "file":
+                how, _, system = more[1].partition(":")
+                if (
+                    (people.consent(more[0]) is None)
+                    if system == "expertsender"
+                    else people.status(more[0]) != 0
+                ):
+                    continue  # there is nothing to opt out of
+                getattr(people, how)(more[0], *filter(None, [system]))
+                one.elsewhere.append(TODAY)
+                if system == "expertsender":
+                    one.left_expertsender = True
+                else:
+                    one.left_mindbaz = TODAY
         _run(people, None, opt_ins)
         states = people.states(*NAMES)
         _run(people, None, opt_ins)
