@@ -116,7 +116,7 @@ def release(session: nox.Session) -> None:
     built = Path(session.create_tmp(), "dist").resolve()
     session.run_install("uv", "build", "--quiet", "--clear", "--out-dir", str(built), external=True)
     session.install("--quiet", "twine")
-    session.run("twine", "check", "--strict", *map(str, built.iterdir()))
+    session.run("twine", "check", "--strict", *map(str, built.glob("airflow_provider_crm-*")))
     (wheel,) = built.glob("*.whl")
     for which in MATRIX:
         if not which.lowest and which.airflow in (session.posargs or [which.airflow]):

@@ -59,6 +59,13 @@ def _options() -> dict[str, Any]:
                 "example": None,
                 "default": "90",
             },
+            "retry_rejects_days": {
+                "description": "For how many days an upsert with `retry_rejects=False` leaves alone what was refused.",
+                "version_added": "0.2.0",
+                "type": "integer",
+                "example": None,
+                "default": "7",
+            },
         },
     }
 

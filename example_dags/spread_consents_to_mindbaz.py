@@ -1,26 +1,19 @@
-"""Pass answers to a SPREAD consent on to Mindbaz and ExpertSender, whenever there are some. An opt-out always wins.
+"""Pass answers to a SPREAD consent on to Mindbaz, as soon as there are some (Airflow 3; Airflow 2: hourly).
 
-A watcher starts a run as soon as there are new answers (Airflow 3.0 and later; Airflow 2 looks once an hour). Who has
-refused is unsubscribed, dated as they answered; who has accepted is subscribed unless they have opted out there since.
-A run looks at the answers since `created_after`: those that were passed on before change nothing.
+An opt-out always wins. Answers of the last two days that were passed on before change nothing.
 """
 
-from __future__ import annotations
-
 from datetime import datetime
-
-try:
-    from airflow.sdk import DAG, Asset, AssetWatcher
-except ImportError:  # Airflow 2
-    from airflow import DAG
-
-    Asset = None
 
 from airflow_provider_crm.operators.consents import CrmPropagateConsentsOperator
 
 CONSENT_ID = "9876"
 
-if Asset is None:
+try:
+    from airflow.sdk import DAG, Asset, AssetWatcher
+except ImportError:  # Airflow 2 has no watchers
+    from airflow import DAG
+
     schedule = "@hourly"
 else:
     from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger
@@ -34,8 +27,7 @@ with DAG(
     schedule=schedule,
     catchup=False,
     max_active_runs=1,
-    tags=["crm", "spread", "mindbaz", "expertsender", "consents"],
-    # Two days back by default: a run that was missed, and answers that came late, are made up for.
+    tags=["crm", "consents"],
     params={"created_after": "", "created_before": "", "folder": "/data/consents"},
     doc_md=__doc__,
 ) as dag:

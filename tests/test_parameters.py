@@ -258,6 +258,7 @@ def test_every_switch_is_among_them() -> None:
         "opt_ins",
         "raw",
         "reject_data",
+        "retry_rejects",
         "show_custom_fields",
         "with_anonymization",
     }

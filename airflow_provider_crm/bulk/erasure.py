@@ -107,7 +107,7 @@ class ErasePeople:
 
     :param email_field: the column with the address.
     :param key_fields: further columns, and how each is written.
-    :param secret: the key of the hashes that stand for people.
+    :param key: of the hashes that stand for people.
     :param certificate: keeps what was done; None in a dry run.
     :param settle_seconds: how long somebody who was erased may still be shown.
     :param pause: waits some seconds.
@@ -122,7 +122,7 @@ class ErasePeople:
         *,
         email_field: str,
         key_fields: Mapping[str, Callable[[Any], str]],
-        secret: str,
+        key: bytes,
         certificate: Certificate | None,
         settle_seconds: float,
         pause: Callable[[float], object],
@@ -130,7 +130,7 @@ class ErasePeople:
         self._erasers = erasers
         self._email_field = email_field
         self._key_fields = key_fields
-        self._secret = secret
+        self._hash_key = key
         self._certificate = certificate
         self._settle_seconds = settle_seconds
         self._pause = pause
@@ -280,7 +280,7 @@ class ErasePeople:
         return self._hash(json.dumps([person.email, sorted(person.keys.items())]))
 
     def _hash(self, text: str) -> str:
-        return keyed_hash(text, self._secret)
+        return hmac.new(self._hash_key, text.encode(), hashlib.sha256).hexdigest()
 
 
 _ENTRY = ("result", "at")
@@ -288,8 +288,3 @@ _ENTRY = ("result", "at")
 
 def _entry(result: str, details: Mapping[str, Any] | None = None) -> Entry:
     return {"result": result, "at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"), **(details or {})}
-
-
-def keyed_hash(text: str, secret: str) -> str:
-    """Return what stands for an address in certificates: HMAC-SHA256, in hex."""
-    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import random
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import msgspec
 from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, batches
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, RowKey, rejected
 from airflow_provider_crm.bulk.prepass import AnyRow, Check
+from airflow_provider_crm.bulk.reasons import masked_reason
 from airflow_provider_crm.bulk.snapshot_digests import DIGEST, Digests
 from airflow_provider_crm.rows.row import Row
 
@@ -33,6 +35,10 @@ _CODES = {ending: bytes([number]) for number, ending in enumerate(ACCEPTED)}
 _KNOWN = Outcome(Ending.UNCHANGED, "as it was accepted before")
 _EARLIER = {code[0]: Outcome(ending, "in an earlier try") for ending, code in _CODES.items()}
 
+#: After the digests: how the row ended, and in which run.
+_HOW, _RUN = 2 * DIGEST, slice(2 * DIGEST + 1, 2 * DIGEST + 5)
+#: Of a row that was refused the time in seconds since 1970 follows, and why, without what is the person's.
+_REFUSED, _WHEN, _WHY = bytes([len(ACCEPTED)]), slice(_RUN.stop, _RUN.stop + 4), slice(_RUN.stop + 4, None)
 #: In place of the digest of the cells where these do not tell the whole row.
 _UNTOLD = bytes(DIGEST)
 
@@ -70,7 +76,7 @@ class SnapshotStore(Protocol):
     """Where entries are kept, by a number for each person.
 
     An entry is the digest of the row as the source had it, that of what was sent, a byte for how the row ended, and
-    the run in which it did.
+    the run in which it did; of a row that was refused also when, and why.
     """
 
     @property
@@ -135,6 +141,7 @@ class Snapshot(RowReader[R], Generic[R]):
     :param full: take no row for known, and renew all entries.
     :param dry: leave the store alone.
     :param verify: the share of known rows that are looked up all the same.
+    :param leave_refused: seconds for which rows that the CRM has refused end as rejected without a call; 0 for none.
     :param exempt: says of a row that it is to be passed on and that nothing is noted of it.
     :param leavers: finds who has left.
     :param window: rows that are held back to find duplicates.
@@ -150,6 +157,7 @@ class Snapshot(RowReader[R], Generic[R]):
         full: bool = False,
         dry: bool = False,
         verify: float = 0.0,
+        leave_refused: float = 0.0,
         exempt: Callable[[Item[R]], bool] | None = None,
         leavers: CountingCheck | None = None,
         window: int = WINDOW,
@@ -162,6 +170,7 @@ class Snapshot(RowReader[R], Generic[R]):
         self._full = full
         self._dry = dry
         self._verify = verify
+        self._leave_refused = leave_refused
         self._exempt = exempt
         self._leavers = leavers
         self._window = window
@@ -211,9 +220,15 @@ class Snapshot(RowReader[R], Generic[R]):
             keys.append((row, key, self._digests.person(key)))
         found = self._store.find([person for _, _, person in keys])
         if self._full:
-            found = {person: entry for person, entry in found.items() if entry.endswith(self._store.run)}
+            found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
         for row, key, person in keys:
-            self._ahead[row.number] = key, Mark(person, self._digests.cells(row.data), found.get(person, b""))
+            entry = found.get(person, b"")
+            if len(entry) > _RUN.stop and not self._is_left_alone(entry):
+                entry = b""
+            self._ahead[row.number] = key, Mark(person, self._digests.cells(row.data), entry)
+
+    def _is_left_alone(self, refused: bytes) -> bool:
+        return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused
 
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Read a row, but for one whose cells are those that were accepted."""
@@ -264,10 +279,12 @@ class Snapshot(RowReader[R], Generic[R]):
             mark.entry = self._entry(item, mark)
             if mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]:
                 return None
+        if len(mark.found) > _RUN.stop:
+            return rejected("crm", mark.found[_WHY].decode())
         if self._verify and random.random() < self._verify:
             mark.checked = True
             return None
-        if mark.found.endswith(self._store.run) and (earlier := _EARLIER.get(mark.found[2 * DIGEST])):
+        if mark.found[_RUN] == self._store.run and (earlier := _EARLIER.get(mark.found[_HOW])):
             return earlier
         self.known += 1
         return _KNOWN
@@ -321,8 +338,14 @@ class Snapshot(RowReader[R], Generic[R]):
             del self._last[mark.person]
             if ending in ACCEPTED and mark.entry:
                 accepted.append((mark.person, mark.entry + _CODES[ending] + self._store.run))
+            elif self._leave_refused and row.outcome.stage == "crm" and not mark.entry.startswith(_UNTOLD):
+                accepted.append((mark.person, mark.entry + self._refusal(row)))
         if accepted and not self._dry:
             self._store.put_in(accepted)
+
+    def _refusal(self, row: Ended) -> bytes:
+        why = masked_reason(row.outcome.reason, row.key, row.data).encode(errors="replace")
+        return _REFUSED + self._store.run + int(time.time()).to_bytes(4, "big") + why
 
     @property
     def unfinished(self) -> bool:

@@ -117,36 +117,29 @@ class HistoryReader:
 
         :raises HistoryError: the database cannot be used.
         """
-        counts = sa.and_(_c.continued.is_(False), _c.state != "dry_run")
-        sums = [_c[f"rows_{name}"] for name in _DAY_SUMS]
+        rows = sa.or_(_c.rows_read > 0, _c.rows_exported > 0)
+        sums = {name: sa.func.sum(_c[f"rows_{name}"]) for name in _DAY_SUMS}
+        sums["seconds"] = sa.func.sum(sa.case((rows, _c.seconds), else_=0.0))
         with self._reading() as connection:
+            conditions = self._conditions(connection, wanted)
             bad = sa.or_(_c.state.in_(BAD_STATES), self._is_silent(connection))
-            lasted = sa.case((sa.or_(_c.rows_read > 0, _c.rows_exported > 0), _c.seconds), else_=0.0)
-            query = (
-                sa.select(
-                    _c.day,
-                    sa.func.count().label("runs"),
-                    sa.func.sum(sa.case((bad, 1), else_=0)).label("bad"),
-                    *(
-                        sa.func.sum(sa.case((counts, column), else_=0)).label(name)
-                        for name, column in zip(_DAY_SUMS, sums, strict=True)
-                    ),
-                    sa.func.sum(sa.case((counts, lasted), else_=0.0)).label("seconds"),
-                )
-                .where(*self._conditions(connection, wanted))
-                .group_by(_c.day)
-                .order_by(_c.day)
+            runs = sa.select(_c.day, sa.func.count(), sa.func.sum(sa.case((bad, 1), else_=0)))
+            # Two sums: one that looks at each run what counts takes half as long again, with 100,000 runs.
+            told = sa.select(_c.day, *(column.label(name) for name, column in sums.items())).where(
+                _c.continued.is_(False), _c.state != "dry_run"
             )
-            rows = connection.execute(query).mappings().all()
+            all_runs = connection.execute(runs.where(*conditions).group_by(_c.day).order_by(_c.day)).all()
+            summed = connection.execute(told.where(*conditions).group_by(_c.day)).mappings().all()
+        by_day = {row["day"]: dict(row) for row in summed}
         return [
             Day(
-                day=dt.date.fromisoformat(row["day"]),
-                runs=int(row["runs"]),
-                bad=int(row["bad"]),
-                **{name: int(row[name] or 0) for name in _DAY_SUMS},
-                seconds=float(row["seconds"] or 0),
+                day=dt.date.fromisoformat(day),
+                runs=int(number),
+                bad=int(bad_runs),
+                **{name: int(by_day.get(day, {}).get(name) or 0) for name in _DAY_SUMS},
+                seconds=float(by_day.get(day, {}).get("seconds") or 0),
             )
-            for row in rows
+            for day, number, bad_runs in all_runs
         ]
 
     def choices(self, wanted: RunFilter = _ALL) -> Choices:

@@ -12,6 +12,7 @@ from airflow_provider_crm.bulk.certificate import Certificate
 from airflow_provider_crm.bulk.erasure import ABSENT, BY_HAND, FINAL, ErasePeople, Eraser
 from airflow_provider_crm.bulk.prepass import Check
 from airflow_provider_crm.bulk.report import Report
+from airflow_provider_crm.bulk.snapshot_digests import stretched
 from airflow_provider_crm.bulk.suppression_file import AddToSuppressionFile
 from airflow_provider_crm.destinations.expertsender.erasures import EraseCustomer as EraseExpertSenderCustomer
 from airflow_provider_crm.destinations.mindbaz.erasures import EraseSubscriber
@@ -36,6 +37,9 @@ from airflow_provider_crm.schemas.spread.cells import id_of
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
+
+#: Of the key of a certificate's hashes: not the ledger's, so that nobody who sees both can tell who is in both.
+KEY_SALT = b"airflow-provider-crm certificate"
 
 
 class CrmErasePeopleOperator(CrmDeleteOperator):
@@ -220,7 +224,7 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
                 self.crm_id_field: partial(identifier, "crmId"),
                 self.phone_field: partial(identifier, "phone"),
             },
-            secret=hook.settings.password,
+            key=stretched(hook.settings.password, KEY_SALT),
             certificate=self._certificate,
             settle_seconds=self.settle_seconds,
             pause=hook.pause,

@@ -1,6 +1,6 @@
 """How what is known becomes HTML: templates, which escape everything, and how numbers, times and states are written.
 
-A page asks nobody else for anything, and needs no script: its style is in it, its charts are drawn in it.
+A page asks nobody else for anything: its style and its one script are in it, its charts are drawn in it.
 """
 
 from __future__ import annotations
@@ -38,13 +38,21 @@ STATES = {
 ENDS = ("created", "updated", "unchanged", "skipped", "rejected")
 
 _templates = Path(__file__).with_name("templates")
-_style = (_templates / "style.css").read_text(encoding="utf-8")
-_style_hash = base64.b64encode(hashlib.sha256(_style.encode()).digest()).decode()
 
+
+def _own(name: str) -> tuple[Markup, str]:
+    """Return a file that stands in each page, and the word by which a browser knows that it may."""
+    text = (_templates / name).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return Markup(text), f"'sha256-{digest}'"
+
+
+_style, _this_style = _own("style.css")
+_script, _this_script = _own("frame.js")
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Content-Security-Policy": f"default-src 'none'; style-src 'sha256-{_style_hash}'; form-action 'self'; "
-    "frame-ancestors 'self'; base-uri 'none'",
+    "Content-Security-Policy": f"default-src 'none'; style-src {_this_style}; script-src {_this_script}; "
+    "form-action 'self'; frame-ancestors 'self'; base-uri 'none'",
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -58,7 +66,7 @@ def show(request: Request, template: str, status: int = 200, **values: Any) -> H
     """
     root = airflow_root(request)
     text = _environment.get_template(template).render(
-        **values, home=f"{root}{PAGE}/", airflow=root, style=Markup(_style)
+        **values, home=f"{root}{PAGE}/", airflow=root, style=_style, script=_script
     )
     return HTMLResponse(text, status, headers=_HEADERS)
 
@@ -120,9 +128,14 @@ def deviation(share: float | None) -> str:
     return f"{sign}{abs(percent):,}\N{NARROW NO-BREAK SPACE}%"
 
 
+def deviation_of(run: Run) -> float | None:
+    """Return by which share the rows of a run differ from what is usual; None where it has not come to its end."""
+    return run.deviation if run.state in ("success", "rejects", "dry_run") else None
+
+
 def deviates(run: Run) -> bool:
     """Return whether a run has far more or far fewer rows than is usual."""
-    return run.deviation is not None and abs(run.deviation) >= DEVIATES
+    return abs(deviation_of(run) or 0) >= DEVIATES
 
 
 def link_of(path: str) -> str | None:
@@ -201,6 +214,7 @@ _environment.filters.update(
 _environment.globals.update(
     is_bad=lambda run: run.state in BAD_STATES,
     deviates=deviates,
+    deviation_of=deviation_of,
     files_of=files_of,
     others_of=others_of,
     ends_of=ends_of,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import csv
 import os
+import re
+import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,10 +36,10 @@ def people(path: Path, count: int, bad: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def runs(
-    airflow_web: Standalone, crm: RemoteSandbox, run_dag_there: Callable[..., str], tmp_path_factory: Any
-) -> dict[str, str]:
+    airflow_web: Standalone, crm: RemoteSandbox, run_dag_there: Callable[..., str]
+) -> Iterator[dict[str, str]]:
     """What has happened: the ids of the runs."""
-    folder = tmp_path_factory.mktemp("people")
+    folder = Path(tempfile.mkdtemp(prefix="newsletter-"))  # a short path, for the pictures
 
     def newsletter(name: str, count: int, bad: int = 0) -> str:
         source = people(folder / f"{name}.csv", count, bad)
@@ -48,7 +51,8 @@ def runs(
     found["aborted"] = newsletter("aborted", 940)
     crm.clear()
     found["killed"] = _killed(airflow_web, crm, run_dag_there, people(folder / "customers.csv", 300))
-    return found
+    yield found
+    shutil.rmtree(folder)
 
 
 def _killed(airflow: Standalone, crm: RemoteSandbox, run_dag_there: Callable[..., str], source: str) -> str:
@@ -76,6 +80,7 @@ def open_list(page: Page) -> Any:
     page.get_by_role("menuitem", name="CRM syncs").click()
     frame = page.frame_locator("iframe")
     frame.get_by_role("heading", name="CRM syncs").wait_for()
+    frame.locator("main + script").wait_for(state="attached")  # it is whole
     return frame
 
 
@@ -92,3 +97,93 @@ def test_the_runs_are_under_browse(runs: dict[str, str], look: Look, picture: Ca
     assert rows.count() == 1
     rows.get_by_role("link").click()
     frame.get_by_text("CrmRejectsError").first.wait_for()
+    page.get_by_role("button", name="Browse").wait_for()  # it is still within Airflow
+
+
+def in_frame(page: Page, run_id: str, dag_id: str, state: str) -> Any:
+    """Open the run of a state in the page, within Airflow."""
+    frame = open_list(page)
+    rows = frame.locator("section[aria-label=Runs] tbody tr", has_text=state)
+    rows.filter(has_text=dag_id).first.get_by_role("link").click()
+    frame.get_by_text(run_id).first.wait_for()
+    frame.locator("main + script").wait_for(state="attached")
+    return frame
+
+
+def test_a_run_with_rejects(
+    runs: dict[str, str], airflow_web: Standalone, look: Look, picture: Callable[..., None]
+) -> None:
+    for dark in (False, True):
+        page = look("admin", dark=dark, height=1180)
+        frame = in_frame(page, runs["rejects"], "newsletter", "Rejects")
+        text = " ".join(frame.locator("main").inner_text().split())
+        assert "12 of 950 rows were rejected" in text
+        rows = frame.locator("section[aria-labelledby=rows] tbody tr")
+        assert rows.count() == 12
+        assert rows.first.inner_text().split()[:2] == ["4", "validate"]
+        picture(page, "crm_run_rejects_dark" if dark else "crm_run_rejects")
+    for words in ("zoe", "Dupont", "nobody"):
+        assert words not in text
+    frame.get_by_role("link", name="Task and log in Airflow").click()
+    page.wait_for_url(re.compile(r"/dags/newsletter/runs/.*/tasks/upsert_subscribers"))
+    page.get_by_text("this is not an e-mail address").first.wait_for()
+    picture(page, "task_log")
+
+
+def test_a_run_that_was_aborted(runs: dict[str, str], look: Look, picture: Callable[..., None]) -> None:
+    page = look("admin")
+    frame = in_frame(page, runs["aborted"], "newsletter", "Failed")
+    frame.get_by_role("heading", name="CrmAuthenticationError").wait_for()
+    numbers = frame.locator("section[aria-labelledby=counts] dl").inner_text().split()
+    read = int(numbers[numbers.index("read") + 1])
+    assert 0 < read < 940
+    assert read % 100 == 0
+    picture(page, "crm_run_aborted")
+
+
+def test_a_worker_that_was_killed(runs: dict[str, str], look: Look, picture: Callable[..., None]) -> None:
+    page = look("admin")
+    frame = in_frame(page, runs["killed"], "customers", "No end known")
+    frame.get_by_text("Nobody knows how it ended").wait_for()
+    tries = frame.locator("section[aria-labelledby=tries] tbody tr")
+    assert tries.locator(".state").all_inner_texts() == ["Success", "No end known"]
+    picture(page, "crm_run_killed")
+
+
+def test_the_link_of_a_task_leads_to_its_run(runs: dict[str, str], look: Look) -> None:
+    page = look("admin")
+    page.goto(f"/dags/newsletter/runs/{runs['aborted']}/tasks/upsert_subscribers/details")
+    link = page.get_by_role("link", name="CRM run")
+    page.goto(str(link.get_attribute("href")))
+    page.get_by_role("heading", name="newsletter · upsert_subscribers Failed").wait_for()
+    page.get_by_text(runs["aborted"]).wait_for()
+
+
+def test_a_viewer_sees_the_one_dag_they_may_read(runs: dict[str, str], look: Look) -> None:
+    page = look("only_newsletter")
+    frame = open_list(page)
+    assert frame.locator("section[aria-label=Runs] tbody tr").count() == 5
+    assert "customers" not in frame.locator("main").inner_text()
+    assert "spread" not in frame.locator("main").inner_text()
+    admin = look("admin")
+    address = in_frame(admin, runs["killed"], "customers", "No end known").owner.evaluate(
+        "f => f.contentDocument.URL"
+    )
+    assert "/crm/dags/customers/runs/" in address
+    answer = page.goto(address)
+    assert answer is not None
+    assert answer.status == 403
+    page.get_by_text("You may not read the reports of this DAG").wait_for()
+    assert runs["killed"] not in page.content()
+
+
+def test_nobody_sees_anything_before_they_have_signed_in(runs: dict[str, str], look: Look) -> None:
+    page = look(None)
+    page.goto("/crm/?state=failed")
+    page.get_by_role("button", name="Sign in").wait_for()
+    assert "newsletter" not in page.content()
+    page.get_by_label("Username").fill("only_newsletter")
+    page.get_by_label("Password").fill("only_newsletter")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/crm/?state=failed")
+    page.get_by_role("link", name="newsletter · upsert_subscribers").wait_for()

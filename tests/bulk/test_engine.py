@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import logging
 import threading
@@ -19,6 +20,7 @@ from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, St
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmInputError, CrmTransientError
 from airflow_provider_crm.rows.sources import open_source
+from tests.helpers.waits import patience
 
 
 class Places:
@@ -115,10 +117,16 @@ def test_progress_is_said_while_a_batch_takes_long(
     results: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(report, "PROGRESS_EVERY", 0.0)
-    real = engine.wait
-    monkeypatch.setattr(engine, "wait", lambda futures, timeout: real(futures, timeout=0.01))
+    real, looks, enough = engine.wait, itertools.count(), threading.Event()
+
+    def look_often(futures: Any, timeout: float) -> Any:
+        if next(looks) > 3:
+            enough.set()
+        return real(futures, timeout=0.01)
+
+    monkeypatch.setattr(engine, "wait", look_often)
     with caplog.at_level(logging.INFO):
-        run(Places(lambda numbers: time.sleep(0.1)), 10, results)
+        run(Places(lambda numbers: enough.wait(patience(30))), 10, results)
     assert len([line for line in caplog.messages if "rows/s" in line]) > 2
 
 

@@ -13,6 +13,8 @@ from tests.docs.pages import ROOT
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 URLS = PYPROJECT["project"]["urls"]
 REPOSITORY = f"{URLS['Source']}/blob/main/"
+#: Where a picture itself is.
+RAW = f"{URLS['Source'].replace('github.com', 'raw.githubusercontent.com')}/main/"
 
 
 def test_airflow_and_the_index_find_the_addresses() -> None:
@@ -26,15 +28,18 @@ def test_airflow_and_the_index_find_the_addresses() -> None:
 
 
 def test_links_of_the_readme_are_absolute_on_the_shelf() -> None:
-    (substitution,) = PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]
-    shown = re.sub(substitution["pattern"], substitution["replacement"], (ROOT / "README.md").read_text())
+    shown = (ROOT / "README.md").read_text()
+    for one in PYPROJECT["tool"]["hatch"]["metadata"]["hooks"]["fancy-pypi-readme"]["substitutions"]:
+        shown = re.sub(one["pattern"], one["replacement"], shown)
     links = re.findall(r"\]\(([^)]+)\)", shown)
     assert len(links) > 30
     for link in links:
         assert link.startswith("https://")
         path, _, _ = link.partition("#")
-        if path.startswith(REPOSITORY):
-            assert (ROOT / path.removeprefix(REPOSITORY)).exists(), path
+        for address in (REPOSITORY, RAW):
+            if path.startswith(address):
+                assert (ROOT / path.removeprefix(address)).exists(), path
+    assert RAW in shown
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/compatibility.md"])

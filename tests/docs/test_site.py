@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import subprocess
 import sys
@@ -100,3 +101,11 @@ def test_each_hook_and_trigger_is_in_the_reference() -> None:
         "SpreadCustomerEventTrigger",
         "CrmReportNotifier",
     } <= _in_the_reference()
+
+
+def test_the_reference_is_about_what_there_is() -> None:
+    pages = (ROOT / "docs/reference").glob("*.md")
+    named = [name for page in pages for name in re.findall(r"^::: ([\w.]+)$", page.read_text(), re.MULTILINE)]
+    assert len(named) > 40
+    for path in named:
+        assert pkgutil.resolve_name(path) is not None

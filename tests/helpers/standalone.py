@@ -62,6 +62,8 @@ class Standalone:
             "API__PORT": self.url.rpartition(":")[2],
             "API__WORKERS": 1,
             "LOGGING__BASE_LOG_FOLDER": home / "logs",
+            # On a busy machine the first call takes longer than the five seconds after which a task would be lost.
+            "WORKERS__EXECUTION_API_TIMEOUT": 60,
             "LOGGING__WORKER_LOG_SERVER_PORT": free_port(),
             "LOGGING__TRIGGER_LOG_SERVER_PORT": free_port(),
             "TRIGGERER__JOB_HEARTBEAT_SEC": 1,

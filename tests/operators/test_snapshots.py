@@ -6,6 +6,7 @@ import json
 import logging
 import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_crm.bulk.reasons import masked_reason
 from airflow_provider_crm.bulk.snapshot import SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.exceptions import CrmError, CrmInputError, CrmRejectsError
@@ -169,6 +171,55 @@ def test_rows_that_are_rejected_come_again(nightly: Nightly) -> None:
 
 
 @pytest.mark.slow
+def refuse(nightly: Nightly) -> None:
+    """Have each write refused, in words that tell whose it is."""
+    system = nightly.upsert.system.removesuffix("_cdp")
+    said = "no place for p1@example.fr here"
+    nightly.sandbox.fault(
+        "error_before",
+        system=system,
+        method="POST",
+        status=400,
+        body=json.dumps({"message": said, "errors": [said]}),
+    )
+
+
+@pytest.mark.parametrize("no", [False, "False"])
+def test_rows_that_were_refused_are_left_alone_while_they_are_the_same(
+    nightly: Nightly, no: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = nightly.people(1)
+    refuse(nightly)
+    first = nightly._run_task(nightly.upsert.operator, rows, snapshot=nightly.place, retry_rejects=no)
+    assert first.ends == ["rejected"]
+    left = nightly(rows, retry_rejects=no)
+    assert left.ends == ["rejected"]
+    assert [line["stage"] for line in left.rejects] == ["crm"]
+    assert left.rejects[0]["reason"] == masked_reason(first.rejects[0]["reason"], "p1@example.fr", rows[0])
+    assert left.summary["known"] == 0
+    assert nightly.writes == 0
+    assert b"example.fr" not in nightly.path.read_bytes()
+    with monkeypatch.context() as later:
+        later.setattr("time.time", lambda now=time.time: now() + 8 * 86_400)
+        assert nightly(rows, retry_rejects=no, dry_run=True).summary["rejected"] == 0
+    assert nightly(nightly.people(1, name="Martin"), retry_rejects=no).summary["rejected"] == 0
+    assert nightly.writes == 1
+
+
+def test_rows_that_were_refused_come_again_where_nothing_else_is_said(nightly: Nightly) -> None:
+    refuse(nightly)
+    how = {"snapshot": nightly.place, "retry_rejects": False}
+    assert nightly._run_task(nightly.upsert.operator, nightly.people(1), **how).ends == ["rejected"]
+    assert nightly(nightly.people(1)).summary["rejected"] == 0
+    assert nightly.writes == 1
+
+
+def test_what_was_refused_is_known_by_a_snapshot_only(nightly: Nightly) -> None:
+    with pytest.raises(CrmInputError, match="`retry_rejects=False` needs a `snapshot`"):
+        nightly(nightly.people(1), snapshot=None, retry_rejects=False)
+    assert nightly.writes == 0
+
+
 @pytest.mark.parametrize("said", [True, "True", " true"])
 def test_a_full_resync_sends_all_and_renews(nightly: Nightly, said: Any) -> None:
     nightly(nightly.people(1, 2))

@@ -120,7 +120,7 @@ def test_consents_killed_between_the_systems(
                 calls = list(crm_sandbox.calls)[first:]
                 if stop is not None:
                     return len(calls) >= stop
-                return sum(call.method != "GET" for call in calls) >= 2  # Mindbaz' updates, and its creations
+                return any(call.method != "GET" for call in calls)  # Mindbaz was told
 
             tries.kill(f"run-{number}", due)
             crm_sandbox.clear()

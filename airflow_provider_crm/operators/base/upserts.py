@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, nullcontext
 from os import PathLike
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
 
+from airflow_provider_crm._compat import conf
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
@@ -52,6 +53,7 @@ class UpsertArguments(MappedArguments, total=False):
     snapshot: SnapshotPlace | None
     full_resync: YesOrNo
     verify: Annotated[float | str, number(0, 1)]
+    retry_rejects: YesOrNo
     leavers_path: Path | None
     max_leavers: MaxRejects
     preview_path: Path | None
@@ -80,6 +82,9 @@ class CrmUpsertOperator(CrmMappedOperator):
     :param full_resync: send all rows, and renew the snapshot. (templated)
     :param verify: the share of known rows that are looked up all the same: what others have changed in the CRM is sent
         again, and counted as ``drifted``. (templated)
+    :param retry_rejects: False leaves rows alone that the CRM has refused within Airflow's option ``[crm]
+        retry_rejects_days`` (7) and that are the same: they end as rejected with the first reason, without a call.
+        Needs a snapshot. (templated)
     :param leavers_path: path or URI of a JSON-lines file that takes the keys of people whom an earlier source held and
         this one does not; for that the snapshot keeps keys in clear. (templated)
     :param max_leavers: fail before anything is sent when more of them have left: a number, or a float as share of the
@@ -98,6 +103,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         "snapshot",
         "full_resync",
         "verify",
+        "retry_rejects",
         "leavers_path",
         "max_leavers",
         "preview_path",
@@ -116,6 +122,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         snapshot: SnapshotPlace | None = None,
         full_resync: YesOrNo = False,
         verify: Annotated[float | str, number(0, 1)] = 0.0,
+        retry_rejects: YesOrNo = True,
         leavers_path: Path | None = None,
         max_leavers: MaxRejects = 0.1,
         preview_path: Path | None = None,
@@ -128,6 +135,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         self.snapshot = snapshot
         self.full_resync: Any = full_resync
         self.verify: Any = verify
+        self.retry_rejects: Any = retry_rejects
         self.leavers_path: Any = leavers_path
         self.max_leavers: Any = max_leavers
         self.preview_path: Any = preview_path
@@ -200,6 +208,10 @@ class CrmUpsertOperator(CrmMappedOperator):
         if self.snapshot is None:
             if self.leavers_path:
                 raise CrmInputError("`leavers_path` needs a `snapshot`, which knows who was there before")
+            if not self.retry_rejects:
+                raise CrmInputError(
+                    "`retry_rejects=False` needs a `snapshot`, which knows what was refused before"
+                )
             yield None
             return
         if self.leavers_path and is_mapped(context):
@@ -225,6 +237,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 full=self.full_resync,
                 dry=dry,
                 verify=self.verify,
+                leave_refused=0.0 if self.retry_rejects else 86_400.0 * retry_rejects_days(),
                 exempt=guarded.concerns if isinstance(guarded, Suppressing) else None,
                 leavers=leavers,
             )
@@ -257,6 +270,11 @@ class CrmUpsertOperator(CrmMappedOperator):
             "`nulls`": str(self.nulls),
             "version of this package's rules": str(RULES),
         }
+
+
+def retry_rejects_days() -> int:
+    """Return for how many days refused rows are left alone: Airflow's option ``[crm] retry_rejects_days``."""
+    return conf.getint("crm", "retry_rejects_days", fallback=7)
 
 
 def _run_of(context: Context) -> str:

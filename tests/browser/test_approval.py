@@ -1,0 +1,84 @@
+"""An erasure that somebody approves, and one that they refuse, where Airflow asks them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from airflow_provider_crm.sandbox.remote import RemoteSandbox
+from tests.helpers.standalone import Standalone
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+Look = Callable[..., "Page"]
+
+
+@pytest.fixture
+def people(crm: RemoteSandbox, tmp_path: Path) -> dict[str, str]:
+    """A request of two people, of whom SPREAD knows one."""
+    crm.seed(1, ["spread"])
+    known = crm.records("spread", "customers")[-1]["email"]
+    source = tmp_path / "requests.csv"
+    source.write_text(f"email\n{known}\nnobody@example.fr\n")
+    return {"source": str(source), "folder": str(tmp_path)}
+
+
+def ask(airflow: Standalone, people: dict[str, str]) -> str:
+    """Start an erasure; gives the run's id once somebody is asked."""
+    made = airflow.wait(
+        "the run is made",
+        lambda: airflow.ask("POST", "dags/erase_people/dagRuns", logical_date=None, conf=people),
+    )
+    run_id: str = made["dag_run_id"]
+    until(airflow, run_id, "awaiting_input")
+    return run_id
+
+
+def until(airflow: Standalone, run_id: str, state: str) -> None:
+    path = f"dags/erase_people/dagRuns/{run_id}/taskInstances/erase"
+    airflow.wait(f"the task is {state}", lambda: (airflow.ask("GET", path) or {}).get("state") == state)
+
+
+def answer(page: Page, option: str, picture: Callable[..., None]) -> None:
+    """Answer as people do: by Airflow's list of what is waiting for them."""
+    page.goto("/required_actions?response_received=false")
+    page.get_by_role("link", name=re.compile("would be erased")).first.click()
+    page.get_by_text("Nothing was sent yet").first.wait_for()
+    page.get_by_role("button", name=option, exact=True).wait_for()
+    said = page.locator("body").inner_text()
+    assert "1 of 2 rows would be erased in SPREAD and Mindbaz and ExpertSender CDP" in said
+    assert "@" not in said
+    picture(page, f"approval_{option.lower()}")
+    page.get_by_role("button", name=option, exact=True).click()
+
+
+def test_approved(
+    look: Look, airflow_web: Standalone, crm: RemoteSandbox, people: dict[str, str], picture: Any
+) -> None:
+    held = len(crm.records("spread", "customers"))
+    run_id = ask(airflow_web, people)
+    assert len(crm.records("spread", "customers")) == held
+    answer(look("admin"), "Approve", picture)
+    until(airflow_web, run_id, "success")
+    assert len(crm.records("spread", "customers")) == held - 1
+    lines = [
+        json.loads(line) for line in Path(people["folder"], "certificate.jsonl").read_text().splitlines()
+    ]
+    assert {line["approved_by"] for line in lines} == {"admin"}
+
+
+def test_refused(
+    look: Look, airflow_web: Standalone, crm: RemoteSandbox, people: dict[str, str], picture: Any
+) -> None:
+    held = len(crm.records("spread", "customers"))
+    run_id = ask(airflow_web, people)
+    answer(look("admin"), "Reject", picture)
+    until(airflow_web, run_id, "failed")
+    assert len(crm.records("spread", "customers")) == held
+    assert not Path(people["folder"], "certificate.jsonl").exists()
