@@ -39,21 +39,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """A Chromium without a window."""
+def chromium() -> str:
+    """The Chromium that is installed; without one, nothing here runs."""
     if SharedStreamProducer is object:
         pytest.skip("the pages are looked at in Airflow 3.3")
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="nothing drives a browser here (playwright)"
-    )
+    pytest.importorskip("playwright.sync_api", reason="nothing drives a browser here (playwright)")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium here")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--no-proxy-server", "--force-color-profile=srgb"]
+    return CHROMIUM
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """A Chromium without a window. While it is there, the thread has an event loop, which other tests may not have."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--no-proxy-server", "--force-color-profile=srgb"]
         )
-        yield chromium
-        chromium.close()
+        yield started
+        started.close()
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +71,7 @@ def crm() -> Iterator[RemoteSandbox]:
 
 @pytest.fixture(scope="session")
 def airflow_web(
-    browser: Browser, crm: RemoteSandbox, tmp_path_factory: pytest.TempPathFactory
+    chromium: str, crm: RemoteSandbox, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Standalone]:
     """An Airflow with the DAGs of ``dags/``, connections to the CRMs, and a history."""
     home = tmp_path_factory.mktemp("airflow")

@@ -215,7 +215,7 @@ def test_hundreds_of_unknown_outcomes_cost_one_wait(spread, add, credit, crm_san
     assert fault.fired == 299
     assert len(spread.loyalty.lines) == 300
     assert sum(seconds > 0.3 for seconds in waits) <= 1  # none when the machine is busy for that long
-    assert others(crm_sandbox) < 12  # all customers and all lines at once
+    assert others(crm_sandbox) < 60  # all customers and all lines at once, and not each alone
 
 
 def test_customers_lines_are_read_one_by_one_where_there_are_too_many(
