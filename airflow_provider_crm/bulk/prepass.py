@@ -132,7 +132,7 @@ def look_through(source: Source, checks: Sequence[Check]) -> Source:
     if not checks:
         return source
     rows = iter(source)
-    kept = _KeptRows() if getattr(source, "may_change", False) else None
+    kept = _KeptRows() if source.may_change else None
     waiting = list(checks)
     whole = True
     for row in rows:
@@ -191,6 +191,7 @@ class _SeenSource:
         self._kept = kept
         self._rest = rest
         self._whole = rest is None
+        self.may_change = not self._whole
 
     @property
     def description(self) -> str:

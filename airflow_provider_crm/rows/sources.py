@@ -39,7 +39,12 @@ _PATTERN_SIGNS = re.compile(r"[*?\[]")
 
 @runtime_checkable
 class Source(Protocol):
-    """Numbered rows from somewhere, that can be read again and again."""
+    """Numbered rows from somewhere, that can be read again and again.
+
+    :ivar may_change: whether a second reading may give other rows, since somebody is asked for them anew.
+    """
+
+    may_change: bool
 
     @property
     def description(self) -> str:
@@ -114,6 +119,8 @@ def open_source(source: Any) -> Source:
 class ListSource:
     """The dicts of a list or another sequence."""
 
+    may_change = False
+
     def __init__(self, items: Sequence[Any]) -> None:
         self._items = items
         self._columns: list[str] | None = None
@@ -151,6 +158,8 @@ class ListSource:
 
 class FileRows:
     """The rows of one or more files, one file after the other."""
+
+    may_change = False
 
     def __init__(self, files: Sequence[RowFile]) -> None:
         self.files = files

@@ -44,7 +44,6 @@ class SqlSource:
 class QuerySource:
     """The rows of a :class:`SqlSource`; satisfies :class:`~airflow_provider_crm.rows.sources.Source`."""
 
-    #: Whether a second reading may give other rows.
     may_change = True
 
     def __init__(self, source: SqlSource) -> None:

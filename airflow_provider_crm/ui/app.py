@@ -15,6 +15,7 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_dag
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
+from fastapi import Path as PathParameter
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
@@ -31,6 +32,9 @@ from airflow_provider_crm.ui.rejects import rejected_rows
 PAGE_SIZE = 50
 
 Text = Annotated[str, Query(max_length=250)]
+# Databases take no longer ones.
+RunNumber = Annotated[int, PathParameter(ge=1, lt=2**63)]
+Small = Annotated[int, Query(ge=-1, lt=2**31)]
 router = APIRouter()
 
 
@@ -103,7 +107,7 @@ def list_runs(
 
 
 @router.get("/dags/{dag_id}/runs/{number}", response_class=HTMLResponse)
-def show_run(request: Request, history: HistoryDep, dag_id: str, number: int) -> Response:
+def show_run(request: Request, history: HistoryDep, dag_id: str, number: RunNumber) -> Response:
     """Show one run."""
     run = history.run(number)
     if run is None or run.task.dag_id != dag_id:
@@ -126,8 +130,8 @@ def find_try(
     dag_id: str,
     task_id: Text,
     run_id: Text,
-    map_index: int = -1,
-    try_number: int | None = None,
+    map_index: Small = -1,
+    try_number: Small | None = None,
 ) -> Response:
     """Lead to the run of a try of a task: where the extra link of a task goes."""
     tries = history.tries(TaskTry(dag_id, task_id, run_id, map_index))

@@ -52,7 +52,7 @@ def answer(page: Page, option: str, picture: Callable[..., None]) -> None:
     page.get_by_text("Nothing was sent yet").first.wait_for()
     page.get_by_role("button", name=option, exact=True).wait_for()
     said = page.locator("body").inner_text()
-    assert "1 of 2 rows would be erased in SPREAD and Mindbaz and ExpertSender CDP" in said
+    assert "1 of 2 rows would be erased in SPREAD, Mindbaz, ExpertSender CDP" in said
     assert "@" not in said
     picture(page, f"approval_{option.lower()}")
     page.get_by_role("button", name=option, exact=True).click()

@@ -466,7 +466,7 @@ def test_an_erasure_that_is_refused_erases_and_suppresses_nobody(erasure: Erasur
         erasure.run("anna", "nobody", approval=True, answer=person.refuses)
     assert (
         person.asked[-1]["subject"]
-        == "1 of 2 rows would be erased in SPREAD and Mindbaz and ExpertSender CDP"
+        == "1 of 2 rows would be erased in SPREAD, Mindbaz, ExpertSender CDP"
     )
     assert all(erasure.is_in("anna", system) for system in ("spread", "expertsender"))
     assert not erasure.certificate_path.exists()

@@ -25,7 +25,6 @@ class Answers:
     :param local_time: gives an answer's local time.
     """
 
-    #: Whether a second reading may give other rows.
     may_change = True
 
     def __init__(

@@ -39,7 +39,7 @@ class SeveralHooks:
         self.counters = SeveralCounters(hooks)
         self.settings = hooks[0].settings
         self.conn_id = ", ".join(hook.conn_id for hook in hooks)
-        self.hook_name = " and ".join(hook.hook_name for hook in hooks)
+        self.hook_name = ", ".join(hook.hook_name for hook in hooks)
 
     @property
     def account(self) -> tuple[tuple[str, ...], ...]:
