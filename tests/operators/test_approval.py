@@ -464,10 +464,7 @@ def erasure(crm_sandbox: Sandbox, run_task: TaskRunner, tmp_path: Path) -> Erasu
 def test_an_erasure_that_is_refused_erases_and_suppresses_nobody(erasure: Erasure, person: Person) -> None:
     with pytest.raises(CrmNotApprovedError):
         erasure.run("anna", "nobody", approval=True, answer=person.refuses)
-    assert (
-        person.asked[-1]["subject"]
-        == "1 of 2 rows would be erased in SPREAD, Mindbaz, ExpertSender CDP"
-    )
+    assert person.asked[-1]["subject"] == "1 of 2 rows would be erased in SPREAD, Mindbaz, ExpertSender CDP"
     assert all(erasure.is_in("anna", system) for system in ("spread", "expertsender"))
     assert not erasure.certificate_path.exists()
     assert not Path(f"{erasure.certificate_path}.draft").exists()
