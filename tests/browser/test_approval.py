@@ -13,6 +13,8 @@ import pytest
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 from tests.helpers.standalone import Standalone
 
+from .crm_page import in_frame
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
@@ -58,19 +60,30 @@ def answer(page: Page, option: str, picture: Callable[..., None]) -> None:
     page.get_by_role("button", name=option, exact=True).click()
 
 
+def told(page: Page, run_id: str, state: str, picture: Callable[..., None], name: str) -> str:
+    """Return what the page says of the run."""
+    main = in_frame(page, run_id, "erase_people", state).locator("main")
+    picture(page, name)
+    return " ".join(main.inner_text().split())
+
+
 def test_approved(
     look: Look, airflow_web: Standalone, crm: RemoteSandbox, people: dict[str, str], picture: Any
 ) -> None:
     held = len(crm.records("spread", "customers"))
     run_id = ask(airflow_web, people)
     assert len(crm.records("spread", "customers")) == held
-    answer(look("admin"), "Approve", picture)
+    page = look("admin")
+    answer(page, "Approve", picture)
     until(airflow_web, run_id, "success")
     assert len(crm.records("spread", "customers")) == held - 1
     lines = [
         json.loads(line) for line in Path(people["folder"], "certificate.jsonl").read_text().splitlines()
     ]
     assert {line["approved_by"] for line in lines} == {"admin"}
+    text = told(page, run_id, "Success", picture, "crm_run_approved")
+    assert "Approved by admin." in text
+    assert "@" not in text
 
 
 def test_refused(
@@ -78,7 +91,11 @@ def test_refused(
 ) -> None:
     held = len(crm.records("spread", "customers"))
     run_id = ask(airflow_web, people)
-    answer(look("admin"), "Reject", picture)
+    page = look("admin")
+    answer(page, "Reject", picture)
     until(airflow_web, run_id, "failed")
     assert len(crm.records("spread", "customers")) == held
     assert not Path(people["folder"], "certificate.jsonl").exists()
+    text = told(page, run_id, "Refused", picture, "crm_run_refused")
+    assert "admin has refused it" in text
+    assert "@" not in text

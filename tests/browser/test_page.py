@@ -10,12 +10,14 @@ import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
 from tests.helpers.standalone import Standalone
+
+from .crm_page import in_frame, open_list
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -73,17 +75,6 @@ def _killed(airflow: Standalone, crm: RemoteSandbox, run_dag_there: Callable[...
     return run_id
 
 
-def open_list(page: Page) -> Any:
-    """Go there as people do, by Airflow's menu; gives what is in the frame."""
-    page.goto("/")
-    page.get_by_role("button", name="Browse").click()
-    page.get_by_role("menuitem", name="CRM syncs").click()
-    frame = page.frame_locator("iframe")
-    frame.get_by_role("heading", name="CRM syncs").wait_for()
-    frame.locator("main + script").wait_for(state="attached")  # it is whole
-    return frame
-
-
 def test_the_runs_are_under_browse(runs: dict[str, str], look: Look, picture: Callable[..., None]) -> None:
     page = look("admin")
     frame = open_list(page)
@@ -98,16 +89,6 @@ def test_the_runs_are_under_browse(runs: dict[str, str], look: Look, picture: Ca
     rows.get_by_role("link").click()
     frame.get_by_text("CrmRejectsError").first.wait_for()
     page.get_by_role("button", name="Browse").wait_for()  # it is still within Airflow
-
-
-def in_frame(page: Page, run_id: str, dag_id: str, state: str) -> Any:
-    """Open the run of a state in the page, within Airflow."""
-    frame = open_list(page)
-    rows = frame.locator("section[aria-label=Runs] tbody tr", has_text=state)
-    rows.filter(has_text=dag_id).first.get_by_role("link").click()
-    frame.get_by_text(run_id).first.wait_for()
-    frame.locator("main + script").wait_for(state="attached")
-    return frame
 
 
 def test_a_run_with_rejects(

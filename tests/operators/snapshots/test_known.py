@@ -7,115 +7,20 @@ import logging
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_crm.bulk.reasons import masked_reason
-from airflow_provider_crm.bulk.snapshot import SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
-from airflow_provider_crm.exceptions import CrmError, CrmInputError, CrmRejectsError
-from airflow_provider_crm.operators.expertsender import ExpertSenderUpsertCustomersOperator
-from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
+from airflow_provider_crm.exceptions import CrmError, CrmInputError
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
-from tests.helpers.tasks import Ended, TaskRunner
+from tests.helpers.tasks import TaskRunner
 from tests.helpers.waits import one_time
 
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Upsert:
-    """An upsert of one CRM.
-
-    :param name: the column of a name, which is a field of the CRM too.
-    :param opt_out: what a row says to opt out, and what it says to opt in.
-    """
-
-    system: str
-    operator: type[Any]
-    name: str
-    opt_out: tuple[Row, Row] | None = None
-
-
-UPSERTS = [
-    Upsert("mindbaz", MindbazUpsertSubscribersOperator, "nom", ({"statut": 1}, {"statut": 0})),
-    Upsert("spread", SpreadUpsertCustomersOperator, "lastName"),
-    Upsert(
-        "expertsender_cdp",
-        ExpertSenderUpsertCustomersOperator,
-        "lastName",
-        ({"consents.1": "False"}, {"consents.1": "True"}),
-    ),
-]
-
-
-class Nightly:
-    """Runs an upsert again and again with one snapshot."""
-
-    def __init__(
-        self, upsert: Upsert, sandbox: Sandbox, run_task: TaskRunner, folder: Path, *, shared: bool
-    ) -> None:
-        self.upsert = upsert
-        self.sandbox = sandbox
-        self.path = folder / "snapshot"
-        #: Where the snapshot is: a file, or the table of a database in that file.
-        self.place: Any = SqlSnapshot("snapshots", "nightly") if shared else str(self.path)
-        self._run_task = run_task
-        self._before = 0
-
-    def __call__(self, rows: Sequence[Row], **parameters: Any) -> Ended:
-        self.sandbox.clear()
-        self._before = len(self.sandbox.calls)
-        given = {"snapshot": self.place, **parameters}
-        return self._run_task(self.upsert.operator, list(rows), **given)
-
-    def people(self, *numbers: int, name: str = "Lefèvre", **others: Any) -> list[Row]:
-        return [{"email": f"p{one}@example.fr", self.upsert.name: name, **others} for one in numbers]
-
-    @property
-    def _calls(self) -> list[Any]:
-        return list(self.sandbox.calls)[self._before :]
-
-    @property
-    def writes(self) -> int:
-        """Rows of writing calls in the latest run."""
-        return sum(call.rows or 1 for call in self._calls if call.method in ("POST", "PUT"))
-
-    @property
-    def looks(self) -> int:
-        """Calls about people that only read, in the latest run."""
-        return sum(
-            call.method == "GET" and ("ubscriber" in call.path or "ustomer" in call.path)
-            for call in self._calls
-        )
-
-
-@pytest.fixture(params=UPSERTS, ids=lambda one: one.system)
-def upsert(request: pytest.FixtureRequest) -> Upsert:
-    return request.param  # type: ignore[no-any-return]
-
-
-@pytest.fixture(params=[False, True], ids=["file", "table"])
-def nightly(
-    request: pytest.FixtureRequest,
-    upsert: Upsert,
-    crm_sandbox: Sandbox,
-    run_task: TaskRunner,
-    tmp_path: Path,
-    no_waiting: None,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Nightly:
-    connection = json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "snapshot")})
-    monkeypatch.setenv("AIRFLOW_CONN_SNAPSHOTS", connection)
-    return Nightly(upsert, crm_sandbox, run_task, tmp_path, shared=request.param)
-
-
-in_a_file = pytest.mark.parametrize("nightly", [False], indirect=True, ids=["file"])
+from .nightly import Nightly, OneTask
 
 
 def test_rows_that_were_accepted_cost_no_call(nightly: Nightly) -> None:
@@ -355,15 +260,6 @@ def left_as_it_is(file: SnapshotFile) -> None:
     file._close_file()
 
 
-class OneTask:
-    """A task instance, as far as it is looked at."""
-
-    dag_id, run_id, task_id, map_index = "dag", "run", "task", -1
-
-    def xcom_push(self, key: str, value: Any) -> None:
-        pass
-
-
 def test_the_file_holds_nobody_in_clear(nightly: Nightly) -> None:
     nightly(nightly.people(1, 2))
     content = nightly.path.read_bytes()
@@ -446,168 +342,3 @@ def test_nobody_can_be_checked_whom_expertsender_does_not_show(nightly: Nightly)
     with pytest.raises(CrmInputError, match="`verify` needs to look people up"):
         nightly([{"visitorId": "v1"}], match_by="VisitorId", verify=0.1)
     assert nightly.writes == 0
-
-
-# Who has left
-
-
-def leavers(nightly: Nightly, rows: Sequence[Row], **parameters: Any) -> list[Row]:
-    """Run with a file of leavers.
-
-    :return: its lines.
-    """
-    path = nightly.path.with_name("leavers.jsonl")
-    ended = nightly(rows, **{"leavers_path": str(path), "max_leavers": 1.0, **parameters})
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    assert ended.summary["leavers"] == len(lines)
-    return lines
-
-
-@in_a_file
-def test_people_who_have_left_are_named_once_and_sent_when_they_come_back(nightly: Nightly) -> None:
-    assert leavers(nightly, nightly.people(1, 2, 3)) == []
-    assert len(leavers(nightly, nightly.people(2))) == 2
-    assert leavers(nightly, nightly.people(2)) == []
-    path = nightly.path.with_name("leavers.jsonl")
-    ended = nightly(nightly.people(1, 2), leavers_path=str(path), max_leavers=1.0)
-    assert ended.summary["known"] == 1
-    assert nightly.looks + nightly.writes > 0
-    assert leavers(nightly, nightly.people(2)) == [{"email": "p1@example.fr"}]
-
-
-@in_a_file
-def test_all_who_have_left_are_named(nightly: Nightly) -> None:
-    leavers(nightly, nightly.people(1, 2, 3))
-    named = leavers(nightly, nightly.people(2))
-    assert sorted(line["email"] for line in named) == ["p1@example.fr", "p3@example.fr"]
-
-
-@in_a_file
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("most", "refused"), [(0.1, True), (1, True), (2, False), ("0.7", False), ("0", True)]
-)
-def test_too_many_leavers_are_refused_before_anything_is_sent(
-    nightly: Nightly, most: Any, refused: bool
-) -> None:
-    leavers(nightly, nightly.people(1, 2, 3))
-    rows = nightly.people(2, name="Martin")
-    if not refused:
-        assert len(leavers(nightly, rows, max_leavers=most)) == 2
-        return
-    nightly.path.with_name("leavers.jsonl").unlink()
-    with pytest.raises(CrmInputError, match="2 of 3 people of earlier sources are not in this one"):
-        leavers(nightly, rows, max_leavers=most)
-    assert nightly.writes == 0
-    assert not nightly.path.with_name("leavers.jsonl").exists()
-    assert len(leavers(nightly, rows)) == 2, "they have not been forgotten"
-
-
-@in_a_file
-def test_an_empty_source_is_all_leavers(nightly: Nightly) -> None:
-    leavers(nightly, nightly.people(1, 2))
-    with pytest.raises(CrmInputError, match="2 of 2 people"):
-        leavers(nightly, [], max_leavers=0.99)
-    assert len(leavers(nightly, [])) == 2
-
-
-@in_a_file
-def test_leavers_of_a_run_that_fails_are_named_by_the_next_one(nightly: Nightly) -> None:
-    leavers(nightly, nightly.people(1, 2))
-    with pytest.raises(CrmRejectsError):
-        leavers(nightly, [{"email": "nobody"}, *nightly.people(2)], max_rejects=0)
-    assert leavers(nightly, nightly.people(2)) == [{"email": "p1@example.fr"}]
-
-
-@in_a_file
-def test_nobody_has_left_a_source_that_cannot_be_read(
-    nightly: Nightly, caplog: pytest.LogCaptureFixture
-) -> None:
-    leavers(nightly, nightly.people(1, 2))
-    assert leavers(nightly, [*nightly.people(2), "torn"]) == []  # type: ignore[list-item]
-    assert "cannot be read" in caplog.text
-    assert leavers(nightly, nightly.people(2)) == [{"email": "p1@example.fr"}]
-
-
-@in_a_file
-def test_a_dry_run_counts_leavers_and_writes_no_file(nightly: Nightly) -> None:
-    leavers(nightly, nightly.people(1, 2))
-    path = nightly.path.with_name("leavers.jsonl")
-    path.unlink()
-    ended = nightly(nightly.people(2), leavers_path=str(path), max_leavers=1.0, dry_run=True)
-    assert ended.summary["leavers"] == 1
-    assert not path.exists()
-    assert leavers(nightly, nightly.people(2)) == [{"email": "p1@example.fr"}]
-
-
-@in_a_file
-def test_another_map_of_fields_and_a_full_resync_forget_nobody(nightly: Nightly) -> None:
-    leavers(nightly, nightly.people(1, 2, 3))
-    field_map = {"email": "email", nightly.upsert.name: nightly.upsert.name}
-    assert leavers(nightly, nightly.people(2, 3), field_map=field_map) == [{"email": "p1@example.fr"}]
-    assert leavers(nightly, nightly.people(3), field_map=field_map, full_resync=True) == [
-        {"email": "p2@example.fr"}
-    ]
-
-
-@in_a_file
-def test_keys_are_kept_in_clear_only_for_leavers(nightly: Nightly) -> None:
-    leavers(nightly, nightly.people(1, 2))
-    assert b"p1@example.fr" in nightly.path.read_bytes()
-    nightly(nightly.people(1, 2))
-    assert b"example.fr" not in nightly.path.read_bytes()
-
-
-@in_a_file
-def test_leavers_need_a_snapshot_and_the_whole_source(nightly: Nightly) -> None:
-    with pytest.raises(CrmInputError, match="needs a `snapshot`"):
-        leavers(nightly, nightly.people(1), snapshot=None)
-
-    class Mapped(OneTask):
-        map_index = 0
-
-    with pytest.raises(CrmInputError, match="needs the whole source"):
-        leavers(nightly, nightly.people(1), context={"ti": Mapped()})
-
-
-def test_nobody_has_left_of_whom_several_tasks_see_a_part_each(nightly: Nightly) -> None:
-    if isinstance(nightly.place, str):
-        pytest.skip("a file is one task's own")
-    with pytest.raises(CrmInputError, match="needs a `snapshot` in a file"):
-        leavers(nightly, nightly.people(1))
-    assert nightly.writes == 0
-
-
-# Several at once
-
-
-class Shard(OneTask):
-    """One of several instances of a mapped task."""
-
-    def __init__(self, number: int) -> None:
-        self.map_index = number
-
-
-def test_shards_share_a_table_and_each_has_its_people_known(nightly: Nightly) -> None:
-    if isinstance(nightly.place, str):
-        with pytest.raises(CrmInputError, match="`snapshot` is the same for each instance"):
-            nightly(nightly.people(1), context={"ti": Shard(1)}, rejects_path=None, results_path=None)
-        return
-    shards = [nightly.people(*range(start, start + 3)) for start in (0, 3, 6)]
-    for known in (0, 3):
-        for number, rows in enumerate(shards):
-            ended = nightly(rows, context={"ti": Shard(number)}, rejects_path=None, results_path=None)
-            assert ended.summary["known"] == known
-    assert nightly.writes == 0
-    # Cut in another way, rows are known all the same.
-    assert nightly([row for rows in shards for row in rows]).summary["known"] == 9
-
-
-def test_the_name_of_a_table_is_a_template_of_each_run(nightly: Nightly) -> None:
-    given = SqlSnapshot("snapshots", "{{ name }}")
-    task = nightly.upsert.operator(task_id="upsert", source=[], snapshot=given)
-    for name in ("one", "two"):
-        task.render_template_fields({"name": name})
-        assert task.snapshot == SqlSnapshot("snapshots", name)
-        task = nightly.upsert.operator(task_id="upsert", source=[], snapshot=given)
-    assert given.name == "{{ name }}"
