@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tables import Table, keep
+
 HERE = Path(__file__).parent
 
 
@@ -115,6 +117,7 @@ def main() -> None:
     parser.add_argument(
         "--home", default=tempfile.mkdtemp(prefix="peers-"), help="where environments are made"
     )
+    parser.add_argument("--keep", action="store_true", help="for the docs, in results/")
     options = parser.parse_args()
     wanted = options.only.split(";") if options.only else [job.name for job in JOBS]
     jobs = [job for job in JOBS if job.name in wanted]
@@ -133,7 +136,9 @@ def main() -> None:
         results = measure_all(jobs, pythons, base, options)
     finally:
         server.kill()
-    report(results, options.rows)
+    table = report(results, options.rows)
+    if options.keep:
+        keep("exports", "benchmarks/exports.py", table)
 
 
 def measure_all(
@@ -160,21 +165,28 @@ def measure_all(
     return results
 
 
-def report(results: dict[tuple[str, int], list[dict[str, Any]]], rows: int) -> None:
-    """Print medians, and each against the loop that one writes by hand."""
+def report(results: dict[tuple[str, int], list[dict[str, Any]]], rows: int) -> Table:
+    """Return medians, and each against the loop that one writes by hand."""
     median = {key: statistics.median(one["seconds"] for one in some) for key, some in results.items()}
-    print("\n| job | ms a page | rows/s (median) | least..most | times the loop | CPU s | MB above start |")
-    print("|---|---|---|---|---|---|---|")
+    table = Table(
+        "job", "ms a page", "rows/s (median)", "least..most", "times the loop", "CPU s", "MB above start"
+    )
     for (name, delay), some in sorted(results.items(), key=lambda one: (one[0][1], median[one[0]])):
         rates = [rows / one["seconds"] for one in some]
         loop = "loop, consents" if "consents" in name else "loop"
         ratio = median[loop, delay] / median[name, delay] if (loop, delay) in median else None
         cpu = statistics.median(one["cpu"] for one in some)
         memory = max(one["memory"] for one in some) / 1e6
-        print(
-            f"| {name} | {delay} | {rows / median[name, delay]:,.0f} | {min(rates):,.0f}..{max(rates):,.0f} | "
-            f"{f'{ratio:.2f}' if ratio else ''} | {cpu:.1f} | {memory:.0f} |"
+        table.row(
+            name,
+            delay,
+            f"{rows / median[name, delay]:,.0f}",
+            f"{min(rates):,.0f}..{max(rates):,.0f}",
+            f"{ratio:.2f}" if ratio else "",
+            f"{cpu:.1f}",
+            f"{memory:.0f}",
         )
+    return table
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from tables import Table, keep
 
 from airflow_provider_crm.loyalty.baseline_store import LineSet
 from airflow_provider_crm.loyalty.credits import Credit
@@ -121,6 +122,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=10_000)
     parser.add_argument("--turns", type=int, default=2)
     parser.add_argument("--postgres", action="store_true", help="also on a PostgreSQL started for it")
+    parser.add_argument("--keep", action="store_true", help="for the docs, in results/")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, RemoteSandbox.spawn() as sandbox:
         folder = Path(name)
@@ -140,14 +142,18 @@ def main() -> None:
             for one, url in ledgers.items():
                 found[one].append(one_run(sandbox, options.rows, url, folder))
                 print(one, {key: round(value, 3) for key, value in found[one][-1].items()}, flush=True)
-    without = statistics.median(run["seconds"] for run in found["no ledger"])
+    table = Table("ledger", "credits/s", "of the latency", "CPU s", "calls besides the credits")
     for one, runs in found.items():
-        seconds = statistics.median(run["seconds"] for run in runs)
-        cost = f"{seconds / without - 1:+.1%} for the ledger" if ledgers[one] else "without a ledger"
-        share = statistics.median(run["share"] for run in runs)
-        print(
-            f"{one}: {options.rows / seconds:.1f} credits/s, {share:.1%} of what the latency allows, {cost}"
+        middle = {what: statistics.median(run[what] for run in runs) for what in runs[0]}
+        table.row(
+            one,
+            f"{options.rows / middle['seconds']:.1f}",
+            f"{middle['share']:.1%}",
+            f"{middle['cpu']:.1f}",
+            f"{middle['others']:.0f}",
         )
+    if options.keep:
+        keep("loyalty", "benchmarks/loyalty.py", table)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,8 @@ from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tables import Table, keep
+
 LAG = 0.1
 BEHIND = 0.05
 NOBODY = b'{"success":true,"data":null,"error":null}'
@@ -43,6 +45,7 @@ def main() -> int:
         action="store_true",
         help="take what Airflow's imports have left out of garbage collection, to see whether it matters",
     )
+    parser.add_argument("--keep", action="store_true", help="for the docs, in results/")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -65,6 +68,22 @@ def main() -> int:
         server.kill()
         server.wait()
     print(json.dumps(result, indent=2))
+    table = Table(
+        "",
+        "looks/s wanted",
+        "looks/s",
+        "median lag ms",
+        "99 % ms",
+        "worst of each turn ms",
+        "full collections",
+    )
+    for kind, wanted in (("asleep", ""), ("sensors", f"{result['wanted']:.0f}")):
+        found = result[kind]
+        worst = ", ".join(f"{lag:.0f}" for lag in found["worst_of_each_turn_ms"])
+        looks = found.get("looks_per_second", "")
+        table.row(kind, wanted, looks, found["median_lag_ms"], found["p99_lag_ms"], worst, found["full_gc"])
+    if options.keep:
+        keep("sensors", "benchmarks/sensors.py", table)
     fine = (
         result["sensors"]["worst_lag_ms"] < LAG * 1000
         and result["sensors"]["looks_per_second"] >= (1 - BEHIND) * result["wanted"]

@@ -18,8 +18,26 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from tables import Table, keep
+
 HERE = Path(__file__).parent
 SCRIPTS = {"ours": "ours_writes.py", "loop": "peers/loop_writes.py"}
+
+
+COLUMNS = (
+    "CRM",
+    "rows",
+    "ms an answer",
+    "in flight",
+    "who",
+    "rows/s (median)",
+    "least..most",
+    "calls",
+    "of the latency",
+    "times the loop",
+    "CPU s",
+    "MB above start",
+)
 
 
 @dataclass(frozen=True)
@@ -85,8 +103,8 @@ def run(
     return measured | {"calls": server.calls()}
 
 
-def compare(job: Job, path: Path, server: Server, delay: int, rounds: int) -> None:
-    """Measure both in turns, since a machine that is slow for a while is slow for both, and print a line for each."""
+def compare(table: Table, job: Job, path: Path, server: Server, delay: int, rounds: int) -> None:
+    """Measure both in turns, since a machine that is slow for a while is slow for both, and add a line for each."""
     results: dict[str, list[dict[str, Any]]] = {who: [] for who in SCRIPTS}
     for turn in range(rounds):
         for who in list(SCRIPTS)[:: 1 if turn % 2 else -1]:
@@ -98,11 +116,19 @@ def compare(job: Job, path: Path, server: Server, delay: int, rounds: int) -> No
         of_latency = f"{calls * delay / 1000 / job.concurrency / seconds:.0%}" if delay else ""
         ratios = [loop["seconds"] / one["seconds"] for one, loop in zip(some, results["loop"], strict=True)]
         cpu = statistics.median(one["cpu"] for one in some)
-        print(
-            f"| {job.crm} | {delay} | {job.concurrency} | {who} | {job.rows / seconds:,.0f} | "
-            f"{min(rates):,.0f}..{max(rates):,.0f} | {calls:,} | {calls / job.rows:.4f} | {of_latency} | "
-            f"{statistics.median(ratios):.2f} | {cpu:.1f} | {max(one['memory'] for one in some) / 1e6:.0f} |",
-            flush=True,
+        table.row(
+            job.crm,
+            f"{job.rows:,}",
+            delay,
+            job.concurrency,
+            who,
+            f"{job.rows / seconds:,.0f}",
+            f"{min(rates):,.0f}..{max(rates):,.0f}",
+            f"{calls:,}",
+            of_latency,
+            f"{statistics.median(ratios):.2f}",
+            f"{cpu:.1f}",
+            f"{max(one['memory'] for one in some) / 1e6:.0f}",
         )
 
 
@@ -113,30 +139,30 @@ def main() -> None:
     parser.add_argument("--delays", default="50", help="milliseconds an answer, separated by commas")
     parser.add_argument("--mindbaz-rows", type=int, default=200_000)
     parser.add_argument("--spread-rows", type=int, default=2_000)
+    parser.add_argument("--memory-rows", default="100000,1000000")
+    parser.add_argument("--keep", action="store_true", help="for the docs, in results/")
     options = parser.parse_args()
     jobs = [Job("mindbaz", options.mindbaz_rows, 8), Job("spread", options.spread_rows, 16)]
+    speeds, memory = Table(*COLUMNS), None
     with tempfile.TemporaryDirectory() as folder, Server() as server:
-        print(
-            "| CRM | ms an answer | in flight | who | rows/s (median) | least..most | calls | calls a row | "
-            "of the latency | times the loop | CPU s | MB above start |\n" + "|---" * 12 + "|"
-        )
         for job in jobs:
             if options.only in (None, job.crm):
                 path = Path(folder, f"{job.crm}.csv")
                 write_rows(path, job.rows)
                 for delay in map(int, options.delays.split(",")):
-                    compare(job, path, server, delay, options.rounds)
+                    compare(speeds, job, path, server, delay, options.rounds)
         if options.only in (None, "memory"):
-            print("\n| CRM | rows | MB above start | peak MB |\n|---|---|---|---|")
-            for factor in (1, 3):
-                job = Job("mindbaz", options.mindbaz_rows * factor, 8)
+            memory = Table("CRM", "rows", "MB above start", "peak MB")
+            for rows in map(int, options.memory_rows.split(",")):
+                job = Job("mindbaz", rows, 8)
                 path = Path(folder, "memory.csv")
                 write_rows(path, job.rows)
                 took = run("ours", job, path, server, 0)
-                print(
-                    f"| mindbaz | {job.rows:,} | {took['memory'] / 1e6:.0f} | {took['peak'] / 1e6:.0f} |",
-                    flush=True,
+                memory.row(
+                    job.crm, f"{job.rows:,}", f"{took['memory'] / 1e6:.0f}", f"{took['peak'] / 1e6:.0f}"
                 )
+    if options.keep:
+        keep("writes", "benchmarks/writes.py", *(table for table in (speeds, memory) if table))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What MkDocs does to the pages besides: tables of parameters, links to the repository's files, and ``llms.txt``."""
+"""What MkDocs does to the pages besides: parameters, charts, links to the repository's files, and ``llms.txt``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from charts import CHART, draw
 from docstrings import to_markdown
 from parameters import Parameter, find, parameters
 
@@ -41,7 +42,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: Any) -> st
         return REPOSITORY + target
 
     markdown = LINK.sub(link, markdown)
-    markdown = markdown.replace(FAULTS, faults())
+    markdown = CHART.sub(draw, markdown.replace(FAULTS, faults()))
     return TABLE.sub(lambda found: table(found[1]), markdown)
 
 
