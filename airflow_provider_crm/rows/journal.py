@@ -45,7 +45,7 @@ class Journal:
         self._synced = True
 
     def open(self, resume_at: int | None = None) -> None:
-        """Make the file now, so that a path that cannot be written to is found before anything else is done.
+        """Create the file now, so that a path that cannot be written to is found before anything else is done.
 
         A journal that is open is closed first.
 
@@ -105,7 +105,7 @@ class Journal:
         self._synced = False
 
     def sync(self) -> int:
-        """Make all lines last: on the disk, or in the store, which takes the whole file if it has changed.
+        """Make all lines durable: on the disk, or in the store, which takes the whole file if it has changed.
 
         :return: the size of the file in bytes, at which a later :meth:`open` can go on.
         :raises CrmFileError: the disk, or the store, does not take them.

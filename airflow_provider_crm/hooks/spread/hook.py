@@ -46,7 +46,7 @@ from airflow_provider_crm.http.calls import Call, encode_json, gone_is_deleted
 from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.cells import ConsentStatus
-from airflow_provider_crm.schemas.spread.read import Row, record_of
+from airflow_provider_crm.schemas.spread.read import Record, record_of
 from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
 
 
@@ -75,7 +75,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     # Customers
 
-    def get_customer(self, customer_id: str | int) -> Row | None:
+    def get_customer(self, customer_id: str | int) -> Record | None:
         """Read one customer, with ``custom_fields`` and ``status``.
 
         :param customer_id: SPREAD's id.
@@ -88,7 +88,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
         except CrmNotFoundError:
             return None
 
-    def find_customer(self, *, email: str | None = None, external_id: str | int | None = None) -> Row | None:
+    def find_customer(
+        self, *, email: str | None = None, external_id: str | int | None = None
+    ) -> Record | None:
         """Find the one customer with this e-mail (in any case) or this external id.
 
         :return: the customer with ``custom_fields``; None when there is none.
@@ -116,7 +118,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         page_size: int = MAX_PAGE,
         ids: str | Iterable[str | int] | None = None,
         **filters: Unpack[CustomerFilters],
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read customers.
 
         :param page_size: customers a call, at most 5000.
@@ -130,11 +132,11 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return chain.from_iterable(self._pages(customers, page_size))
         return chain.from_iterable(self._look_up(customers, listed_ids(ids), page_size))
 
-    def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Row]]:
+    def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Record]]:
         """Read customers page by page, as :meth:`iter_customers` does one by one."""
         return self._pages(lists.customers(filters), page_size)
 
-    def create_customer(self, customer: Mapping[str, Any]) -> Row:
+    def create_customer(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 
         :param customer: the vendor's fields, ``email`` among them; see
@@ -144,7 +146,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         return self._writes.create(customer)
 
-    def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
+    def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Record:
         """Update the given fields of a customer; ``tags`` are added to those that are there.
 
         :param customer_id: SPREAD's id.
@@ -153,7 +155,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         return self._writes.update(customer_id, customer)
 
-    def update_customer_email(self, old_email: str, new_email: str) -> Row:
+    def update_customer_email(self, old_email: str, new_email: str) -> Record:
         """Change a customer's e-mail.
 
         :return: the customer as the CRM holds it now.
@@ -180,7 +182,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     def iter_customer_consents(
         self, customer_id: str | int, *, page_size: int = MAX_PAGE, **filters: Unpack[CustomerConsentFilters]
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read the history of one customer's answers: several to one consent are possible, the latest holds.
 
         :param customer_id: SPREAD's id.
@@ -202,7 +204,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         track_id: str | int | None = None,
         page_size: int = MAX_PAGE,
         **filters: Unpack[AnswerFilters],
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read everyone's answers to one consent, or the one answer that a track id names.
 
         :param consent_id: exactly one of these three is required.
@@ -233,7 +235,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         consent_tech_name: str | None = None,
         ip: str | None = None,
         channel_id: str | int | None = None,
-    ) -> Row:
+    ) -> Record:
         """Record a customer's answer to a consent.
 
         :param customer_id: SPREAD's id.
@@ -258,7 +260,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         call = Call("POST", path, values={"id": customer_id}, body=body, repeatable=False)
         return self.request(call, read_new_consent)
 
-    def get_consent(self, consent_id: str | int) -> Row | None:
+    def get_consent(self, consent_id: str | int) -> Record | None:
         """Read the definition of a consent.
 
         :return: ``id``, ``consentType``, ``consentName``, ``consentTechName``, ``createdAt``, ``updatedAt``; None when
@@ -278,12 +280,12 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return self.get_consent(consent_id) is not None
         return any(one.get("consentTechName") == consent_tech_name for one in self.iter_consent_definitions())
 
-    def iter_consent_definitions(self) -> Iterator[Row]:
+    def iter_consent_definitions(self) -> Iterator[Record]:
         """Read the definitions of all consents, as in :meth:`get_consent`.
 
         Whether this list comes in pages is not documented: it ends where nothing new comes.
         """
-        known: dict[Any, Row] = {}
+        known: dict[Any, Record] = {}
         start = 0
         while rows := self.request(
             CONSENT_DEFINITIONS.call(start, MAX_PAGE), CONSENT_DEFINITIONS.answer.rows
@@ -299,7 +301,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     def iter_loyalty_lines(
         self, *, page_size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read the movements of the loyalty pots; a negative amount is spending.
 
         :param page_size: lines a call, at most 5000.
@@ -310,7 +312,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         return chain.from_iterable(self._pages(lists.loyalty_lines(filters), page_size))
 
-    def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]) -> list[Row]:
+    def loyalty_page(
+        self, start: int, size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]
+    ) -> list[Record]:
         """Read one page of the movements of the loyalty pots.
 
         :param start: how many lines to leave out at the beginning.
@@ -327,7 +331,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         email: str | None = None,
         customer_id: str | int | None = None,
         before: Callable[[], object] | None = None,
-    ) -> dict[str, Row]:
+    ) -> dict[str, Record]:
         """Add points to a customer's loyalty pot.
 
         The CRM has no means to recognise a repeated credit, so that it is sent again only when it certainly did not
@@ -364,22 +368,24 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     def _pages(
         self, what: SpreadList, page_size: int, exists: Callable[[], bool] | None = None
-    ) -> Iterator[Sequence[Row]]:
+    ) -> Iterator[Sequence[Record]]:
         """Read a list.
 
         :param exists: tells whether what the list belongs to is there.
         """
         page_size = checked_page_size(page_size)
 
-        def fetch(start: int, size: int) -> RowPage[Row]:
+        def fetch(start: int, size: int) -> RowPage[Record]:
             return self.request(what.call(start, size), what.page)
 
         return (page.rows for page in PagedList(fetch, size=page_size, call=what.name, exists=exists))
 
-    def _look_up(self, customers: SpreadList, ids: Sequence[str], page_size: int) -> Iterator[Sequence[Row]]:
+    def _look_up(
+        self, customers: SpreadList, ids: Sequence[str], page_size: int
+    ) -> Iterator[Sequence[Record]]:
         page_size = checked_page_size(page_size)
 
-        def fetch(some: Sequence[str]) -> RowPage[Row]:
+        def fetch(some: Sequence[str]) -> RowPage[Record]:
             call = customers.narrowed("ids", ",".join(some)).call(0, page_size)
             return self.request(call, customers.page)
 
