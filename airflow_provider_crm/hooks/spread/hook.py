@@ -23,12 +23,12 @@ from airflow_provider_crm.hooks.spread.filters import (
     CustomerFilters,
     LoyaltyFilters,
 )
-from airflow_provider_crm.hooks.spread.lists import CONSENT_DEFINITIONS, SpreadList
+from airflow_provider_crm.hooks.spread.lists import CONSENT_DEFINITIONS
+from airflow_provider_crm.hooks.spread.reading import pages_by_id, pages_of
 from airflow_provider_crm.hooks.spread.v1 import CustomerWritesV1, base_url_of_v1
 from airflow_provider_crm.hooks.spread.wire import (
     MAX_PAGE,
     SEARCH_PAGE,
-    checked_page_size,
     customer_of,
     email_change,
     listed_ids,
@@ -43,7 +43,6 @@ from airflow_provider_crm.hooks.spread.wire import (
 from airflow_provider_crm.hooks.spread.writes import CustomerWrites, CustomerWritesV2
 from airflow_provider_crm.http.auth import BasicAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json, gone_is_deleted
-from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.cells import ConsentStatus
 from airflow_provider_crm.schemas.spread.read import Record, record_of
@@ -129,12 +128,13 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         customers = lists.customers(filters)
         if ids is None:
-            return chain.from_iterable(self._pages(customers, page_size))
-        return chain.from_iterable(self._look_up(customers, listed_ids(ids), page_size))
+            return chain.from_iterable(pages_of(self.request, customers, page_size))
+        pages = pages_by_id(self.request, self.lookups, customers, listed_ids(ids), page_size)
+        return chain.from_iterable(pages)
 
     def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Record]]:
         """Read customers page by page, as :meth:`iter_customers` does one by one."""
-        return self._pages(lists.customers(filters), page_size)
+        return pages_of(self.request, lists.customers(filters), page_size)
 
     def create_customer(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
@@ -193,8 +193,11 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
         history = lists.consent_history(customer_id, filters)
-        pages = self._pages(history, page_size, lambda: self.get_customer(customer_id) is not None)
-        return chain.from_iterable(pages)
+
+        def exists() -> bool:
+            return self.get_customer(customer_id) is not None
+
+        return chain.from_iterable(pages_of(self.request, history, page_size, exists))
 
     def iter_consents(
         self,
@@ -223,7 +226,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         if track_id is not None:
             return iter(self.request(Call("GET", answers.path, query=answers.query), answers.answer.rows))
         exists = partial(self.has_consent, consent_id=consent_id, consent_tech_name=consent_tech_name)
-        return chain.from_iterable(self._pages(answers, page_size, exists))
+        return chain.from_iterable(pages_of(self.request, answers, page_size, exists))
 
     def create_consent(
         self,
@@ -310,7 +313,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
             ``cagnotteLineValidationDate`` (local times), ``amount`` (text), ``code``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
-        return chain.from_iterable(self._pages(lists.loyalty_lines(filters), page_size))
+        return chain.from_iterable(pages_of(self.request, lists.loyalty_lines(filters), page_size))
 
     def loyalty_page(
         self, start: int, size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]
@@ -365,33 +368,6 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return CustomerWritesV2(self.request)
         base_url = base_url_of_v1(self.settings.base_url, self.conn_id)
         return CustomerWritesV1(self.request, base_url, lambda email: self.find_customer(email=email))
-
-    def _pages(
-        self, what: SpreadList, page_size: int, exists: Callable[[], bool] | None = None
-    ) -> Iterator[Sequence[Record]]:
-        """Read a list.
-
-        :param exists: tells whether what the list belongs to is there.
-        """
-        page_size = checked_page_size(page_size)
-
-        def fetch(start: int, size: int) -> RowPage[Record]:
-            return self.request(what.call(start, size), what.page)
-
-        return (page.rows for page in PagedList(fetch, size=page_size, call=what.name, exists=exists))
-
-    def _look_up(
-        self, customers: SpreadList, ids: Sequence[str], page_size: int
-    ) -> Iterator[Sequence[Record]]:
-        page_size = checked_page_size(page_size)
-
-        def fetch(some: Sequence[str]) -> RowPage[Record]:
-            call = customers.narrowed("ids", ",".join(some)).call(0, page_size)
-            return self.request(call, customers.page)
-
-        groups = self.lookups.cut(ids)
-        found = (self.lookups.read_pages(group, fetch, call=customers.name, by="ids") for group in groups)
-        return (page.rows for page in chain.from_iterable(found))
 
     def _auth(self) -> CrmAuth:
         settings = self.settings
