@@ -24,9 +24,9 @@ class MindbazSubscriberSensor(CrmSensor):
 
     .. seealso:: The vendor's page "Gestion des abonnés" at learn.mindbaz.com, which lists the codes.
 
-    :param email: the subscriber's e-mail, or
-    :param person_email: the same, where the task is mapped over it and ``default_args`` has an ``email`` for
-        Airflow, or (templated)
+    :param email: the subscriber's e-mail; it, or ``client_id``. (templated)
+    :param person_email: the e-mail under another name, for a task that is mapped over it and whose ``default_args``
+        have an ``email`` for Airflow. (templated)
     :param client_id: your own id of the subscriber, field 43. (templated)
     :param status: the code in field 7 to wait for, such as 0 (subscribed); a list accepts each of them, None every
         state. (templated)

@@ -82,7 +82,7 @@ def _meaning(one: Parameter, given: list[Parameter]) -> str:
 
 def _rows(given: list[Parameter]) -> str:
     lines = ["| parameter | default | meaning |", "|---|---|---|"]
-    lines += [f"| `{one.name}` | {one.default} | {one.meaning} |" for one in given]
+    lines += [f"| `{one.name}`{{ .name }} | {one.default} | {one.meaning} |" for one in given]
     return "\n".join(lines)
 
 
