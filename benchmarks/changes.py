@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from writes import Job, Server, run
+from writes import OURS, Job, Server, run
 
 #: One row in so many has changed in the second run.
 CHANGED = 100
@@ -41,7 +41,7 @@ def compare(job: Job, folder: Path, server: Server, delay: int) -> None:
     for turn, what in enumerate(("all new", "1 % changed", "none changed")):
         write_rows(path, job.rows, changed=turn > 0)
         for kept in (None, snapshot) if turn < 2 else (snapshot,):
-            took = run("ours", job, path, server, delay, snapshot=kept)
+            took = run(OURS, job, str(path), server, delay, snapshot=kept)
             line(f"{what}, {'with' if kept else 'without'}", job, took)
     print(f"  snapshot: {snapshot.stat().st_size / job.rows:.0f} bytes a row", flush=True)
 
@@ -67,7 +67,7 @@ def main() -> None:
                 job, snapshot = Job("mindbaz", rows, 8), folder / f"{rows}.snapshot"
                 write_rows(folder / "people.csv", rows)
                 for what in ("all new", "none changed"):
-                    took = run("ours", job, folder / "people.csv", server, 0, snapshot=snapshot)
+                    took = run(OURS, job, str(folder / "people.csv"), server, 0, snapshot=snapshot)
                     line(what, job, took)
 
 

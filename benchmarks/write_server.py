@@ -1,6 +1,6 @@
-"""A server for benchmarks: takes writes for SPREAD and Mindbaz in less CPU time than any client needs to make them.
+"""A server for benchmarks: takes writes for the three CRMs in less CPU time than any client needs to make them.
 
-``python write_server.py`` prints its URL. ``/{milliseconds}/spread`` and ``/{milliseconds}/mindbaz`` are base URLs that
+``python write_server.py`` prints its URL. ``/{milliseconds}/spread`` and so on are base URLs that
 wait so long before each answer; ``/calls`` tells how many calls there were since it was asked last. It keeps nothing:
 people whose number in the e-mail is even exist, with other values than any row has.
 """
@@ -73,6 +73,14 @@ def spread(method: str, path: str, query: Mapping[str, str], body: bytes) -> Any
     return {"customer": _customer(number_of(given["email"]), given)}
 
 
+def expertsender(method: str, path: str, query: Mapping[str, str], body: bytes) -> Any:
+    """Answer a call of ExpertSender: all rows are taken, and nothing is said of each."""
+    if method == "POST":
+        msgspec.json.decode(body)
+        return {"status": 0}
+    return {"status": 0, "data": []}
+
+
 def _customer(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
     nothing = dict.fromkeys(("address", "address2", "address3", "phone", "mobile", "birthday", "lastOrderDt"))
     return {
@@ -93,6 +101,9 @@ def _customer(number: int, given: Mapping[str, Any]) -> dict[str, Any]:
         **nothing,
         **given,
     }
+
+
+SYSTEMS = {"mindbaz": mindbaz, "spread": spread, "expertsender_cdp": expertsender}
 
 
 class Connection(asyncio.Protocol):
@@ -121,7 +132,7 @@ class Connection(asyncio.Protocol):
         else:
             Connection.calls += 1
             delay = int(first) / 1000
-            system = mindbaz if "/mindbaz/" in url.path else spread
+            system = SYSTEMS[url.path.split("/")[2]]
             answer = system(method.decode(), url.path, dict(parse_qsl(url.query)), body)
         # The time that it took to make the answer is part of the delay.
         asyncio.get_running_loop().call_later(delay, self._answer, msgspec.json.encode(answer))

@@ -21,7 +21,7 @@ from urllib.request import urlopen
 from tables import Table, keep
 
 HERE = Path(__file__).parent
-SCRIPTS = {"ours": "ours_writes.py", "loop": "peers/loop_writes.py"}
+OURS, LOOP = "ours_writes.py", "peers/loop_writes.py"
 
 
 COLUMNS = (
@@ -49,12 +49,50 @@ class Job:
     concurrency: int
 
 
-def write_rows(path: Path, rows: int) -> None:
-    """Write people; those with an even number exist."""
-    with path.open("w", encoding="utf-8") as file:
-        file.write("email,last_name,first_name,city,zip\n")
-        for number in range(rows):
-            file.write(f"person-{number:08d}@example.fr,Lefèvre {number},Jeanne,Saint-Étienne,42000\n")
+class Sources:
+    """The same people as a file of each kind, and as a table: those with an even number exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def csv(self, rows: int) -> str:
+        path = self._folder / f"{rows}.csv"
+        if not path.exists():
+            with path.open("w", encoding="utf-8") as file:
+                file.write("email,last_name,first_name,city,zip\n")
+                for number in range(rows):
+                    file.write(
+                        f"person-{number:08d}@example.fr,Lefèvre {number},Jeanne,Saint-Étienne,42000\n"
+                    )
+        return str(path)
+
+    def parquet(self, rows: int) -> str:
+        import pyarrow.csv
+        import pyarrow.parquet
+
+        path = self._folder / f"{rows}.parquet"
+        if not path.exists():
+            texts = dict.fromkeys(("email", "last_name", "first_name", "city", "zip"), pyarrow.string())
+            options = pyarrow.csv.ConvertOptions(column_types=texts)
+            table = pyarrow.csv.read_csv(self.csv(rows), convert_options=options)
+            pyarrow.parquet.write_table(table, path, row_group_size=50_000)
+        return str(path)
+
+    def postgres(self, rows: int) -> str:
+        import pgserver
+        import sqlalchemy as sa
+
+        uri: str = pgserver.get_server(self._folder / "postgres").get_uri()
+        url = uri.replace("postgresql://", "postgresql+psycopg2://")
+        with sa.create_engine(url).begin() as connection:
+            connection.exec_driver_sql("drop table if exists people")
+            connection.exec_driver_sql(
+                "create table people as select 'person-' || lpad(n::text, 8, '0') || '@example.fr' as email,"
+                " 'Lefèvre ' || n as last_name, 'Jeanne' as first_name, 'Saint-Étienne' as city, '42000' as zip"
+                f" from generate_series(0, {rows - 1}) as n"
+            )
+            connection.exec_driver_sql("create index on people (email)")
+        return url
 
 
 class Server:
@@ -78,10 +116,12 @@ class Server:
 
 
 def run(
-    who: str, job: Job, path: Path, server: Server, delay: int, snapshot: Path | None = None
+    script: str, job: Job, source: str, server: Server, delay: int, snapshot: Path | None = None
 ) -> dict[str, Any]:
     """Run a job once.
 
+    :param script: who does it.
+    :param source: a file, or the URL of a database.
     :param snapshot: where ours keeps what was accepted.
     :return: what it took.
     :raises RuntimeError: it failed.
@@ -89,26 +129,35 @@ def run(
     server.calls()
     command = [
         sys.executable,
-        str(HERE / SCRIPTS[who]),
+        str(HERE / script),
         job.crm,
         f"{server.url}/{delay}/{job.crm}",
-        str(path),
+        source,
     ]
     command += [str(job.concurrency), *([str(snapshot)] if snapshot else [])]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     line = next((one for one in done.stdout.splitlines() if one.startswith("MEASURED")), None)
     measured: dict[str, Any] = json.loads(line.removeprefix("MEASURED")) if line else {}
     if measured.get("rows") != job.rows:
-        raise RuntimeError(f"{who} wrote {measured.get('rows')} rows: {(done.stderr or done.stdout)[-2000:]}")
+        raise RuntimeError(
+            f"{script} wrote {measured.get('rows')} rows: {(done.stderr or done.stdout)[-2000:]}"
+        )
     return measured | {"calls": server.calls()}
 
 
-def compare(table: Table, job: Job, path: Path, server: Server, delay: int, rounds: int) -> None:
-    """Measure both in turns, since a machine that is slow for a while is slow for both, and add a line for each."""
-    results: dict[str, list[dict[str, Any]]] = {who: [] for who in SCRIPTS}
+def compare(table: Table, job: Job, sources: Sources, server: Server, delay: int, rounds: int) -> None:
+    """Measure all in turns, since a machine that is slow for a while is slow for all, and add a line for each."""
+    who = {"ours": (OURS, sources.csv(job.rows)), "loop": (LOOP, sources.csv(job.rows))}
+    if job.crm == "mindbaz":  # what a row is read from does not depend on the CRM
+        who |= {
+            "ours, Parquet": (OURS, sources.parquet(job.rows)),
+            "ours, SQL": (OURS, sources.postgres(job.rows)),
+        }
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in who}
     for turn in range(rounds):
-        for who in list(SCRIPTS)[:: 1 if turn % 2 else -1]:
-            results[who].append(run(who, job, path, server, delay))
+        for name in list(who)[:: 1 if turn % 2 else -1]:
+            script, source = who[name]
+            results[name].append(run(script, job, source, server, delay))
     for who, some in results.items():
         calls = some[0]["calls"]
         seconds = statistics.median(one["seconds"] for one in some)
@@ -134,33 +183,36 @@ def compare(table: Table, job: Job, path: Path, server: Server, delay: int, roun
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", choices=("mindbaz", "spread", "memory"))
+    parser.add_argument("--only", choices=("mindbaz", "spread", "expertsender_cdp", "memory"))
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--delays", default="50", help="milliseconds an answer, separated by commas")
     parser.add_argument("--mindbaz-rows", type=int, default=200_000)
     parser.add_argument("--spread-rows", type=int, default=2_000)
+    parser.add_argument("--expertsender-rows", type=int, default=200_000)
     parser.add_argument("--memory-rows", default="100000,1000000")
     parser.add_argument("--keep", action="store_true", help="for the docs, in results/")
     options = parser.parse_args()
-    jobs = [Job("mindbaz", options.mindbaz_rows, 8), Job("spread", options.spread_rows, 16)]
+    jobs = [
+        Job("mindbaz", options.mindbaz_rows, 8),
+        Job("spread", options.spread_rows, 16),
+        Job("expertsender_cdp", options.expertsender_rows, 8),
+    ]
     speeds, memory = Table(*COLUMNS), None
     with tempfile.TemporaryDirectory() as folder, Server() as server:
+        sources = Sources(Path(folder))
         for job in jobs:
             if options.only in (None, job.crm):
-                path = Path(folder, f"{job.crm}.csv")
-                write_rows(path, job.rows)
                 for delay in map(int, options.delays.split(",")):
-                    compare(speeds, job, path, server, delay, options.rounds)
+                    compare(speeds, job, sources, server, delay, options.rounds)
         if options.only in (None, "memory"):
-            memory = Table("CRM", "rows", "MB above start", "peak MB")
+            memory = Table("CRM", "source", "rows", "MB above start", "peak MB")
             for rows in map(int, options.memory_rows.split(",")):
                 job = Job("mindbaz", rows, 8)
-                path = Path(folder, "memory.csv")
-                write_rows(path, job.rows)
-                took = run("ours", job, path, server, 0)
-                memory.row(
-                    job.crm, f"{job.rows:,}", f"{took['memory'] / 1e6:.0f}", f"{took['peak'] / 1e6:.0f}"
-                )
+                for kind, source in (("CSV", sources.csv), ("SQL", sources.postgres)):
+                    took = run(OURS, job, source(rows), server, 0)
+                    memory.row(
+                        job.crm, kind, f"{rows:,}", f"{took['memory'] / 1e6:.0f}", f"{took['peak'] / 1e6:.0f}"
+                    )
     if options.keep:
         keep("writes", "benchmarks/writes.py", *(table for table in (speeds, memory) if table))
 

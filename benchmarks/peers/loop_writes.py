@@ -23,8 +23,9 @@ import requests
 from measured import measure
 
 crm, url, source, concurrency = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
-#: Subscribers a call, and e-mails a look-up, which is as long as common servers allow.
-BATCH, LOOKUP = 5000, 225
+#: People a call, and e-mails a look-up, which is as long as common servers allow.
+BATCH = {"mindbaz": 5000, "spread": 1, "expertsender_cdp": 1000}[crm]
+LOOKUP = 225
 FIELD_IDS = {"email": 1, "last_name": 14, "first_name": 15, "city": 17, "zip": 18}
 NAMES = {"email": "email", "last_name": "lastName", "first_name": "firstName", "city": "city", "zip": "zip"}
 
@@ -70,6 +71,16 @@ def customer(rows: Sequence[Row]) -> int:
     return 1
 
 
+def customers(rows: Sequence[Row]) -> int:
+    people = []
+    for row in rows:
+        attributes = [{"name": name, "value": row[name]} for name in ("city", "zip")]
+        person: dict[str, Any] = {NAMES[name]: row[name] for name in ("email", "last_name", "first_name")}
+        people.append(person | {"customAttributes": attributes})
+    call("POST", "/customers", body={"mode": "AddOrUpdate", "matchBy": "Email", "data": people})
+    return len(rows)
+
+
 def batches(size: int) -> Iterator[list[Row]]:
     with open(source, newline="", encoding="utf-8") as file:
         rows = csv.DictReader(file)
@@ -77,12 +88,19 @@ def batches(size: int) -> Iterator[list[Row]]:
             yield batch
 
 
+WRITES: dict[str, Callable[[Sequence[Row]], int]] = {
+    "mindbaz": subscribers,
+    "spread": customer,
+    "expertsender_cdp": customers,
+}
+
+
 def main() -> int:
-    write: Callable[[Sequence[Row]], int] = subscribers if crm == "mindbaz" else customer
+    write = WRITES[crm]
     written = 0
     pending: deque[Future[int]] = deque()
     with ThreadPoolExecutor(concurrency) as pool:
-        for batch in batches(BATCH if crm == "mindbaz" else 1):
+        for batch in batches(BATCH):
             if len(pending) >= 2 * concurrency:
                 written += pending.popleft().result()
             pending.append(pool.submit(write, batch))
