@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError, CrmTransientError
-from airflow_provider_crm.operators.base.answers import Answers
+from airflow_provider_crm.operators.base.answers import ConsentAnswers
 from airflow_provider_crm.operators.base.windows import Window
 from airflow_provider_crm.operators.consents import CrmPropagateConsentsOperator
 from airflow_provider_crm.sandbox.server import Sandbox
@@ -65,7 +65,9 @@ def test_the_log_says_which_answers_are_read(consents: list[str], before: str | 
         return iter(())
 
     window = Window("2026-03-02", before)
-    answers = Answers(nothing, consents=consents, statuses=[], window=window, local_time=lambda _: None)
+    answers = ConsentAnswers(
+        nothing, consents=consents, statuses=[], window=window, local_time=lambda _: None
+    )
     assert answers.description == said
 
 
