@@ -17,8 +17,8 @@ _EXACT_FLOATS = 2**53
 
 _PLAIN_ADDRESS = re.compile(r"[a-z0-9._+%-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 # The specials of RFC 5322 (section 3.2.3) stand in an address only between quotes, which no CRM here documents. The
-# quotes of word processors and the sign for a lost one (U+FFFD) stand in none; a spreadsheet's apostrophe, an open quote
-# and the end of a sentence are no part of one either, and would name another person.
+# quotes of word processors and the sign for a lost one (U+FFFD) stand in none; a spreadsheet's apostrophe, an open
+# quote and the end of a sentence are no part of one either, and would name another person.
 _NEVER = r"\s,;:@()<>\[\]\\\"“”„‟‘’‚‛«»‹›\ufffd"
 _LABEL = rf"[^{_NEVER}.!#$%&'*+/=?^`{{|}}~]+"
 _ADDRESS = re.compile(rf"(?!')[^{_NEVER}]+@{_LABEL}(?:\.{_LABEL})*")
