@@ -44,8 +44,8 @@ def normal_email(value: Any) -> str:
     if not text:
         raise ValueError("the e-mail is empty")
     text = _without_formula(text)
-    for left, right in _QUOTES:
-        if text[:1] == left and text[-1:] == right:
+    for pair in _QUOTES:
+        if text[:1] + text[-1:] == pair and len(text) > 1:
             text = text[1:-1].strip()
     link = _without_scheme(text, "mailto:")
     if link != text:
