@@ -214,11 +214,6 @@ def name_in_folder(name: str, value: Any) -> str:
     return str(value)
 
 
-def source(name: str, value: Any) -> Any:
-    """Return a source; what it may be is said by :func:`~airflow_provider_crm.rows.sources.open_source`."""
-    return path(name, value) if isinstance(value, str | os.PathLike | StoragePath) else value
-
-
 def field_map(name: str, value: Any) -> Mapping[str, str | int]:
     """Return a mapping of the source's columns to the CRM's fields.
 
@@ -279,7 +274,6 @@ Names = Annotated[str | Sequence[str], several(commas=False)]
 Amount = Annotated[Decimal | float | str, amount]
 YesOrNo = Annotated[bool | str, yes_or_no]
 Path = Annotated[str | os.PathLike[str] | StoragePath, path]
-Source = Annotated[Any, source]
 MaxRejects = Annotated[int | float | str, rows_or_share]
 Approval = Annotated[bool | int | float | str, yes_no_or_rows]
 Share = Annotated[float | str, number(0, 1_000)]

@@ -18,13 +18,13 @@ from airflow_provider_crm.parameters import (
     Id,
     Ids,
     Names,
-    Source,
     Text,
     Time,
     YesOrNo,
     one_of,
     several,
 )
+from airflow_provider_crm.rows.parameter import Source
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.rows.templates import Rows, SourceField
 from airflow_provider_crm.schemas.envelopes import RowsUnder
