@@ -6,7 +6,8 @@ Knows no HTTP. Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gest
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.http.calls import encode_json
+from airflow_provider_crm.schemas.records import own_columns
 from airflow_provider_crm.values import (
     comparable,
     day_of,
@@ -41,6 +43,8 @@ MAX_SUBSCRIBERS = 5000
 ZONE = ZoneInfo("Europe/Paris")
 
 Subscriber = dict[str, Any]
+#: How an export calls a field whose name another one has too.
+_NUMBERED = re.compile(r".* \((\d+)\)", re.ASCII)
 """``{"id": int, "fields": {field id: value}}``."""
 
 
@@ -164,7 +168,9 @@ class Fields:
         for field in self._by_id.values():
             if field.label:
                 self._ids_by_name.setdefault(field.label.casefold(), field.id)
-        self._ids_by_name |= {field.name.casefold(): field.id for field in self._by_id.values() if field.name}
+        # Of two fields of one name the first has it, and the other its number besides, as in an export.
+        fields = reversed(self._by_id.values())
+        self._ids_by_name |= {field.name.casefold(): field.id for field in fields if field.name}
 
     def find(self, name: str | int) -> FieldType | None:
         """Find a field to write by its id (``14``, ``"14"``, ``"fld14"``), name or label, in any case.
@@ -174,6 +180,8 @@ class Fields:
         text = str(name).strip().casefold()
         digits = text.removeprefix("fld")
         number = int(digits) if digits.isdecimal() else self._ids_by_name.get(text)
+        if number is None and (numbered := _NUMBERED.fullmatch(text)):
+            number = int(numbered[1])
         if number is None:
             return None
         if number == ID:
@@ -186,6 +194,11 @@ class Fields:
     def names(self) -> list[str]:
         """Return the names to choose from, for an error message."""
         return sorted(field.name for field in self._by_id.values() if field.name)
+
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that are no fields of the site, where a source with these columns is an export of it."""
+        own = own_columns(columns, ("id",), "extra")
+        return [column for column in own if self._ids_by_name.get(column, ID) == ID]
 
 
 def date_text(value: Any) -> str:
