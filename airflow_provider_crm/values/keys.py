@@ -113,7 +113,7 @@ def is_shortened(text: str) -> bool:
 
 
 def _without_formula(text: str) -> str:
-    """Take off ``="..."``, by which people keep a spreadsheet from reading a text as a number."""
+    """Return the text within ``="..."``, by which people keep a spreadsheet from reading a text as a number."""
     found = _FORMULA.fullmatch(text)
     return found[1].strip() if found else text
 
