@@ -214,6 +214,14 @@ def name_in_folder(name: str, value: Any) -> str:
     return str(value)
 
 
+def dicts(name: str, value: Any) -> Sequence[Mapping[str, Any]]:
+    """Return a list of records, as a hook's call takes them; raise CrmInputError where it is none."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if is_list and all(isinstance(one, Mapping) for one in value):
+        return value  # type: ignore[no-any-return]
+    raise CrmInputError(f"`{name}` is a list of dicts")
+
+
 def field_map(name: str, value: Any) -> Mapping[str, str | int]:
     """Return a mapping of the source's columns to the CRM's fields.
 

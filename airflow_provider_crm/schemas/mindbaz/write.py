@@ -58,6 +58,11 @@ class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
     id: int | str | None = None
     fields: list[FieldData] | None = None
 
+    @property
+    def names_nobody(self) -> bool:
+        """Whether no id says whose fields these are."""
+        return self.id is None and all(field.idField != ID for field in self.fields or ())
+
     def plain(self) -> Subscriber:
         fields = {field.idField: field.value for field in self.fields or ()}
         number = fields.get(ID) if self.id is None else self.id
@@ -89,13 +94,23 @@ def subscribers_of(data: bytes) -> list[Subscriber]:
 
 
 def wire_subscriber(subscriber: Mapping[str, Any]) -> SubscriberData:
-    """Write a subscriber as POST and PUT want it; without an id it is to be created."""
-    fields = [
-        FieldData(field if type(field) is int else int(field), value)
-        for field, value in subscriber["fields"].items()
-    ]
-    number = subscriber.get("id")
-    return SubscriberData(None if number is None else int(number), fields)
+    """Write a subscriber as POST and PUT want it; without an id it is to be created.
+
+    :raises CrmInputError: another shape than subscribers have.
+    """
+    try:
+        fields = [
+            FieldData(field if type(field) is int else int(field), value)
+            for field, value in subscriber["fields"].items()
+        ]
+        number = subscriber.get("id")
+        return SubscriberData(None if number is None else int(number), fields)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass  # their words may quote the value
+    raise CrmInputError(
+        'A subscriber is {"fields": {1: "zoe@example.fr", 14: "Zoé"}}, ids of fields to values, and has its "id" '
+        "besides where it exists"
+    )
 
 
 class FieldType(msgspec.Struct, frozen=True):

@@ -239,6 +239,10 @@ def wire_customer(customer: Mapping[str, Any]) -> Record:
         to bare values, several choices being a list. None is sent as ``null``.
     :raises CrmInputError: no e-mail, or a value that cannot be written; the message names the field.
     """
+    if not isinstance(customer, Mapping):
+        raise CrmInputError(
+            f"A customer is a dict of the vendor's field names, not a {type(customer).__name__}"
+        )
     if is_empty(customer.get("email")):
         raise CrmInputError("SPREAD wants the e-mail of a customer in every create and update")
     return {name: _wire_value(name, value) for name, value in customer.items()}
