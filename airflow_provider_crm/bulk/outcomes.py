@@ -175,6 +175,19 @@ class Step(msgspec.Struct, Generic[R], frozen=True, gc=False):
     held: Any = None
 
 
+#: Ends that are concluded from what a look does not show.
+_UNSEEN = (Ending.SKIPPED, Ending.REJECTED)
+
+
+def is_open(item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
+    """Return whether a plan goes by what the CRM does not show, and may show in a moment.
+
+    :param looked_at: before this moment nobody had asked the CRM.
+    """
+    seen = isinstance(plan, Outcome) and plan.ending not in _UNSEEN
+    return not seen and item.in_doubt_until > looked_at
+
+
 class OptOutRule(Protocol[C_contra]):
     """What a row says about a person who does not want to be written to: no later row of the source undoes it."""
 

@@ -19,13 +19,13 @@ from airflow_provider_crm.bulk.in_flight import InFlight
 from airflow_provider_crm.bulk.outcomes import (
     UNSAID,
     Destination,
-    Ending,
     Item,
     Outcome,
     R,
     Refused,
     Step,
     Verdict,
+    is_open,
     rejected,
 )
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestError, CrmTooLargeError
@@ -45,8 +45,6 @@ MOST_REFUSALS = 3
 #: How often a row is sent again alone when the answer does not speak of it.
 MOST_UNSAID = 2
 NO_REASON = "refused by the CRM without a reason"
-#: Ends that are concluded from what a look does not show.
-_UNSEEN = (Ending.SKIPPED, Ending.REJECTED)
 UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
 
 
@@ -159,12 +157,9 @@ class Settler(Generic[R]):
 
         :param looked_at: before this moment nobody had asked the CRM.
         """
-        if isinstance(plan, Step):
-            if item.retried and plan.settle_seconds:
-                item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
-        elif plan.ending not in _UNSEEN:
-            return True
-        return item.in_doubt_until <= looked_at
+        if isinstance(plan, Step) and item.retried and plan.settle_seconds:
+            item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
+        return not is_open(item, plan, looked_at)
 
     def _let_settle(self, items: Sequence[Item[R]]) -> None:
         left = max(item.in_doubt_until for item in items) - self._now()

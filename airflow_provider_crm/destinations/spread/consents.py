@@ -12,9 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_crm.bulk.opt_outs import OptOutMemory
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    LATER,
+    Ending,
+    Item,
+    Outcome,
+    RowKey,
+    Step,
+    Verdict,
+    is_open,
+    rejected,
+)
 from airflow_provider_crm.bulk.suppression import Identifier, by_email
-from airflow_provider_crm.exceptions import CrmNotFoundError
+from airflow_provider_crm.destinations.spread.written import Turn, Written
+from airflow_provider_crm.exceptions import CrmNotFoundError, CrmOutcomeUnknownError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.spread.cells import (
@@ -33,6 +44,8 @@ from airflow_provider_crm.values import comparable, is_empty, normal_email
 WHO = ("customer_id", "email")
 WHICH = ("consent_id", "consent_tech_name")
 NO_TIME = dt.timedelta()
+#: How long another row's call is waited for, in moments of about a second.
+MOST_MOMENTS = 150
 #: What a column, or a value of the field map, may be called.
 COLUMNS = (*WHO, *WHICH, "status", "created_at", "ip", "channel_id")
 
@@ -46,6 +59,7 @@ class ConsentRecord:
     :param created_at: local time.
     :param refused_at: the newest refusal in the row or in one planned before it; empty when there is none.
     :param seen: track ids of the customer's answers to this consent before the last call; None when nobody looked.
+    :param written: number of the last line that the run itself had written to this history before the last call.
     """
 
     status: ConsentStatus
@@ -58,6 +72,7 @@ class ConsentRecord:
     channel_id: str | None = None
     refused_at: str = ""
     seen: frozenset[str] | None = None
+    written: int = 0
 
 
 class ConsentNames:
@@ -112,6 +127,7 @@ class CreateConsents:
         self._settle = settle_seconds
         self._names = ConsentNames(hook)
         self._refusals = OptOutMemory(Refusals())
+        self._written = Written(settle_seconds, hook.clock.now)
         self._lock = threading.Lock()
         self.identifiers: Sequence[Identifier[ConsentRecord]] = (
             Identifier[ConsentRecord](
@@ -152,9 +168,18 @@ class CreateConsents:
         if problem := self._find(item.record):
             return problem
         self._remember(item.record)
+        record = item.record
+        record.written, own = self._written.read(_history_of(record))
+        plan = self._plan_found(item, own)
+        if isinstance(plan, Outcome) and not is_open(item, plan, self._hook.clock.now()):
+            line = _line(record, plan.crm_id) if plan.ending is Ending.CREATED else None
+            self._written.end_turn(_history_of(record), item.row.number, line)
+        return plan
+
+    def _plan_found(self, item: Item[ConsentRecord], own: Sequence[Row]) -> Outcome | Step[ConsentRecord]:
         if item.maybe_applied or item.retried or self._only_changes or item.record.channel_id:
             try:
-                history = self._history(item.record)
+                history = _with_own(self._history(item.record), own)
             except CrmNotFoundError as error:  # an id that nobody has
                 return rejected("crm", error.reason)
             if known := self._known(item, history):
@@ -179,9 +204,8 @@ class CreateConsents:
 
     def _remember(self, record: ConsentRecord) -> None:
         """Let a row know of the refusals before it, by whichever names they say whose and of what they are."""
-        which = f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
         with self._lock:
-            self._refusals.apply(which, record)
+            self._refusals.apply(_history_of(record), record)
 
     def _history(self, record: ConsentRecord) -> list[Row]:
         """Read the customer's answers to this consent.
@@ -223,11 +247,50 @@ class CreateConsents:
         return None
 
     def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Verdict]:
-        return [self._send(step.payload) for step in steps]
+        return [self._apply_one(step) for step in steps]
 
-    def _send(self, arguments: dict[str, Any]) -> Outcome:
-        customer = self._hook.create_consent(**arguments).get("customer")
-        return Outcome(Ending.CREATED, crm_id=customer.get("trackId") if isinstance(customer, dict) else None)
+    def _apply_one(self, step: Step[ConsentRecord]) -> Verdict:
+        record, row = step.item.record, step.item.row.number
+        history = _history_of(record)
+        moments = 0
+        while (turn := self._written.take_turn(history, row, record.written)) is Turn.BUSY:
+            moments += 1
+            if self._hook.clock.ended or moments > MOST_MOMENTS:
+                raise CrmTransientError(
+                    "It is not known what became of another answer of the same person; a later try looks again"
+                )
+        if turn is Turn.LOOK_AGAIN:
+            return LATER
+        try:
+            customer = self._hook.create_consent(**step.payload).get("customer")
+        except CrmOutcomeUnknownError:
+            raise  # a line of another row would be taken for this one's
+        except BaseException:
+            self._written.end_turn(history, row)
+            raise
+        track_id = customer.get("trackId") if isinstance(customer, dict) else None
+        self._written.end_turn(history, row, _line(record, track_id))
+        return Outcome(Ending.CREATED, crm_id=track_id)
+
+
+def _history_of(record: ConsentRecord) -> str:
+    """Name the history that an answer goes into."""
+    return f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
+
+
+def _line(record: ConsentRecord, track_id: Any) -> Row:
+    """Return an answer of ours as the history shows it."""
+    return {
+        "trackId": track_id,
+        "customerConsentCreatedAt": record.created_at,
+        "customerConsentStatus": record.status,
+    }
+
+
+def _with_own(history: Sequence[Row], own: Sequence[Row]) -> list[Row]:
+    """Return a history with the lines that the run has written and the CRM does not show yet."""
+    shown = {str(row.get("trackId")) for row in history}
+    return [*history, *(row for row in own if str(row.get("trackId")) not in shown)]
 
 
 def _arguments(record: ConsentRecord) -> dict[str, Any]:
