@@ -94,10 +94,12 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     :param reason: the vendor's words.
     :param payload: what was sent; filled in by the settler.
+    :param settle_seconds: how long the CRM may go on to show what contradicts the refusal: it is believed only then.
     """
 
     reason: str
     payload: Any = None
+    settle_seconds: float = 0.0
 
 
 class Open(enum.Enum):

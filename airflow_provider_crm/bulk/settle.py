@@ -232,7 +232,7 @@ class _Course(Generic[R]):
                 continue
             left.append(step)
             if isinstance(verdict, Refused):
-                self._refuse(step, verdict.reason)
+                self._refuse(step, verdict)
             elif verdict is UNSAID:
                 unsaid.append(step)
         self.doubt(unsaid)
@@ -249,7 +249,7 @@ class _Course(Generic[R]):
         :return: parts to plan again.
         """
         if len(steps) == 1:
-            self._refuse(steps[0], error.reason)
+            self._refuse(steps[0], Refused(error.reason))
             return [[steps[0].item]]
         _mark_applied(steps)  # those before the one at fault may have been
         return _parts([step.item for step in steps], error)
@@ -264,10 +264,13 @@ class _Course(Generic[R]):
         self.ended.append((items[0], rejected("crm", error.reason or NO_REASON)))
         return []
 
-    def _refuse(self, step: Step[R], reason: str) -> None:
-        step.item.refused = Refused(reason or NO_REASON, step.payload)
-        if step.item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
+    def _refuse(self, step: Step[R], refused: Refused) -> None:
+        item = step.item
+        item.refused = Refused(refused.reason or NO_REASON, step.payload)
+        if item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
             self._let_settle(step)
+        if refused.settle_seconds:
+            item.in_doubt_until = max(item.in_doubt_until, self._now() + refused.settle_seconds)
         self._refusals[step.item.row.number] += 1
 
 

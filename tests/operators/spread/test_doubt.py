@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmTransientError
-from airflow_provider_crm.operators.spread import SpreadCreateConsentsOperator, SpreadUpdateEmailsOperator
+from airflow_provider_crm.operators.spread import (
+    SpreadCreateConsentsOperator,
+    SpreadDeleteCustomersOperator,
+    SpreadUpdateEmailsOperator,
+)
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
 from tests.helpers.state import TaskState
 from tests.helpers.waits import one_time
@@ -108,6 +112,14 @@ def test_a_consent_without_time_to_settle_is_recorded_twice(crm_sandbox, spread,
 def test_a_customer_is_created_once(crm_sandbox, spread, upsert, late):
     assert upsert([{"email": "a@example.fr", "lastName": "A"}]) == ["created"]
     assert len(writes(crm_sandbox)) == 1
+
+
+def test_whoever_was_deleted_a_moment_ago_and_is_still_shown_is_not_rejected(crm_sandbox, spread, run):
+    """As a try that was killed leaves them."""
+    spread.add_customer("a@example.fr")
+    crm_sandbox.fault("late_reads", ms=1500)
+    for _ in range(2):
+        assert run(SpreadDeleteCustomersOperator, [{"email": "a@example.fr"}]) == ["deleted"]
 
 
 def test_an_email_is_changed_once(crm_sandbox, spread, run, late):
