@@ -24,7 +24,7 @@ from airflow_provider_crm.bulk.outcomes import (
     rejected,
 )
 from airflow_provider_crm.bulk.suppression import Identifier, by_email
-from airflow_provider_crm.destinations.spread.written import Turn, Written
+from airflow_provider_crm.destinations.spread.written import Turn, Written, own_line, with_own
 from airflow_provider_crm.exceptions import CrmNotFoundError, CrmOutcomeUnknownError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -169,17 +169,22 @@ class CreateConsents:
             return problem
         self._remember(item.record)
         record = item.record
+        looked_at = self._hook.clock.now()
         record.written, own = self._written.read(_history_of(record))
         plan = self._plan_found(item, own)
-        if isinstance(plan, Outcome) and not is_open(item, plan, self._hook.clock.now()):
-            line = _line(record, plan.crm_id) if plan.ending is Ending.CREATED else None
+        if isinstance(plan, Outcome) and not is_open(item, plan, looked_at):
+            line = (
+                own_line(record.status, record.created_at, plan.crm_id)
+                if plan.ending is Ending.CREATED
+                else None
+            )
             self._written.end_turn(_history_of(record), item.row.number, line)
         return plan
 
     def _plan_found(self, item: Item[ConsentRecord], own: Sequence[Row]) -> Outcome | Step[ConsentRecord]:
         if item.maybe_applied or item.retried or self._only_changes or item.record.channel_id:
             try:
-                history = _with_own(self._history(item.record), own)
+                history = with_own(self._history(item.record), own)
             except CrmNotFoundError as error:  # an id that nobody has
                 return rejected("crm", error.reason)
             if known := self._known(item, history):
@@ -240,7 +245,8 @@ class CreateConsents:
             return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
         if record.status != "accepted":
             return None
-        if any(_is(row, "refused") and _answered(row) >= record.created_at for row in history):
+        newer = (row for row in history if _is(row, "refused") and _answered(row) >= record.created_at)
+        if any(row.get("shown", True) for row in newer):
             return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in SPREAD")
         if record.refused_at >= record.created_at:
             return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in an earlier row")
@@ -269,28 +275,13 @@ class CreateConsents:
             self._written.end_turn(history, row)
             raise
         track_id = customer.get("trackId") if isinstance(customer, dict) else None
-        self._written.end_turn(history, row, _line(record, track_id))
+        self._written.end_turn(history, row, own_line(record.status, record.created_at, track_id))
         return Outcome(Ending.CREATED, crm_id=track_id)
 
 
 def _history_of(record: ConsentRecord) -> str:
     """Name the history that an answer goes into."""
     return f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
-
-
-def _line(record: ConsentRecord, track_id: Any) -> Row:
-    """Return an answer of ours as the history shows it."""
-    return {
-        "trackId": track_id,
-        "customerConsentCreatedAt": record.created_at,
-        "customerConsentStatus": record.status,
-    }
-
-
-def _with_own(history: Sequence[Row], own: Sequence[Row]) -> list[Row]:
-    """Return a history with the lines that the run has written and the CRM does not show yet."""
-    shown = {str(row.get("trackId")) for row in history}
-    return [*history, *(row for row in own if str(row.get("trackId")) not in shown)]
 
 
 def _arguments(record: ConsentRecord) -> dict[str, Any]:

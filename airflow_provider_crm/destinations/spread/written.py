@@ -9,7 +9,8 @@ from __future__ import annotations
 import enum
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from airflow_provider_crm.schemas.spread.read import Row
 
@@ -84,3 +85,19 @@ class Written:
                 self._number += 1
                 self._lines.setdefault(history, {})[self._number] = line
                 self._ends.append((now + self._seconds, history, self._number))
+
+
+def own_line(status: str, created_at: str, track_id: Any) -> Row:
+    """Return an answer of ours as the history will show it."""
+    return {
+        "trackId": track_id,
+        "customerConsentCreatedAt": created_at,
+        "customerConsentStatus": status,
+        "shown": False,
+    }
+
+
+def with_own(history: Sequence[Row], own: Sequence[Row]) -> list[Row]:
+    """Return a history with the lines that the run has written and SPREAD does not show yet."""
+    shown = {str(row.get("trackId")) for row in history}
+    return [*history, *(row for row in own if str(row.get("trackId")) not in shown)]

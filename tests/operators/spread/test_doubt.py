@@ -179,3 +179,15 @@ def test_answers_for_channels_are_told_apart_after_a_try_that_failed(
     crm_sandbox.clear()
     assert run(SpreadCreateConsentsOperator, rows, **options) == ["created"] * 4
     assert [event.channel_id for event in spread.consents.events] == ["0", "1", "2", "3"]
+
+
+def test_an_address_that_its_owner_has_just_left_is_given_to_another(crm_sandbox, spread, run):
+    """By an earlier row, which a look does not show yet."""
+    ada, bert = (spread.add_customer(f"{name}@example.fr") for name in ("ada", "bert"))
+    spread.add_customer("carla@example.fr")
+    crm_sandbox.fault("late_reads", ms=1500)
+    changes = [("bert", "dora"), ("ada", "bert"), ("dora", "carla")]
+    rows = [{"old_email": f"{old}@example.fr", "new_email": f"{new}@example.fr"} for old, new in changes]
+    taken = "rejected: another customer has the new e-mail"
+    assert run(SpreadUpdateEmailsOperator, rows) == ["updated", "updated", taken]
+    assert (ada.email, bert.email) == ("bert@example.fr", "dora@example.fr")
