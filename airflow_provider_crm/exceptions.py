@@ -15,7 +15,7 @@ _LONG_NUMBER = re.compile(r"\+?\d(?:[\s.\-]?\d){7,}")
 
 
 def redact(text: object, *, limit: int = 500) -> str:
-    """Make a foreign text fit for a log: people's addresses and numbers hidden, length bounded.
+    """Return a foreign text as it may stand in a log: people's addresses and numbers hidden, length bounded.
 
     :param text: for example the vendor's own error message.
     :param limit: the longest text to return, in characters.

@@ -67,7 +67,7 @@ def yes_or_no(name: str, value: Any) -> bool:
 
 
 def one_of(*allowed: str) -> Rule:
-    """Make the rule that a value is one of these, in any case of letters; it is read as it is written here."""
+    """Return the rule that a value is one of these, in any case of letters; it is read as it is written here."""
     by_lower = {choice.lower(): choice for choice in allowed}
 
     def rule(name: str, value: Any) -> str:
@@ -80,7 +80,7 @@ def one_of(*allowed: str) -> Rule:
 
 
 def whole(least: int, most: int | None = None) -> Rule:
-    """Make the rule that a value is a whole number, or the text of one, between two bounds."""
+    """Return the rule that a value is a whole number, or the text of one, between two bounds."""
 
     def rule(name: str, value: Any) -> int:
         text = str(value).strip()
@@ -94,7 +94,7 @@ def whole(least: int, most: int | None = None) -> Rule:
 
 
 def number(least: float, most: float) -> Rule:
-    """Make the rule that a value is a number, or the text of one, between two bounds."""
+    """Return the rule that a value is a number, or the text of one, between two bounds."""
 
     def rule(name: str, value: Any) -> float:
         try:
@@ -157,7 +157,7 @@ def text_or_number(name: str, value: Any) -> str:
 
 
 def several(*, commas: bool) -> Rule:
-    """Make the rule that a value is one text or whole number, or several of them; each is read once.
+    """Return the rule that a value is one text or whole number, or several of them; each is read once.
 
     :param commas: whether a text may list several.
     """

@@ -53,5 +53,5 @@ class CrmRetryPolicy(RetryPolicy):
 
     @classmethod
     def deserialize(cls, data: dict[str, Any]) -> CrmRetryPolicy:
-        """Make the policy again."""
+        """Return the policy that was serialized."""
         return cls(longest_delay=timedelta(seconds=data["longest_delay"]))

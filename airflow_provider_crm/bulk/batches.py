@@ -63,7 +63,7 @@ class Batch(Generic[R]):
         self.locks += item.locks or (item.key,)
 
     def numbers(self) -> Iterator[int]:
-        """Give the numbers of its rows."""
+        """Return the numbers of its rows."""
         yield from (item.row.number for item in self.items)
         yield from (row.number for row in self.ended)
 

@@ -46,7 +46,7 @@ class Certificate:
         )
 
     def open(self) -> None:
-        """Take up what earlier tries of this run have done.
+        """Read what earlier tries of this run have done.
 
         :raises CrmInputError: there is the certificate or the draft of another run, or it cannot be written to.
         """
@@ -78,7 +78,7 @@ class Certificate:
             )
 
     def close(self) -> None:
-        """Let go of the draft, which stays for the next try unless :meth:`publish` was called."""
+        """Close the draft, which stays for the next try unless :meth:`publish` was called."""
         self._draft.close()
 
     def known(self, key: str) -> dict[str, Entry]:

@@ -164,7 +164,7 @@ class ErasePeople:
         return [self._plan_one(item) for item in items]
 
     def _plan_one(self, item: Item[Person]) -> Step[Person]:
-        """Look in all systems before anything is erased in one, where it would be lost what names them in another."""
+        """Look in all systems before anything is erased in one, with which the keys to another would be lost."""
         person = item.record
         entries = self._known(person)
         for eraser in self._left(entries):

@@ -58,7 +58,7 @@ class InFlight:
         self._ended: Container[int] = ()
 
     def load(self) -> None:
-        """Take up what an earlier try has noted."""
+        """Read what an earlier try has noted."""
         try:
             value = self._store.get(KEY)
             notes = None if value is None else msgspec.convert(value, _Notes)

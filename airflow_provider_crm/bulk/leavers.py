@@ -39,7 +39,7 @@ class NameStore(Protocol):
         """
 
     def leavers(self) -> Iterator[str]:
-        """Give the keys of those who are not in it."""
+        """Return the keys of those who are not in it."""
 
     def forget_leavers(self) -> None:
         """Forget them and what was accepted of them: who comes back is new."""

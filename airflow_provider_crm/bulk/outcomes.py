@@ -82,7 +82,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
 
 def rejected(stage: Stage, reason: str, crm_id: str | int | None = None) -> Outcome:
-    """Make the outcome of a row that cannot be done."""
+    """Return the outcome of a row that cannot be done."""
     return Outcome(Ending.REJECTED, reason, crm_id, stage)
 
 

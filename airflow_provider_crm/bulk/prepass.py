@@ -145,7 +145,7 @@ def look_through(source: Source, checks: Sequence[Check]) -> Source:
     for check in checks:
         check.conclude()
     if kept:
-        return _SeenSource(source, kept, None if whole else rows)
+        return _KeptSource(source, kept, None if whole else rows)
     return source
 
 
@@ -180,7 +180,7 @@ class _KeptRows:
             yield Row(number, data) if reason is None else UnreadableRow(number, reason, data)
 
 
-class _SeenSource:
+class _KeptSource:
     """The rows of a query that were looked at, and then the rest of the same answer.
 
     :param rest: what follows the rows that were kept; None where nothing does.

@@ -73,7 +73,7 @@ class Preview(Generic[R]):
         return _Showing(dry, self._destination)
 
     def batches(self, stream: Generator[Batch[R], None, None]) -> Generator[Batch[R], None, None]:
-        """Leave of the items that would be looked up those that are drawn."""
+        """Return of the items that would be looked up those that are drawn."""
         number = 0
         for batch in stream:
             self._sample.add(batch.items)

@@ -79,7 +79,7 @@ class Taker:
         self._row = row
 
     def items(self, wills: Mapping[int, Will]) -> list[Item[Any]]:
-        """Make the items of some wills, by the number of their row."""
+        """Return the items of some wills, by the number of their row."""
         items = []
         for number, will in wills.items():
             data = self._row(will)
@@ -165,7 +165,7 @@ class Propagation(Generic[R]):
         return held_back
 
     def _plans(self, wills: Mapping[int, Will]) -> dict[int, dict[str, Outcome | Step[Any]]]:
-        """Have all systems look, and say what they would do."""
+        """Return what each system would do, for each row."""
         plans: dict[int, dict[str, Outcome | Step[Any]]] = {number: {} for number in wills}
         for taker in self._takers:
             if items := taker.items(wills):
@@ -204,7 +204,7 @@ class Propagation(Generic[R]):
 
 
 def together(ends: Mapping[str, Outcome]) -> Outcome:
-    """Make one end of those in several systems; the reason has them all."""
+    """Return the one end of those in several systems; the reason has them all."""
     said = "; ".join(
         f"{name} {outcome.ending.value}" + (f" ({outcome.reason})" if outcome.reason else "")
         for name, outcome in ends.items()

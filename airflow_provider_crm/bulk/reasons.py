@@ -80,7 +80,7 @@ def masked_reason(reason: str, key: Any, data: Any) -> str:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Give the values in a cell or a row as texts, but for those that are too short to name anybody."""
+    """Return the values in a cell or a row as texts, but for those that are too short to name anybody."""
     if isinstance(value, Mapping):
         for one in value.values():
             yield from _texts(one)

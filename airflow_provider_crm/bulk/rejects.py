@@ -37,7 +37,7 @@ class Rejects:
             self.journal.close()
 
     def add(self, row: int, key: str | None, stage: str | None, reason: str, data: Any) -> None:
-        """Take a row.
+        """Add a row.
 
         :param row: its number in the source, or among all rows that were read.
         :param reason: in clear, which is for the file only.

@@ -123,7 +123,7 @@ class Report:
                 )
 
     def open(self) -> None:
-        """Make the files.
+        """Create the files.
 
         :raises CrmInputError: one of them cannot be written.
         """

@@ -87,7 +87,7 @@ class Settler(Generic[R]):
         doubtful: list[Item[R]] = []
         while parts or doubtful:
             if not parts:  # once for all of them, when nothing else is left to do
-                self._let_settle(doubtful)
+                self._wait_for(doubtful)
                 parts.append(doubtful)
                 doubtful = []
             part = parts.popleft()
@@ -100,13 +100,13 @@ class Settler(Generic[R]):
             except CrmRequestError as error:
                 parts.extendleft(reversed(course.isolate_unseen(part, error)))
                 continue
-            unsettled = [
+            uncertain = [
                 place
                 for place, (item, plan) in enumerate(zip(part, plans, strict=True))
-                if (item.retried or item.in_doubt_until) and not self._is_settled(item, plan, looked_at)
+                if (item.retried or item.in_doubt_until) and not self._is_certain(item, plan, looked_at)
             ]
-            doubtful += [part[place] for place in unsettled]
-            if steps := course.steps(part, plans, frozenset(unsettled)):
+            doubtful += [part[place] for place in uncertain]
+            if steps := course.steps(part, plans, frozenset(uncertain)):
                 parts.extendleft(reversed(self._carry_out(steps, course)))
         return course.ended
 
@@ -152,7 +152,7 @@ class Settler(Generic[R]):
             return nullcontext()
         return self._in_flight.sending(item)
 
-    def _is_settled(self, item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
+    def _is_certain(self, item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
         """Return False where a plan goes by what the CRM does not show, and may show in a moment.
 
         :param looked_at: before this moment nobody had asked the CRM.
@@ -161,7 +161,7 @@ class Settler(Generic[R]):
             item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
         return not is_open(item, plan, looked_at)
 
-    def _let_settle(self, items: Sequence[Item[R]]) -> None:
+    def _wait_for(self, items: Sequence[Item[R]]) -> None:
         left = max(item.in_doubt_until for item in items) - self._now()
         self._sleep(max(left, 0.0) + _MOMENT)
 
@@ -187,16 +187,16 @@ class _Course(Generic[R]):
         self._unsaid: Counter[int] = Counter()
 
     def steps(
-        self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]], unsettled: Collection[int]
+        self, items: Sequence[Item[R]], plans: Sequence[Outcome | Step[R]], uncertain: Collection[int]
     ) -> list[Step[R]]:
         """Note the items that have ended.
 
-        :param unsettled: the places of those that are to be planned again.
+        :param uncertain: the places of those that are to be planned again.
         :return: what is to be done with the others.
         """
         steps = []
         for place, (item, plan) in enumerate(zip(items, plans, strict=True)):
-            if place in unsettled:
+            if place in uncertain:
                 continue
             if not isinstance(plan, Step):
                 self.ended.append((item, plan))
@@ -213,9 +213,9 @@ class _Course(Generic[R]):
         """Note that a call has ended without an answer that tells."""
         _mark_applied(steps)
         for step in steps:
-            self._let_settle(step)
+            self._hold_in_doubt(step)
 
-    def _let_settle(self, step: Step[R]) -> None:
+    def _hold_in_doubt(self, step: Step[R]) -> None:
         if step.settle_seconds:
             step.item.in_doubt_until = self._now() + step.settle_seconds
 
@@ -268,7 +268,7 @@ class _Course(Generic[R]):
         item = step.item
         item.refused = Refused(refused.reason or NO_REASON, step.payload)
         if item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
-            self._let_settle(step)
+            self._hold_in_doubt(step)
         if refused.settle_seconds:
             item.in_doubt_until = max(item.in_doubt_until, self._now() + refused.settle_seconds)
         self._refusals[step.item.row.number] += 1

@@ -89,7 +89,7 @@ class SnapshotStore(Protocol):
 
     @property
     def killed(self) -> bool:
-        """Whether nobody must write to the CRM yet: it may still be at the last calls of a run that was killed."""
+        """Whether a run was killed so lately that the CRM may still be at its last calls: nobody must write yet."""
 
     @property
     def unfinished(self) -> bool:
@@ -99,7 +99,7 @@ class SnapshotStore(Protocol):
         """Return the entries of those who have one."""
 
     def take_out(self, people: Sequence[int]) -> None:
-        """Take the entries of these people out, so that not even the loss of the machine brings them back."""
+        """Remove the entries of these people, so that not even the loss of the machine brings them back."""
 
     def put_in(self, accepted: Iterable[tuple[int, bytes]]) -> None:
         """Put entries in; of several of one person the last one counts. May be lost with the process."""
@@ -108,7 +108,7 @@ class SnapshotStore(Protocol):
         """Say that the run is over: another one of its name is to do everything anew."""
 
     def close(self) -> None:
-        """Make what was put in last."""
+        """Close it; what was put in lasts."""
 
 
 class CountingCheck(Check, Protocol):

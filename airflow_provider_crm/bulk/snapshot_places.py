@@ -35,13 +35,13 @@ class Place(Protocol):
         """Return the path of a local file that holds the snapshot, if there is one."""
 
     def begin(self) -> None:
-        """Make sure that nobody believes what lies there now: rows are about to be sent."""
+        """Make what lies there void for other runs: rows are about to be sent."""
 
     def finish(self) -> None:
         """Put the file, which is closed and whole, into its place."""
 
     def destroy(self) -> None:
-        """Leave nothing in the place that a later run could believe, but for a sign that this one was there."""
+        """Replace what lies there by a sign that this run was there, so that no later run believes it."""
 
 
 class _InFolder:

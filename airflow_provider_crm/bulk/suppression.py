@@ -50,7 +50,7 @@ class Identifier(Generic[R]):
 
 
 def by_email(of: Callable[[Item[R]], Iterable[str | None]], *columns: str) -> Identifier[R]:
-    """Make the identifier of people by their e-mail.
+    """Return the identifier of people by their e-mail.
 
     :param of: the addresses of a row, normalised.
     :param columns: what else the list may call its column: as the rows do.
@@ -66,7 +66,7 @@ def matched_identifiers(
     key_column: str,
     normal: Callable[[Any], str],
 ) -> Sequence[Identifier[R]]:
-    """Make the identifiers of people whom rows name by a match key, and perhaps by an e-mail besides.
+    """Return the identifiers of people whom rows name by a match key, and perhaps by an e-mail besides.
 
     :param email: what the match key is called where it is the e-mail.
     :param emails: the addresses of a row.

@@ -106,7 +106,7 @@ class Database:
         self._engine.dispose()
 
     def create(self, metadata: sa.MetaData) -> None:
-        """Make the tables that are missing.
+        """Create the tables that are missing.
 
         :raises DatabaseError: the database cannot be used.
         """
@@ -228,7 +228,7 @@ def _is_conflict(error: DBAPIError) -> bool:
 
 
 def _speak_unicode(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
-    """Let MySQL's drivers take any text; some of them would use latin1 when nobody says otherwise."""
+    """Set MySQL's drivers to UTF-8; some of them would use latin1 when nobody says otherwise."""
     parameters.setdefault("charset", "utf8mb4")
 
 
@@ -243,7 +243,7 @@ def _sqlite_engine(engine: Engine) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
-    """Let SQLite commit to the disk, and let readers read meanwhile."""
+    """Set SQLite to commit to the disk, and to let readers read meanwhile."""
     connection.isolation_level = None  # the driver would begin transactions too late
     cursor = connection.cursor()
     for pragma in ("busy_timeout = 30000", "journal_mode = WAL", "synchronous = FULL"):
@@ -252,6 +252,6 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    """Take the write lock when a transaction begins: one that begins by reading could not get it any more."""
+    """Acquire the write lock when a transaction begins: one that begins by reading could not get it any more."""
     reads = connection.get_execution_options().get("crm_reads")
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -19,10 +19,10 @@ from airflow_provider_crm.history.runs import (
     RUNNING,
     Choices,
     Day,
-    Page,
     Reason,
     Run,
     RunFilter,
+    RunPage,
     TaskTry,
 )
 from airflow_provider_crm.history.tables import metadata, reasons_table, runs_table
@@ -47,10 +47,10 @@ class HistoryReader:
         self._database = database
         self._is_made = False
 
-    def page(self, wanted: RunFilter = _ALL, *, before: int | None = None, limit: int = 50) -> Page:
+    def page(self, wanted: RunFilter = _ALL, *, before: int | None = None, limit: int = 50) -> RunPage:
         """Return runs, the newest first.
 
-        :param before: only those that are older than the run of this id; :attr:`Page.older` of the page before.
+        :param before: only those that are older than the run of this id; :attr:`RunPage.older` of the page before.
         :raises HistoryError: the database cannot be used.
         """
         with self._reading() as connection:
@@ -59,7 +59,7 @@ class HistoryReader:
                 query = query.where(_c.id < before)
             found = self._runs(connection, query.order_by(_c.id.desc()).limit(limit + 1))
         runs = found[:limit]
-        return Page(runs, runs[-1].id if len(found) > limit else None)
+        return RunPage(runs, runs[-1].id if len(found) > limit else None)
 
     def count(self, wanted: RunFilter = _ALL) -> int:
         """Return how many runs there are.

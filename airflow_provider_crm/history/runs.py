@@ -143,7 +143,7 @@ class RunFilter:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class RunPage:
     """Some runs, the newest first.
 
     :param older: what to ask for as ``before`` to have the next page; None where there is none.

@@ -145,7 +145,7 @@ class History(HistoryReader):
         self._write(end)
 
     def forget(self, run: int) -> None:
-        """Take a run out again.
+        """Delete a run.
 
         :param run: its id, from :meth:`begin`.
         :raises HistoryError: the database cannot be used.

@@ -94,7 +94,7 @@ def encode_json(value: object) -> bytes:
 
 @contextmanager
 def gone_is_deleted() -> Iterator[None]:
-    """Let a deletion pass that is answered with 404 after a try without an answer: that try has done it."""
+    """Accept a 404 to a deletion after a try without an answer: that try has done it."""
     try:
         yield
     except CrmNotFoundError as error:

@@ -38,7 +38,7 @@ from airflow_provider_crm.http.retry import (
     without_answer,
 )
 from airflow_provider_crm.http.throttle import Pacer, Throttle, Unpaced
-from airflow_provider_crm.http.transport import Adapter, Ways
+from airflow_provider_crm.http.transport import Adapter, Routes
 
 T = TypeVar("T")
 
@@ -111,11 +111,11 @@ class HttpClient:
         self._quota = quota
         self._throttle = Throttle(concurrency, pacer or Unpaced(), self._clock)
         self._adapter = Adapter(pool_connections=4, pool_maxsize=concurrency)
-        self._ways = Ways(verify, called)
+        self._routes = Routes(verify, called)
         self._local = threading.local()
 
     def close(self) -> None:
-        """Give up calls that wait, and the connections that are kept open.
+        """End calls that wait, and close the connections that are kept open.
 
         Calls in flight have :data:`GRACE` seconds to be answered, since what became of them is unknown otherwise.
         """
@@ -230,14 +230,14 @@ class HttpClient:
     def _send(
         self, call: Call, request: requests.PreparedRequest, patience: float
     ) -> tuple[requests.Response, bytes]:
-        way = self._ways.to(str(request.url))
+        route = self._routes.to(str(request.url))
         with self._throttle.slot(patience=patience), no_urls_in_logs():
             if call.before is not None:
                 call.before()
             self.counters.sent()
             try:
                 response = self._session.send(
-                    request, allow_redirects=False, timeout=self._timeouts, **way.settings
+                    request, allow_redirects=False, timeout=self._timeouts, **route.settings
                 )
                 with response:
                     # Several times as fast as `.content`, which reads ten KiB at a time.
@@ -247,10 +247,10 @@ class HttpClient:
             else:
                 self._heed(response)
                 return response, in_utf8(body, response.headers.get("Content-Type", ""))
-        raise without_answer(call, failure, called=self._called, server=way.name)
+        raise without_answer(call, failure, called=self._called, server=route.name)
 
     def _heed(self, response: requests.Response) -> None:
-        """Hold the other calls back as the answer asks to; to be called while its call is in flight."""
+        """Slow the other calls down as the answer asks to; to be called while its call is in flight."""
         headers = response.headers
         if response.status_code in (429, 503) and (asked := seconds_asked(headers, self._quota, self._clock)):
             self._throttle.pause(asked)
@@ -258,7 +258,7 @@ class HttpClient:
             self._throttle.announce(told)
 
     def _hide(self, text: str) -> str:
-        """Take the credentials out of the CRM's words, which may quote them."""
+        """Remove the credentials from the CRM's words, which may quote them."""
         for secret in self._auth.secrets():
             if len(secret) > 3:
                 text = text.replace(secret, "<secret>")

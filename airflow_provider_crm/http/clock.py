@@ -18,7 +18,7 @@ class Clock:
         renew_in_children(self)
 
     def after_fork(self) -> None:
-        """Take a new event: a thread that is not here may have held the lock of the other."""
+        """Renew the event: a thread that is not here may have held the lock of the other."""
         ended, self._ended = self.ended, threading.Event()
         if ended:
             self.end()

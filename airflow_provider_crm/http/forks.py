@@ -20,7 +20,7 @@ _in_use: WeakSet[Forkable] = WeakSet()
 
 
 def renew_in_children(thing: Forkable) -> None:
-    """Let something begin anew in each process that is forked off while it is in use."""
+    """Renew something in each process that is forked off while it is in use."""
     _in_use.add(thing)
 
 

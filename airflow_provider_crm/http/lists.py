@@ -231,7 +231,7 @@ class PagedList(Generic[P]):
         self._next = start + rows - int(self._next_joins)
 
     def _give_up_asked(self) -> None:
-        """Give up the pages that are on their way: they were asked for from offsets that prove wrong."""
+        """Drop the pages that are on their way: they were asked for from offsets that prove wrong."""
         self._turned_back = True
         _cancel(asked.parts for asked in self._asked)
         self._asked.clear()

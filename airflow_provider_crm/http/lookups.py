@@ -41,7 +41,7 @@ class Lookups:
         renew_in_children(self)
 
     def after_fork(self) -> None:
-        """Take a new lock: a thread that is not here may have held the other."""
+        """Renew the lock: a thread that is not here may have held the other."""
         self._lock = threading.Lock()
 
     def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:

@@ -71,6 +71,6 @@ class Pool:
         return [future.result() for future in futures]
 
     def close(self) -> None:
-        """Take no more functions; the threads end once they have nothing left to do."""
+        """Accept no more functions; the threads end once they have nothing left to do."""
         # Without cancelling: whoever waits for a future that is cancelled here would wait for ever.
         self._threads.shutdown(wait=False)

@@ -45,7 +45,7 @@ class PreparedPages(Generic[S, P]):
         self._turn = threading.Lock()
 
     def fetch(self, request: Callable[[Callable[[bytes], P]], P]) -> P:
-        """Make a call, and a page of its answer.
+        """Make a call, and return its answer as a page.
 
         :param request: makes the call, again where its answer cannot be read; gets what reads it.
         :raises Exception: what preparing raises, as it is.

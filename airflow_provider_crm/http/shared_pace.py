@@ -65,7 +65,7 @@ class SharedPacer:
         self._offset: float | None = None
 
     def reserve(self) -> float:
-        """Take the next free place.
+        """Reserve the next free place.
 
         :return: how many seconds from now it is.
         :raises CrmTransientError: Redis does not answer: no call leaves without its place.
@@ -107,7 +107,7 @@ class SharedPacer:
 def shared_pacer(
     redis: Mapping[str, Any], *, per_minute: float, whose: Sequence[str], called: str
 ) -> SharedPacer:
-    """Make a pacer that shares its limit through a Redis; it connects at the first call.
+    """Return a pacer that shares its limit through a Redis; it connects at the first call.
 
     :param redis: what the Redis library takes: ``host``, ``port``, ``db``, ``username``, ``password``, ``ssl`` ...
     :param per_minute: calls a minute.

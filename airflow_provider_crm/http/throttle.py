@@ -21,7 +21,7 @@ class Pacer(Protocol):
     """Spreads calls over time: those of a process, or of all workers."""
 
     def reserve(self) -> float:
-        """Take the next place.
+        """Reserve the next place.
 
         :return: how many seconds from now it is.
         :raises CrmError: there is no place to be had.
@@ -121,7 +121,7 @@ class Throttle:
         return self._in_flight
 
     def pause(self, seconds: float) -> None:
-        """Let no call leave for a while: the CRM asked for it."""
+        """Hold all calls back for a while: the CRM asked for it."""
         with self._lock:
             self._resume_at = max(self._resume_at, self._clock.now() + seconds)
 

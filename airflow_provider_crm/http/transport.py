@@ -188,7 +188,7 @@ class Adapter(requests.adapters.HTTPAdapter):
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Route:
     """How a server is reached.
 
     :param name: scheme, host and port, and the proxy that leads there, for messages.
@@ -199,7 +199,7 @@ class Way:
     settings: Mapping[str, Any]
 
 
-class Ways:
+class Routes:
     """What the environment says of each server, which is asked for once: it costs a third of a call.
 
     :param verify: check certificates, or the path of a CA bundle to check them with.
@@ -209,9 +209,9 @@ class Ways:
     def __init__(self, verify: bool | str, called: str) -> None:
         self._verify = verify
         self._called = called
-        self._known: dict[tuple[str, str, int], Way] = {}
+        self._known: dict[tuple[str, str, int], Route] = {}
 
-    def to(self, url: str) -> Way:
+    def to(self, url: str) -> Route:
         """Return how a URL is reached.
 
         :raises CrmConnectionError: the certificates that are to be trusted cannot be read.
@@ -222,7 +222,7 @@ class Ways:
             way = self._known[server] = self._find(url, server)
         return way
 
-    def _find(self, url: str, server: tuple[str, str, int]) -> Way:
+    def _find(self, url: str, server: tuple[str, str, int]) -> Route:
         settings: dict[str, Any] = dict(
             requests.Session().merge_environment_settings(url, {}, True, self._verify, None)
         )
@@ -236,7 +236,7 @@ class Ways:
         if proxy := requests.utils.select_proxy(url, settings["proxies"]):
             # Without its user and password; that it is http need not be said.
             name += f" by the proxy {_address(origin(proxy if '://' in proxy else f'http://{proxy}'))}"
-        return Way(name, settings)
+        return Route(name, settings)
 
     def _check_certificates(self, path: str) -> None:
         try:

@@ -121,7 +121,7 @@ class Audit:
         self._hook = hook
         self._ledger = ledger
         self._margin = margin
-        self._settle = settle_seconds
+        self._settle_seconds = settle_seconds
 
     def compare(self, window: AuditWindow) -> Findings:
         """Compare what belongs to a window."""
@@ -130,7 +130,7 @@ class Audit:
         in_doubt = sum(1 for _ in self._ledger.history(states=[State.SENDING, State.UNKNOWN]))
         lines = self._lines(window)
         missing = [row for line, row in credits_.items() if line not in lines]
-        self._let_settle(missing)
+        self._wait_until_shown(missing)
         lines = self._lines_of_customers(missing) | lines
         inside = [one for one, line in lines.items() if window.holds(line)]
         known = credits_.keys() | self._ledger.lines_taken([one for one in inside if one not in credits_])
@@ -156,11 +156,11 @@ class Audit:
         )
         return {line_id(line): line for page in pages for line in page if is_credit_line(line)}
 
-    def _let_settle(self, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _wait_until_shown(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Wait until the lines of credits that were noted just now have had the time to be seen."""
         if rows:
             age = (utc_now() - max(row["updated_at"] for row in rows)).total_seconds()
-            self._hook.pause(min(max(self._settle - age, 0.0), self._settle))
+            self._hook.pause(min(max(self._settle_seconds - age, 0.0), self._settle_seconds))
 
     def _lines_of_customers(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Line]:
         """Look once more for lines that were not among those of the window: the CRM's clock may be days away."""

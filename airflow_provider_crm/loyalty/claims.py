@@ -95,7 +95,7 @@ class Claims:
         self.baselines = BaselineStore(self._database, account)
 
     def __enter__(self) -> Self:
-        """Make the tables when they are missing, and begin to renew what is claimed.
+        """Create the tables when they are missing, and begin to renew what is claimed.
 
         :raises LedgerError: the database cannot be used.
         """
@@ -107,7 +107,7 @@ class Claims:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let go of what is claimed, so that a next try need not wait for the lease to run out."""
+        """Release what is claimed, so that a next try need not wait for the lease to run out."""
         self._closing.set()
         self._renewer.join(timeout=self._lease / 4)
         try:
@@ -233,7 +233,7 @@ class Claims:
         state: State,
         **values: Any,
     ) -> Entry:
-        """Make a row this run's own; it is busy when somebody else was faster."""
+        """Claim a row for this run; it is busy when somebody else was faster."""
         changed = self._rows.change(
             connection,
             row.id,
@@ -272,7 +272,7 @@ class Claims:
         return found
 
     def hand_back(self, entry: Entry) -> None:
-        """Let others have a credit that was in the way, whatever became of it."""
+        """Release a credit that was in the way, whatever became of it."""
         still_in_doubt = credits_table.update().where(
             _c.id == entry.id, _c.owner == self._owner, _c.state == State.UNKNOWN.value
         )
@@ -310,7 +310,7 @@ class Claims:
         connection.execute(mine.values(lease_until=now + self._lease))
 
     def _release(self) -> None:
-        """Let go of all but what may still be under way: its lease runs out by itself."""
+        """Release all but what may still be under way: its lease runs out by itself."""
 
         def release(connection: Connection, now: float) -> None:
             mine = credits_table.update().where(_c.owner == self._owner, _c.state != State.SENDING.value)

@@ -33,7 +33,7 @@ class Decimals:
         self.keeps = False
 
     def learn(self, sent: Decimal, noted: Decimal) -> None:
-        """Note an answer, or of the line that an answer has named."""
+        """Note the amount of an answer, or of the line that an answer has named."""
         if not is_whole(sent):
             self.rounds = self.rounds or is_whole(noted)
             self.keeps = self.keeps or noted == sent

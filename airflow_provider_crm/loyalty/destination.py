@@ -50,8 +50,6 @@ WAIT_FOR_OTHERS = 150.0
 #: Why a row is rejected that nobody can decide on: its own earlier call, or that of one like it, is in doubt.
 UNTRACEABLE = "SPREAD knows no customer with this e-mail any more, and an earlier call may have credited it"
 
-Plan = Outcome | CreditStep
-
 
 class CreditDestination:
     """Credits each row once.
@@ -103,8 +101,8 @@ class CreditDestination:
 
     # Planning: claim, and find out what is in doubt
 
-    def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
-        plans: dict[int, Plan] = {}
+    def plan(self, items: Sequence[CreditItem]) -> list[Outcome | CreditStep]:
+        plans: dict[int, Outcome | CreditStep] = {}
         todo = list(items)
         self._spellings.take_former([item.record for item in todo])
         while todo:
@@ -162,7 +160,7 @@ class CreditDestination:
         resolved = self._resolve(doubts)
         return [(item, resolved.get(entry.id, entry)) for item, entry in claimed]
 
-    def _plan_one(self, item: CreditItem, entry: Entry) -> Plan:
+    def _plan_one(self, item: CreditItem, entry: Entry) -> Outcome | CreditStep:
         if entry.reason == MAY_BE_ROUNDED and not item.record.put_off:
             item.record.put_off = True  # the answers of others in this batch may show it
             return self._wait(item)
@@ -187,7 +185,7 @@ class CreditDestination:
             self._ledger.hand_back(entry)
         return rejected("crm", entry.reason)
 
-    def _plan_send(self, item: CreditItem, entry: Entry) -> Plan:
+    def _plan_send(self, item: CreditItem, entry: Entry) -> Outcome | CreditStep:
         """Send what is not in the CRM; name the customer otherwise when SPREAD did not know them."""
         record = item.record
         if record.refusal:

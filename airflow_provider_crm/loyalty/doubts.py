@@ -64,7 +64,7 @@ class Doubts:
         self._ledger = ledger
         self._baselines = baselines
         self._decimals = decimals
-        self._settle = settle_seconds
+        self._settle_seconds = settle_seconds
 
     def resolve(self, entries: Sequence[Entry]) -> dict[int, Entry]:
         """Look for the lines of credits, and note those that are found as credited.
@@ -78,7 +78,9 @@ class Doubts:
         began = self._ledger.now()
         look = self._look(entries)
         known = look.known
-        settled_at = max((entry.ended_at or began for entry in look.missing), default=began) + self._settle
+        settled_at = (
+            max((entry.ended_at or began for entry in look.missing), default=began) + self._settle_seconds
+        )
         if look.missing and began < settled_at:
             self._wait_until(settled_at)  # once for all of them
             look = self._look(look.missing)

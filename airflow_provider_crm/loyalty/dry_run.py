@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import Ending, Outcome, rejected
-from airflow_provider_crm.loyalty.destination import CreditDestination, Plan, conflict
-from airflow_provider_crm.loyalty.sending import CreditItem
+from airflow_provider_crm.loyalty.destination import CreditDestination, conflict
+from airflow_provider_crm.loyalty.sending import CreditItem, CreditStep
 from airflow_provider_crm.loyalty.source_rows import CreditRecord
 from airflow_provider_crm.loyalty.spellings import folded, other_spelling
 from airflow_provider_crm.loyalty.states import Entry, Standing
@@ -26,7 +26,7 @@ class ExpectedCredits(CreditDestination):
         self._earlier: OrderedDict[str, CreditRecord] = OrderedDict()
         self._lock = threading.Lock()
 
-    def plan(self, items: Sequence[CreditItem]) -> list[Plan]:
+    def plan(self, items: Sequence[CreditItem]) -> list[Outcome | CreditStep]:
         self._spellings.take_former([item.record for item in items])
         entries = self._ledger.peek([item.record.credit for item in items])
         doubtful = self._spellings.doubtful(

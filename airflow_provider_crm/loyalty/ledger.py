@@ -84,7 +84,7 @@ class LoyaltyLedger(Claims):
         )
 
     def confirm(self, entry: Entry) -> Entry:
-        """Make sure in the very moment before the request leaves that no other run may have taken the credit over.
+        """Check, just before the request leaves, that no other run has taken the credit over.
 
         :param entry: started.
         :raises ClaimLostError: another run has.

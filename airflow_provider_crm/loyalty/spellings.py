@@ -48,7 +48,7 @@ class Spellings:
         self._ledger = ledger
 
     def take_former(self, records: Iterable[CreditRecord]) -> None:
-        """Let records whose cell the ledger knows under a former key have that key."""
+        """Set the key of records whose cell the ledger knows under a former one."""
         former = {record.credit.key: record for record in records if record.former_keys}
         if not former:
             return

@@ -21,7 +21,7 @@ from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
-from airflow_provider_crm.operators.base.answers import Answers
+from airflow_provider_crm.operators.base.answers import ConsentAnswers
 from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.lineage import DataSet, crm_list
 from airflow_provider_crm.operators.base.several import SeveralHooks
@@ -156,7 +156,7 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
         self.expertsender_conn_id = expertsender_conn_id
         self._ids: dict[str, str] = {}
         self._suppression: SuppressionList[Any] | None = None
-        self._answers: Answers | None = None
+        self._answers: ConsentAnswers | None = None
         self._propagation: Propagation[Any] | None = None
         self._stretch: Stretch | None = None
         self._watermark: Watermark | None = None
@@ -189,7 +189,7 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
         self._ids = {one["spread"]: self._id_of(one["spread"]) for one in self.consents}
         window = self._window(context, hook)
         self._suppression = self._suppressed(context)
-        self._answers = Answers(
+        self._answers = ConsentAnswers(
             lambda consent, status: self._spread.iter_consents(
                 consent_id=consent,
                 status=status,

@@ -71,7 +71,7 @@ class Writer(Protocol):
         """Complete the file, without closing it; an empty one gets its header or schema."""
 
     def abandon(self) -> None:
-        """Give the file up while it is still open; does nothing after :meth:`finish`."""
+        """Close the file without finishing it; do nothing after :meth:`finish`."""
 
 
 def values(column: Column, records: Sequence[Any]) -> list[Any]:

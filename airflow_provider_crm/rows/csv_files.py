@@ -207,7 +207,7 @@ def _has_surrogate(cells: Sequence[str]) -> bool:
 
 
 def _explain(error: csv.Error, lines: int) -> str:
-    """Say in a user's words what the CSV reader stumbled over."""
+    """Say in a user's words what the CSV reader could not read."""
     return _not_closed(lines, str(error)) if lines > 1 else f"no valid CSV ({error})"
 
 

@@ -70,7 +70,7 @@ class Location(Protocol):
         """
 
     def publish(self, draft: Path) -> None:
-        """Make a draft this file, all at once.
+        """Move a draft to the place of this file, all at once.
 
         :raises OSError: it cannot be.
         """
@@ -84,7 +84,7 @@ class Location(Protocol):
         """
 
     def sync(self, file: BinaryIO) -> None:
-        """Make all that was written into a file of :meth:`open_lines` last.
+        """Make all that was written into a file of :meth:`open_lines` durable.
 
         :raises OSError: it cannot be.
         """
@@ -163,7 +163,7 @@ class LocalLocation:
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def _sync_folder(self) -> None:
-        """Make the name of a new file last; some network file systems cannot, and need not."""
+        """Make the name of a new file durable; some network file systems cannot, and need not."""
         with contextlib.suppress(OSError):
             descriptor = os.open(self.path.parent, os.O_RDONLY)
             try:
@@ -316,7 +316,7 @@ class StoredLocation:
 
 @contextlib.contextmanager
 def _failing_as_files_do() -> Iterator[None]:
-    """Make the errors of a store those of files: what stores cannot put into Python's words they raise as their own."""
+    """Raise the errors of a store as those of files: some stores raise classes of their own."""
     try:
         yield
     except (OSError, ValueError):

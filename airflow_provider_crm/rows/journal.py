@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,10 +32,12 @@ class Journal:
 
     :param path: a local path, or the URI of an object store. An object cannot grow: its lines are gathered in a
         local temporary file, and uploaded whole by :meth:`sync` and :meth:`close`.
+    :param now: the time in seconds.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, now: Callable[[], float] = time.monotonic) -> None:
         self._path = path
+        self._now = now
         #: How many seconds the last sync took that had something to do.
         self.sync_cost = 0.0
         self._location: Location | None = None
@@ -45,7 +47,7 @@ class Journal:
         self._synced = True
 
     def open(self, resume_at: int | None = None) -> None:
-        """Make the file now, so that a path that cannot be written to is found before anything else is done.
+        """Create the file now, so that a path that cannot be written to is found before anything else is done.
 
         A journal that is open is closed first.
 
@@ -105,17 +107,17 @@ class Journal:
         self._synced = False
 
     def sync(self) -> int:
-        """Make all lines last: on the disk, or in the store, which takes the whole file if it has changed.
+        """Make all lines durable: on the disk, or in the store, which takes the whole file if it has changed.
 
         :return: the size of the file in bytes, at which a later :meth:`open` can go on.
         :raises CrmFileError: the disk, or the store, does not take them.
         """
         self.flush()
         if self._file is not None and self._location is not None and not self._synced:
-            started = time.monotonic()
+            started = self._now()
             with writing(self._location):
                 self._location.sync(self._file)
-            self.sync_cost = time.monotonic() - started
+            self.sync_cost = self._now() - started
             self._synced = True
         return self._size
 

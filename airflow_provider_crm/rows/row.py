@@ -45,7 +45,7 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
 
 
 def check_column_names(names: Sequence[str], where: str) -> list[str]:
-    """Refuse columns that a row could not keep apart.
+    """Raise an error for columns of one name, of which a row would keep only one.
 
     :param names: the names of the columns, in order.
     :param where: whose columns these are, for the message.

@@ -16,7 +16,7 @@ IN_MEMORY = 8 * 2**20
 
 
 def scratch_table(definition: str, owner: object = None) -> sqlite3.Connection:
-    """Make a temporary database of one table, in one transaction: what is thrown away in the end needs no other.
+    """Create a temporary database of one table, in one transaction: what is thrown away in the end needs no other.
 
     :param definition: what follows ``CREATE TABLE``.
     :param owner: with whom it is closed; None: its user closes it.
@@ -36,7 +36,7 @@ def scratch_table(definition: str, owner: object = None) -> sqlite3.Connection:
 
 
 def scratch_file(owner: object) -> IO[bytes]:
-    """Make a temporary file without a name, small ones in memory.
+    """Return a temporary file without a name; a small one stays in memory.
 
     :param owner: with whom it is closed.
     """

@@ -87,13 +87,13 @@ class Shards:
 
 
 def one_by_one(rows: Iterable[Row | UnreadableRow]) -> Iterator[Sequence[bytes]]:
-    """Give each row's line alone, in order."""
+    """Yield each row's line alone, in order."""
     for row in rows:
         yield (_line(row),)
 
 
 def by_person(rows: Iterable[Row | UnreadableRow], key: str) -> Iterator[Sequence[bytes]]:
-    """Give the lines of each person together, and among them in order.
+    """Yield the lines of each person together, and among them in order.
 
     :param key: the column that says whom a row is about.
     """

@@ -59,7 +59,7 @@ class Source(Protocol):
         """
 
     def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
-        """Make sure that the source has these columns, before anything is written.
+        """Check that the source has these columns, before anything is written.
 
         Every CSV and Parquet file must have them all; for JSON lines and lists, where rows may differ, it is enough
         that one row of :meth:`columns` has each. Where there are no rows there is nothing to check.

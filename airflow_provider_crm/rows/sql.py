@@ -120,7 +120,7 @@ def _execute(connection: Connection, source: SqlSource) -> CursorResult[Any]:
 
 
 def _keep_odd_moments(connection: Connection) -> None:
-    """Let PostgreSQL's drivers give moments that Python has none for as text, so that their row alone is refused.
+    """Set PostgreSQL's drivers to return moments that Python cannot hold as text, so that their row alone is refused.
 
     They are ``infinity``, years before 1 and after 9999, and 24:00. psycopg fails the whole query at each; psycopg2
     does at the years, and takes infinity for 9999-12-31 and 24:00 for 00:00.

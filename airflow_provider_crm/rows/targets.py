@@ -73,7 +73,7 @@ class Target:
 
 
 def target_at(path: str | os.PathLike[str]) -> Target:
-    """Make the target of a path or URI."""
+    """Return the target of a path or URI."""
     return Target(locate(path))
 
 

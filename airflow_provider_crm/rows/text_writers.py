@@ -12,7 +12,7 @@ from airflow_provider_crm.rows.blocks import EXTRA, Column, encoder, extras, jso
 from airflow_provider_crm.rows.csv_lines import FORMULA
 
 
-class Bytes:
+class JsonBlock:
     """Lines of JSON.
 
     :param parts: some lines each.
@@ -27,25 +27,27 @@ class Bytes:
         # Put together only by who writes it: memory for it is needed once, and not by each thread.
         return self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
 
-    def without(self, positions: Collection[int]) -> Bytes:
+    def without(self, positions: Collection[int]) -> JsonBlock:
         lines = bytes(self.data).split(b"\n")[:-1]
         lines = [line for place, line in enumerate(lines) if place not in positions]
-        return Bytes([b"".join(line + b"\n" for line in lines)], len(lines))
+        return JsonBlock([b"".join(line + b"\n" for line in lines)], len(lines))
 
-    def from_record(self, first: int) -> Bytes:
+    def from_record(self, first: int) -> JsonBlock:
         data, start = bytes(self._parts[0]), 0
         for _ in range(first):
             start = data.find(b"\n", start) + 1
             if start == 0:  # there are not as many in it
                 return self.without(range(first))
-        return Bytes([memoryview(data)[start:], *self._parts[1:]], self.rows - first)
+        return JsonBlock([memoryview(data)[start:], *self._parts[1:]], self.rows - first)
 
-    def followed_by(self, others: Sequence[Bytes]) -> Bytes:
+    def followed_by(self, others: Sequence[JsonBlock]) -> JsonBlock:
         blocks = (self, *others)
-        return Bytes([part for block in blocks for part in block._parts], sum(block.rows for block in blocks))
+        return JsonBlock(
+            [part for block in blocks for part in block._parts], sum(block.rows for block in blocks)
+        )
 
 
-class Lines:
+class CsvBlock:
     """Records of CSV, which may hold line ends."""
 
     def __init__(self, lines: list[str]) -> None:
@@ -59,14 +61,14 @@ class Lines:
     def data(self) -> bytes:
         return "".join(self._lines).encode()
 
-    def without(self, positions: Collection[int]) -> Lines:
-        return Lines([line for place, line in enumerate(self._lines) if place not in positions])
+    def without(self, positions: Collection[int]) -> CsvBlock:
+        return CsvBlock([line for place, line in enumerate(self._lines) if place not in positions])
 
-    def from_record(self, first: int) -> Lines:
-        return Lines(self._lines[first:])
+    def from_record(self, first: int) -> CsvBlock:
+        return CsvBlock(self._lines[first:])
 
-    def followed_by(self, others: Sequence[Lines]) -> Lines:
-        return Lines([line for block in (self, *others) for line in block._lines])
+    def followed_by(self, others: Sequence[CsvBlock]) -> CsvBlock:
+        return CsvBlock([line for block in (self, *others) for line in block._lines])
 
 
 class BytesWriter:
@@ -80,7 +82,7 @@ class BytesWriter:
         self._out: Any = self._gzip or file
         self._out.write(header)
 
-    def write(self, block: Bytes | Lines) -> None:
+    def write(self, block: JsonBlock | CsvBlock) -> None:
         self._out.write(block.data)
 
     def finish(self) -> None:
@@ -99,8 +101,8 @@ class JsonLines:
     def __init__(self, *, compressed: bool) -> None:
         self._compressed = compressed
 
-    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Bytes:
-        return Bytes([encoder.encode_lines(records)], len(records))
+    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> JsonBlock:
+        return JsonBlock([encoder.encode_lines(records)], len(records))
 
     def open(self, file: BinaryIO) -> BytesWriter:
         return BytesWriter(file, compressed=self._compressed)
@@ -117,14 +119,14 @@ class Csv:
         self._compressed = compressed
         self._escape = escape_formulas
 
-    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> Lines:
+    def encode(self, records: Sequence[Any], unknown: Sequence[str]) -> CsvBlock:
         cells = [_cells(column, records) for column in self._columns]
         if self._escape:
             for column, values in zip(self._columns, cells, strict=True):
                 if column.kind == "text":
                     values[:] = map(_escaped, values)
         cells.append(extras(records, unknown))
-        return Lines(_csv_lines(zip(*cells, strict=True)))
+        return CsvBlock(_csv_lines(zip(*cells, strict=True)))
 
     def open(self, file: BinaryIO) -> BytesWriter:
         header = "".join(_csv_lines([[*(column.name for column in self._columns), EXTRA]]))

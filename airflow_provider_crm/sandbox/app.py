@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from airflow_provider_crm.sandbox.control import Control
-from airflow_provider_crm.sandbox.faults import Plan
+from airflow_provider_crm.sandbox.faults import CallFaults
 from airflow_provider_crm.sandbox.state import State
 from airflow_provider_crm.sandbox.system import System
 from airflow_provider_crm.sandbox.wire import Answer, Break, Call, html_answer
@@ -56,45 +56,45 @@ class SandboxApp:
                 system.find_route(call)
             epoch = self._state.epoch
             record = self._state.calls.begin(call)
-            plan = self._state.faults.plan(call)
-            record.faults = plan.kinds
+            met = self._state.faults.met_by(call)
+            record.faults = met.kinds
         answer = html_answer(500, "The sandbox has a bug")
         try:
-            if plan.wait_before:
-                await asyncio.sleep(plan.wait_before)
-            answer = plan.instead or self._handle(system, call, plan, epoch)
-            if plan.wait_after:
-                await asyncio.sleep(plan.wait_after)
+            if met.wait_before:
+                await asyncio.sleep(met.wait_before)
+            answer = met.instead or self._handle(system, call, met, epoch)
+            if met.wait_after:
+                await asyncio.sleep(met.wait_after)
         finally:
             # Before the answer goes out: whoever has the answer must find it in the log.
             with self._state.lock:
                 self._state.calls.end(record, call, answer.status)
         await self._deliver(answer, scope, receive, send)
 
-    def _handle(self, system: System | None, call: Call, plan: Plan, epoch: int) -> Answer:
+    def _handle(self, system: System | None, call: Call, met: CallFaults, epoch: int) -> Answer:
         if system is None:
             return html_answer(404, "Not Found")
         with self._state.lock:
             # A call that slept through a reset belongs to an earlier test and must not touch the fresh state.
             if epoch != self._state.epoch:
                 return html_answer(503, "The sandbox was reset")
-            if plan.expire is not None:
-                system.expire_tokens(refresh_too=plan.expire.refresh_too)
+            if met.expire is not None:
+                system.expire_tokens(refresh_too=met.expire.refresh_too)
             delays = self._state.delays
             now = delays.catch_up()
-            if plan.commit_late is not None:
-                delays.later(now + plan.commit_late, lambda at: self._change(system, call, at))
+            if met.commit_late is not None:
+                delays.later(now + met.commit_late, lambda at: self._change(system, call, at))
                 answer = Answer()
             elif call.method == "GET":
-                before = plan.before or {}
-                if plan.read_late is not None:
-                    before = delays.before(now - plan.read_late)
+                before = met.before or {}
+                if met.read_late is not None:
+                    before = delays.before(now - met.read_late)
                 shown = before.get(system.name, system)
                 shown.find_route(call)
                 answer = shown.handle(call)
             else:
                 answer = self._change(system, call, now)
-            return answer if plan.spoil is None else plan.spoil(answer)
+            return answer if met.spoil is None else met.spoil(answer)
 
     def _change(self, system: System, call: Call, at: float) -> Answer:
         if self._state.faults.has("late_reads"):

@@ -169,7 +169,7 @@ class ActiveFault:
 
 
 @dataclass(slots=True)
-class Plan:
+class CallFaults:
     """What is going to happen to one call.
 
     :param wait_before: seconds before the call is handled.
@@ -211,39 +211,39 @@ class FaultBox:
         """Remove all faults."""
         self.active.clear()
 
-    def plan(self, call: Call) -> Plan:
+    def met_by(self, call: Call) -> CallFaults:
         """Decide what happens to a call: delays add up, hints gather, and one fault at most decides its end.
 
         A fault that would end a call whose end is already decided is not counted as met.
         """
-        plan = Plan()
+        met = CallFaults()
         for active in self.active:
             fault = active.fault
             ends_call = fault.kind in BEFORE or fault.kind in AFTER
-            if ends_call and (plan.instead is not None or plan.spoil is not None):
+            if ends_call and (met.instead is not None or met.spoil is not None):
                 continue
             if not active.matches(call) or not active.due():
                 continue
-            plan.kinds.append(fault.kind)
+            met.kinds.append(fault.kind)
             if fault.kind in BEFORE:
-                plan.instead = BEFORE[fault.kind](fault, call)
+                met.instead = BEFORE[fault.kind](fault, call)
             elif fault.kind in AFTER:
-                plan.spoil = partial(AFTER[fault.kind], fault, call)
+                met.spoil = partial(AFTER[fault.kind], fault, call)
                 if fault.kind == "late_commit":
-                    plan.commit_late = fault.ms / 1000
+                    met.commit_late = fault.ms / 1000
             elif fault.kind == "late_reads":
-                plan.read_late = fault.ms / 1000
+                met.read_late = fault.ms / 1000
             elif fault.kind == "latency":
-                plan.wait_before += fault.ms / 1000
+                met.wait_before += fault.ms / 1000
             elif fault.kind == "slow_after":
-                plan.wait_after += fault.ms / 1000
+                met.wait_after += fault.ms / 1000
             elif fault.kind == "expire_tokens":
-                plan.expire = fault
+                met.expire = fault
             elif fault.kind == "stale":
-                plan.before = active.before
+                met.before = active.before
             else:
                 call.hints[fault.kind] = HINTS[fault.kind](fault)
-        return plan
+        return met
 
 
 def parse_fault(text: str) -> Fault:

@@ -81,7 +81,7 @@ class Sandbox(Systems):
     # --- the server ---
 
     def bind(self) -> str:
-        """Take the port; callers can connect from now on and are answered once the server runs.
+        """Open the port; callers can connect from now on and are answered once the server runs.
 
         :return: the URL.
         """
@@ -213,7 +213,7 @@ class Sandbox(Systems):
         return self._control.state()
 
     def go_by(self, now: Callable[[], float]) -> None:
-        """Let what comes late (``late_commit``, ``late_reads``) come by another clock, until the next reset.
+        """Use another clock for what comes late (``late_commit``, ``late_reads``), until the next reset.
 
         :param now: gives the time in seconds.
         """

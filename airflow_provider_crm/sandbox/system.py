@@ -113,7 +113,7 @@ class System(ABC):
             setattr(self.switches, name, getattr(self._initial_switches, name))
 
     def expire_tokens(self, *, refresh_too: bool = False) -> None:  # noqa: B027 (most systems have no tokens)
-        """Let all access tokens die at once, where a system has any."""
+        """Expire all access tokens at once, where a system has any."""
 
     @abstractmethod
     def admit(self, call: Call) -> dict[str, str]:

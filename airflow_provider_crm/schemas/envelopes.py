@@ -11,16 +11,16 @@ class Envelope(Protocol):
     """Where the rows stand in an answer."""
 
     def around(self, rows: Any) -> Any:
-        """Make the type of a whole answer.
+        """Return the type of a whole answer.
 
         :param rows: the type of its list of rows.
         """
 
     def rows_in(self, answer: Any) -> Any:
-        """Take the list of rows out of a decoded answer."""
+        """Return the list of rows in a decoded answer."""
 
     def about(self, answer: Any) -> dict[str, Any]:
-        """Take out what the answer says once for all its rows, by column."""
+        """Return what the answer says once for all its rows, by column."""
 
 
 class RowsUnder:
@@ -33,7 +33,7 @@ class RowsUnder:
         self._key = key
 
     def around(self, rows: Any) -> Any:
-        return msgspec.defstruct("Page", [("rows", rows)], rename={"rows": self._key})
+        return msgspec.defstruct("Envelope", [("rows", rows)], rename={"rows": self._key})
 
     def rows_in(self, answer: Any) -> Any:
         return answer.rows

@@ -31,7 +31,7 @@ _MIDNIGHT = re.compile(r"[ T]00:00:00(\.0+)?(Z|[+-]\d\d:?\d\d)?$", re.ASCII)
 
 
 def check_decimal(text: str) -> None:
-    """Refuse an amount that is none, or that no column of amounts can hold.
+    """Raise ValueError for what is no amount, or one that no column of amounts can hold.
 
     :raises ValueError: it is.
     """

@@ -117,7 +117,7 @@ class RecordType:
     def structure(
         self, unknown: Sequence[str], about: Mapping[str, Any], loose: Collection[str] = ()
     ) -> type[msgspec.Struct]:
-        """Make the structure.
+        """Return the structure.
 
         :param unknown: names of further fields, which are kept as they come.
         :param about: what columns hold where a row says nothing of them.
@@ -364,7 +364,7 @@ class RawReader(PageReader):
         return self._read_lines(_split(rows))
 
     def read_rows(self, rows: Sequence[msgspec.Raw], about: Mapping[str, Any]) -> Records:
-        """Take rows as they are."""
+        """Return rows as they are."""
         return self._read_lines([msgspec.Raw(msgspec.json.format(bytes(row), indent=-1)) for row in rows])
 
     def _read_lines(self, lines: list[msgspec.Raw]) -> Records:

@@ -79,7 +79,7 @@ class CrmSensor(CheckedParameters, BaseSensorOperator):
     # What a subclass adds
 
     def _question(self) -> Question[Any]:
-        """Make the question of the parameters.
+        """Return the question of the parameters.
 
         :raises CrmInputError: they make no sense.
         """
@@ -157,7 +157,7 @@ class CrmSensor(CheckedParameters, BaseSensorOperator):
         return result
 
     def on_kill(self) -> None:
-        """Let a call that waits give up, and end the waiting.
+        """End a call that waits, and the waiting.
 
         :raises CrmError: always when Airflow stops the task: since version 3 it leaves it at this call, in a signal's
             handler, so that a sensor in mode ``poke`` would go on to look until it is killed.

@@ -13,7 +13,7 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
 from airflow_provider_crm.parameters import is_nothing, one_of
 from airflow_provider_crm.schemas.spread.cells import ZONE, ShownStatus
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.triggers.base.cursor import Change, Watched
 from airflow_provider_crm.triggers.base.questions import Question, Reply
 from airflow_provider_crm.triggers.base.watch import CrmEventTrigger
@@ -56,7 +56,7 @@ class ConsentQuestion(Question[SpreadHook], frozen=True, kw_only=True):
         }
         return Reply(count >= self.min_count, result)
 
-    def _counts(self, row: Row) -> bool:
+    def _counts(self, row: Record) -> bool:
         # Whether a bound itself is in or out is not documented, and filters of the CRM go by changing names.
         return (
             self.status in (None, row.get("customerConsentStatus"))
@@ -134,12 +134,12 @@ class _ConsentAnswers(Watched[SpreadHook]):
     def clock(self, moment: dt.datetime) -> dt.datetime:
         return moment.astimezone(ZONE).replace(tzinfo=None, fold=0)
 
-    def settled(self, newest: dt.datetime) -> dt.datetime:
+    def complete_before(self, newest: dt.datetime) -> dt.datetime:
         offsets = [newest.replace(tzinfo=ZONE, fold=fold).utcoffset() for fold in (0, 1)]
         if offsets[0] != offsets[1]:
             # The hour comes twice: the second time, answers look as old as those of the first.
-            return min(newest.replace(minute=0, second=0), super().settled(newest))
-        return super().settled(newest)
+            return min(newest.replace(minute=0, second=0), super().complete_before(newest))
+        return super().complete_before(newest)
 
 
 class _Customers(Watched[SpreadHook]):

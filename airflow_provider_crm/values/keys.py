@@ -94,7 +94,7 @@ def phone_of(value: Any) -> str:
 
 
 def _without_formula(text: str) -> str:
-    """Take off ``="..."``, by which people keep a spreadsheet from reading a text as a number."""
+    """Return the text within ``="..."``, by which people keep a spreadsheet from reading a text as a number."""
     found = _FORMULA.fullmatch(text)
     return found[1].strip() if found else text
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.rows.blocks import Format
 from airflow_provider_crm.rows.parquet_writer import Parquet, Table
-from airflow_provider_crm.rows.text_writers import Bytes, Csv, JsonLines, Lines
+from airflow_provider_crm.rows.text_writers import Csv, CsvBlock, JsonBlock, JsonLines
 
 MOMENT = dt.datetime(2026, 3, 1)
 
@@ -59,9 +59,9 @@ def page_of(file_format: Format, fates: Sequence[str], first: int) -> ExportPage
 
 
 def written(block: Any) -> list[str]:
-    if isinstance(block, Bytes):
+    if isinstance(block, JsonBlock):
         return [msgspec.json.decode(line)["id"] for line in bytes(block.data).splitlines()]
-    if isinstance(block, Lines):
+    if isinstance(block, CsvBlock):
         return [line.split(",")[0] for line in block.data.decode().splitlines()]
     assert isinstance(block, Table)
     assert isinstance(block.table, pyarrow.Table)

@@ -151,10 +151,9 @@ def test_going_on_in_another_file(path: str, content: Any) -> None:
     assert issubclass(JournalLostError, CrmError)
 
 
-def test_only_a_sync_with_news_costs_time(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_sync_with_news_costs_time(path: str) -> None:
     clock = iter(range(100))
-    monkeypatch.setattr("airflow_provider_crm.rows.journal.time.monotonic", lambda: float(next(clock)))
-    journal = Journal(path)
+    journal = Journal(path, now=lambda: float(next(clock)))
     assert journal.sync_cost == 0
     journal.open()
     journal.append({"row": 1})

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Outcome
+from airflow_provider_crm.bulk.outcomes import Ending, Outcome, Step
 from airflow_provider_crm.bulk.propagation import OPTED_OUT, Taker, Will
-from airflow_provider_crm.destinations.expertsender.upserts import CustomerItem, Plan, UpsertCustomers
+from airflow_provider_crm.destinations.expertsender.upserts import Customer, CustomerItem, UpsertCustomers
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.hooks.expertsender.consents import read_consents
@@ -52,7 +52,7 @@ class TakeConsents(UpsertCustomers):
     def _has_to_be_seen(self, item: CustomerItem) -> bool:
         return True
 
-    def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Plan:
+    def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Outcome | Step[Customer]:
         ((consent, wanted),) = consents_of(item.record).items()
         standing = consents_of(held).get(consent)
         if standing == wanted:
@@ -65,7 +65,7 @@ class TakeConsents(UpsertCustomers):
 
 
 def expertsender_taker(hook: ExpertSenderHook, consents: Mapping[str, int]) -> Taker:
-    """Make what takes the answers to these consents, by the consent's id here."""
+    """Return what takes the answers to these consents, by the consent's id here."""
 
     def row(will: Will) -> dict[str, Any] | None:
         number = consents.get(will.consent)

@@ -63,7 +63,6 @@ _OF_THE_CALL = re.compile(r"\W*matchBy\b", re.IGNORECASE)
 Customer = dict[str, Any]
 """A row in ExpertSender's terms: the vendor's fields, the match key among them."""
 CustomerItem = Item[Customer]
-Plan = Outcome | Step[Customer]
 
 
 class UpsertCustomers:
@@ -100,7 +99,7 @@ class UpsertCustomers:
         self._mode = cast(Mode, mode)
         self._read_by = READ_BY.get(match_by)
         self._allow_resubscribe = allow_resubscribe
-        self._settle = settle_seconds
+        self._settle_seconds = settle_seconds
         self.opt_outs = RefusedConsents(self._key_field)
         self.identifiers: Sequence[Identifier[Customer]] = matched_identifiers(
             "Email",
@@ -134,7 +133,7 @@ class UpsertCustomers:
         said = self.opt_outs.find(record)
         return self.opt_outs.alone(record[self._key_field], said) if said else None
 
-    def plan(self, items: Sequence[CustomerItem]) -> list[Plan]:
+    def plan(self, items: Sequence[CustomerItem]) -> list[Outcome | Step[Customer]]:
         seen = [item for item in items if self._has_to_be_seen(item)]
         held = dict(zip((item.key for item in seen), self._look_up(seen), strict=True))
         return [
@@ -174,7 +173,7 @@ class UpsertCustomers:
             lambda key: self._hook.get_customer(key, by=read_by), [item.key for item in items]
         )
 
-    def _plan_unseen(self, item: CustomerItem) -> Plan:
+    def _plan_unseen(self, item: CustomerItem) -> Outcome | Step[Customer]:
         if not item.may_create:
             return Outcome(
                 Ending.SKIPPED, f"whether they are in ExpertSender cannot be looked up by {self._match_by}"
@@ -185,7 +184,7 @@ class UpsertCustomers:
         ending = Ending.CREATED if self._mode == "Add" else Ending.UPDATED
         return self._step(item, ending, self._to_send(item, None))
 
-    def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Plan:
+    def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Outcome | Step[Customer]:
         customer = self._to_send(item, held)
         ending, writes = decide(MODES[self._mode], item, self._found(item, held, customer))
         if ending is Ending.SKIPPED:
@@ -208,7 +207,7 @@ class UpsertCustomers:
         held: Mapping[str, Any] | None = None,
     ) -> Step[Customer]:
         # Sent twice, a customer is the same; a message is not.
-        settle = self._settle if asks_for_confirmation(customer) else 0.0
+        settle = self._settle_seconds if asks_for_confirmation(customer) else 0.0
         return Step(item, Outcome(ending), customer, settle, held)
 
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:

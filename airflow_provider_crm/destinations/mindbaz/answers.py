@@ -80,7 +80,7 @@ def _may_return(since: dt.datetime, status: Any, unsubscribed_at: Any) -> bool:
 
 
 def mindbaz_taker(hook: MindbazHook, consents: frozenset[str]) -> Taker:
-    """Make what takes the answers to these consents as statuses."""
+    """Return what takes the answers to these consents as statuses."""
 
     def row(will: Will) -> dict[str, Any] | None:
         if will.consent not in consents:

@@ -38,7 +38,7 @@ from airflow_provider_crm.schemas.spread.cells import (
     moment_text,
     text_of,
 )
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.values import comparable, is_empty, normal_email
 
 WHO = ("customer_id", "email")
@@ -124,7 +124,7 @@ class CreateConsents:
         self._hook = hook
         self._mapping = mapping
         self._only_changes = only_changes
-        self._settle = settle_seconds
+        self._settle_seconds = settle_seconds
         self._names = ConsentNames(hook)
         self._refusals = OptOutMemory(Refusals())
         self._written = Written(settle_seconds, hook.clock.now)
@@ -181,7 +181,7 @@ class CreateConsents:
             self._written.end_turn(_history_of(record), item.row.number, line)
         return plan
 
-    def _plan_found(self, item: Item[ConsentRecord], own: Sequence[Row]) -> Outcome | Step[ConsentRecord]:
+    def _plan_found(self, item: Item[ConsentRecord], own: Sequence[Record]) -> Outcome | Step[ConsentRecord]:
         if item.maybe_applied or item.retried or self._only_changes or item.record.channel_id:
             try:
                 history = with_own(self._history(item.record), own)
@@ -189,7 +189,7 @@ class CreateConsents:
                 return rejected("crm", error.reason)
             if known := self._known(item, history):
                 return known
-        return Step(item, Outcome(Ending.CREATED), _arguments(item.record), self._settle)
+        return Step(item, Outcome(Ending.CREATED), _arguments(item.record), self._settle_seconds)
 
     def _find(self, record: ConsentRecord) -> Outcome | None:
         """Find the ids behind an e-mail and a technical name."""
@@ -208,11 +208,11 @@ class CreateConsents:
         return None
 
     def _remember(self, record: ConsentRecord) -> None:
-        """Let a row know of the refusals before it, by whichever names they say whose and of what they are."""
+        """Note at each row the refusals before it, by whichever names they say whose and of what they are."""
         with self._lock:
             self._refusals.apply(_history_of(record), record)
 
-    def _history(self, record: ConsentRecord) -> list[Row]:
+    def _history(self, record: ConsentRecord) -> list[Record]:
         """Read the customer's answers to this consent.
 
         That the CRM heeds the filter is not taken for granted: another consent's answers would decide on this one's.
@@ -229,7 +229,7 @@ class CreateConsents:
         )
         return [row for row in rows if _composed(row.get(field, wanted)) == _composed(wanted)]
 
-    def _known(self, item: Item[ConsentRecord], history: Sequence[Row]) -> Outcome | None:
+    def _known(self, item: Item[ConsentRecord], history: Sequence[Record]) -> Outcome | None:
         """Return whether the CRM's history already says how the row ends."""
         record = item.record
         if item.maybe_applied and (made := _made(item, history)):
@@ -290,7 +290,7 @@ def _arguments(record: ConsentRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in names}
 
 
-def _made(item: Item[ConsentRecord], history: Sequence[Row]) -> list[Row]:
+def _made(item: Item[ConsentRecord], history: Sequence[Record]) -> list[Record]:
     """Find the lines of the history that can come from an unanswered call for this row."""
     record = item.record
     if record.seen is None:  # it was a call of an earlier try, which has noted how many such lines there were
@@ -298,7 +298,7 @@ def _made(item: Item[ConsentRecord], history: Sequence[Row]) -> list[Row]:
     return [row for row in history if _is(row, record.status) and str(row.get("trackId")) not in record.seen]
 
 
-def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
+def _same(record: ConsentRecord, history: Sequence[Record]) -> Record | None:
     """Find the answer that makes the row's needless: the one that holds, or the very same."""
     latest = max(history, key=_order, default=None)
     if record.status == "refused":
@@ -309,12 +309,12 @@ def _same(record: ConsentRecord, history: Sequence[Row]) -> Row | None:
     return next(iter(_exact(record, history)), None)
 
 
-def _exact(record: ConsentRecord, history: Sequence[Row]) -> list[Row]:
+def _exact(record: ConsentRecord, history: Sequence[Record]) -> list[Record]:
     """Find the answers of the row's own status and moment."""
     return [row for row in history if _is(row, record.status, record.created_at)]
 
 
-def _refusal(record: ConsentRecord, history: Sequence[Row], latest: Row | None) -> Row | None:
+def _refusal(record: ConsentRecord, history: Sequence[Record], latest: Record | None) -> Record | None:
     """Find the refusal that makes the row's needless: the same, or a newer one that holds.
 
     Not one after which another answer came in that is no newer: whether SPREAD goes by the date of the answer or by
@@ -347,11 +347,11 @@ def _at_the_latest(moment: str) -> str:
     return moment_text(local.replace(minute=59, second=59, tzinfo=None))
 
 
-def _is(row: Row, status: str, created_at: str | None = None) -> bool:
+def _is(row: Record, status: str, created_at: str | None = None) -> bool:
     return row.get("customerConsentStatus") == status and created_at in (None, _date(row))
 
 
-def _date(row: Row) -> str:
+def _date(row: Record) -> str:
     value = row.get("customerConsentCreatedAt")
     try:
         return consent_moment(value)
@@ -359,16 +359,16 @@ def _date(row: Row) -> str:
         return str(value or "")
 
 
-def _answered(refusal: Row) -> str:
+def _answered(refusal: Record) -> str:
     """Return the moment of a refusal, as one of ours would say it."""
     return _at_the_latest(_date(refusal))
 
 
-def _order(row: Row) -> tuple[str, int]:
+def _order(row: Record) -> tuple[str, int]:
     return _date(row), _arrival(row)
 
 
-def _arrival(row: Row) -> int:
+def _arrival(row: Record) -> int:
     track_id = str(row.get("trackId") or "")
     return int(track_id) if track_id.isdecimal() else 0
 

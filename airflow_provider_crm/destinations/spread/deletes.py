@@ -15,7 +15,7 @@ from airflow_provider_crm.exceptions import CrmNotFoundError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import SEARCH_PAGE
 from airflow_provider_crm.schemas.spread.cells import checked, id_of
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.values import compared_email, is_empty, normal_email
 
 
@@ -78,7 +78,7 @@ class DeleteCustomers:
             needs_look=True,
         )
 
-    def _by_id(self, customer_id: str) -> Row | None:
+    def _by_id(self, customer_id: str) -> Record | None:
         """Find a customer in the list: what a call by an unknown id answers is not documented."""
         try:
             found = self._hook.iter_customers(ids=customer_id, page_size=SEARCH_PAGE)
@@ -86,7 +86,7 @@ class DeleteCustomers:
         except CrmNotFoundError:
             return None
 
-    def _disagreement(self, record: DeleteRecord, customer: Row | None) -> Outcome | None:
+    def _disagreement(self, record: DeleteRecord, customer: Record | None) -> Outcome | None:
         """Reject a row whose id and e-mail are not one customer's: nobody is to be erased by mistake, or forgotten."""
         if record.email is None:
             return None

@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_provider_crm.exceptions import CrmRequestError, CrmTransientError
 from airflow_provider_crm.rows.scratch import scratch_table
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.schemas.spread.write import Fact, facts_held, facts_wanted
 from airflow_provider_crm.values import compared_email
 
@@ -47,9 +47,11 @@ class KnownCustomers:
     :param now: the time in seconds.
     """
 
-    def __init__(self, pages: Iterator[Sequence[Row]], *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, pages: Iterator[Sequence[Record]], *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._now = now
-        self._pages: Iterator[Sequence[Row]] | None = pages
+        self._pages: Iterator[Sequence[Record]] | None = pages
         self._reading = threading.Lock()
         self._lock = threading.Lock()
         self._salt = secrets.token_bytes(16)

@@ -29,7 +29,7 @@ from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.spread.known import PAGE_SIZE, KnownCustomers
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.schemas.spread.write import (
     CUSTOM_FIELD,
     customer_values,
@@ -47,8 +47,8 @@ MATCH_BY = ("email", "externalId")
 class Write(Protocol):
     """One change of a customer: what a step carries."""
 
-    def send(self, hook: SpreadHook) -> Row:
-        """Make the change.
+    def send(self, hook: SpreadHook) -> Record:
+        """Send the change.
 
         :return: the customer as the CRM holds it now.
         """
@@ -66,9 +66,9 @@ def send_each(hook: SpreadHook, steps: Sequence[Step[R]]) -> list[Verdict]:
 class NewCustomer:
     """The creation of a customer."""
 
-    fields: Row
+    fields: Record
 
-    def send(self, hook: SpreadHook) -> Row:
+    def send(self, hook: SpreadHook) -> Record:
         return hook.create_customer(self.fields)
 
 
@@ -79,7 +79,7 @@ class NewEmail:
     old: str
     new: str
 
-    def send(self, hook: SpreadHook) -> Row:
+    def send(self, hook: SpreadHook) -> Record:
         return hook.update_customer_email(self.old, self.new)
 
 
@@ -88,10 +88,10 @@ class ChangedCustomer:
     """An update, after the change of e-mail where the row has another one."""
 
     customer_id: str
-    fields: Row
+    fields: Record
     first: NewEmail | None = None
 
-    def send(self, hook: SpreadHook) -> Row:
+    def send(self, hook: SpreadHook) -> Record:
         if self.first is not None:
             self.first.send(hook)
         return hook.update_customer(self.customer_id, self.fields)
@@ -126,7 +126,7 @@ class UpsertCustomers:
         self.key_column = key_column
         self._match_by = match_by
         self._mode = mode
-        self.identifiers: Sequence[Identifier[Row]] = matched_identifiers(
+        self.identifiers: Sequence[Identifier[Record]] = matched_identifiers(
             "email",
             lambda item: (item.record.get("email"),),
             match_by=match_by,
@@ -137,7 +137,7 @@ class UpsertCustomers:
             hook.customer_pages(page_size=PAGE_SIZE, show_custom_fields=True), now=hook.clock.now
         )
 
-    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Row]:
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Record]:
         key = self.key(data)
         try:
             return RowKey(key), customer_values(
@@ -146,7 +146,7 @@ class UpsertCustomers:
         except ValueError as error:
             raise InvalidRowError(str(error), key) from None
 
-    def refusal(self, record: Row) -> None:
+    def refusal(self, record: Record) -> None:
         return None
 
     def key(self, data: Mapping[str, Any]) -> str:
@@ -160,16 +160,16 @@ class UpsertCustomers:
             raise ValueError("the external id is empty")
         return key
 
-    def plan(self, items: Sequence[Item[Row]]) -> list[Outcome | Step[Row]]:
+    def plan(self, items: Sequence[Item[Record]]) -> list[Outcome | Step[Record]]:
         return [self._plan_one(item) for item in items]
 
-    def apply(self, steps: Sequence[Step[Row]]) -> list[Verdict]:
+    def apply(self, steps: Sequence[Step[Record]]) -> list[Verdict]:
         return send_each(self._hook, steps)
 
-    def changes(self, steps: Sequence[Step[Row]]) -> list[Changes]:
+    def changes(self, steps: Sequence[Step[Record]]) -> list[Changes]:
         return [changed(_new(step), _flat(step.held or {})) for step in steps]
 
-    def _plan_one(self, item: Item[Row]) -> Outcome | Step[Row]:
+    def _plan_one(self, item: Item[Record]) -> Outcome | Step[Record]:
         if self._match_by != "email":
             return self._plan_for(item, self._hook.find_customer(external_id=item.key))
         if number := self._known_to_hold(item):
@@ -180,15 +180,15 @@ class UpsertCustomers:
         self._known.looked_up(in_vain=isinstance(plan, Outcome) and plan.ending is Ending.UNCHANGED)
         return plan
 
-    def _known_to_hold(self, item: Item[Row]) -> str | None:
+    def _known_to_hold(self, item: Item[Record]) -> str | None:
         if self._mode == "create" or item.maybe_applied or item.refused:
             return None
         return self._known.holds(item.key, item.record)
 
-    def _plan_for(self, item: Item[Row], held: Row | None) -> Outcome | Step[Row]:
+    def _plan_for(self, item: Item[Record], held: Record | None) -> Outcome | Step[Record]:
         return self._plan_absent(item) if held is None else self._plan_present(item, held)
 
-    def _plan_absent(self, item: Item[Row]) -> Outcome | Step[Row]:
+    def _plan_absent(self, item: Item[Record]) -> Outcome | Step[Record]:
         if not decide(self._mode, item, Held.NOBODY).writes:
             return Outcome(Ending.SKIPPED, "not in SPREAD")
         email = item.record.get("email")
@@ -199,7 +199,7 @@ class UpsertCustomers:
         fields = {name: value for name, value in item.record.items() if value is not None}
         return Step(item, Outcome(Ending.CREATED), NewCustomer(fields), SETTLE_SECONDS)
 
-    def _plan_present(self, item: Item[Row], held: Row) -> Outcome | Step[Row]:
+    def _plan_present(self, item: Item[Record], held: Record) -> Outcome | Step[Record]:
         number = held["id"]
         changes = differing(held, item.record)
         decision = decide(self._mode, item, Held.OTHER if changes else Held.SAME)
@@ -220,13 +220,13 @@ class UpsertCustomers:
 
     def _update(
         self,
-        item: Item[Row],
-        held: Row,
+        item: Item[Record],
+        held: Record,
         done: Outcome,
         *,
         email: str | None,
         first: NewEmail | None = None,
-    ) -> Outcome | Step[Row]:
+    ) -> Outcome | Step[Record]:
         if not email:
             return rejected("validate", "a customer cannot be updated without an e-mail", held["id"])
         fields = item.record
@@ -246,7 +246,7 @@ class UpsertCustomers:
         return rejected("crm", said, owner["id"])
 
 
-def _new(step: Step[Row]) -> Row:
+def _new(step: Step[Record]) -> Record:
     """Return the values of a row that its customer does not have."""
     if step.held is None:
         return _flat(step.payload.fields)
@@ -257,14 +257,14 @@ def _new(step: Step[Row]) -> Row:
     }
 
 
-def _flat(values: Mapping[str, Any]) -> Row:
+def _flat(values: Mapping[str, Any]) -> Record:
     """Return a customer with a name for each custom field, as columns have them."""
     rest = {name: value for name, value in values.items() if name != "custom_fields"}
     custom = values.get("custom_fields") or {}
     return rest | {CUSTOM_FIELD + number: value for number, value in custom.items()}
 
 
-def _nested(name: str, value: Any) -> Row:
+def _nested(name: str, value: Any) -> Record:
     if name.startswith(CUSTOM_FIELD):
         return {"custom_fields": {name.removeprefix(CUSTOM_FIELD): value}}
     return {name: value}

@@ -24,7 +24,7 @@ NOT_ASKED = Outcome(Ending.SKIPPED, "an opt-in: see `opt_ins`")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ConsentAnswer:
     """An answer that was given: what holds by now is looked up.
 
     :param refused: whether it was a refusal.
@@ -57,18 +57,18 @@ class SpreadWills:
         self._hook = hook
         self._opt_ins = opt_ins
 
-    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, Answer]:
-        answer = Answer(id_of(data["customer_id"]), str(data["consent_id"]), data["status"] == REFUSED)
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, ConsentAnswer]:
+        answer = ConsentAnswer(id_of(data["customer_id"]), str(data["consent_id"]), data["status"] == REFUSED)
         return RowKey(f"{answer.customer_id}|{answer.consent_id}|{data['status']}"), answer
 
-    def of(self, records: Sequence[Answer]) -> list[Will | Outcome]:
+    def of(self, records: Sequence[ConsentAnswer]) -> list[Will | Outcome]:
         """Look up what the people behind some answers want by now."""
         customers = {
             row["id"]: row for row in self._hook.iter_customers(ids={one.customer_id for one in records})
         }
         return self._hook.side_by_side(lambda one: self._of(one, customers.get(one.customer_id)), records)
 
-    def _of(self, answer: Answer, customer: Mapping[str, Any] | None) -> Will | Outcome:
+    def _of(self, answer: ConsentAnswer, customer: Mapping[str, Any] | None) -> Will | Outcome:
         if customer is None:
             return GONE
         try:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 
 #: Seconds for which a line is kept at least: as long as a row may have been looked up before it is sent.
 KEPT_AT_LEAST = 60.0
@@ -41,13 +41,13 @@ class Written:
         self._now = now
         self._lock = threading.Lock()
         self._turn_ended = threading.Condition(self._lock)
-        self._lines: dict[str, dict[int, Row]] = {}
+        self._lines: dict[str, dict[int, Record]] = {}
         #: Which line is kept until when.
         self._ends: deque[tuple[float, str, int]] = deque()
         self._number = 0
         self._turns: dict[str, int] = {}
 
-    def read(self, history: str) -> tuple[int, list[Row]]:
+    def read(self, history: str) -> tuple[int, list[Record]]:
         """Return the number of the last line, 0 where there is none, and all of them."""
         with self._lock:
             lines = self._lines.get(history, {})
@@ -66,7 +66,7 @@ class Written:
             self._turns[history] = row
             return Turn.ITS_OWN
 
-    def end_turn(self, history: str, row: int, line: Row | None = None) -> None:
+    def end_turn(self, history: str, row: int, line: Record | None = None) -> None:
         """Let others write to a history, where it was this row's turn.
 
         :param line: what has come of it.
@@ -87,7 +87,7 @@ class Written:
                 self._ends.append((now + self._seconds, history, self._number))
 
 
-def own_line(status: str, created_at: str, track_id: Any) -> Row:
+def own_line(status: str, created_at: str, track_id: Any) -> Record:
     """Return an answer of ours as the history will show it."""
     return {
         "trackId": track_id,
@@ -97,7 +97,7 @@ def own_line(status: str, created_at: str, track_id: Any) -> Row:
     }
 
 
-def with_own(history: Sequence[Row], own: Sequence[Row]) -> list[Row]:
+def with_own(history: Sequence[Record], own: Sequence[Record]) -> list[Record]:
     """Return a history with the lines that the run has written and SPREAD does not show yet."""
     shown = {str(row.get("trackId")) for row in history}
     return [*history, *(row for row in own if str(row.get("trackId")) not in shown)]

@@ -12,14 +12,14 @@ from airflow_provider_crm.get_provider_info import get_provider_info
 
 
 def add_form(hook_class: type) -> None:
-    """Give a hook class the methods by which Airflow before 3.2 asks for its form; later ones read the metadata."""
+    """Add to a hook class the methods by which Airflow before 3.2 asks for its form; later ones read the metadata."""
     # In the class itself: these versions overlook inherited methods.
     for name, function in _FORM_METHODS.items():
         setattr(hook_class, name, classmethod(function))
 
 
 def connection_form_widgets(conn_type: str) -> dict[str, Any]:
-    """Make the form fields of the extras of a connection type.
+    """Return the form fields of the extras of a connection type.
 
     Airflow asks a hook class for them by ``get_connection_form_widgets()``.
 
@@ -63,7 +63,7 @@ def _metadata(conn_type: str) -> dict[str, Any]:
 
 
 def _form_field(label: object, description: str, schema: dict[str, Any]) -> Any:
-    """Make one form field. It accepts to be empty: Airflow 2 submits the fields of all types at once."""
+    """Return one form field. It accepts to be empty: Airflow 2 submits the fields of all types at once."""
     from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
     from wtforms import BooleanField, IntegerField, StringField
     from wtforms.validators import NumberRange, Optional, Regexp, any_of

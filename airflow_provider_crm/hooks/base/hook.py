@@ -63,7 +63,7 @@ class CrmHook(BaseHook, Generic[E]):
         renew_in_children(self)
 
     def after_fork(self) -> None:
-        """Take a client, counts and a lock of this process' own."""
+        """Renew client, counts and lock: those of the parent process are not this one's."""
         if self._client is not None:
             # Letting go of it would empty a queue of connections, of which a thread that is not here may have held the
             # lock.
@@ -196,7 +196,7 @@ class CrmHook(BaseHook, Generic[E]):
         return self.clock.wait(seconds)
 
     def close(self) -> None:
-        """Give up calls that wait, and the connections that are kept open."""
+        """End calls that wait, and close the connections that are kept open."""
         self.clock.end()
         with self._making:
             if self._client is not None:

@@ -17,7 +17,7 @@ _TLS_EXTRAS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "
 def pacer_of(
     extras: Extras, *, look_up: Callable[[str], Connection], whose: Sequence[str], now: Callable[[], float]
 ) -> Pacer:
-    """Make the pacer that the extras of a connection ask for.
+    """Return the pacer that the extras of a connection ask for.
 
     :param look_up: gives the connection that the extra ``rate_limit_conn_id`` names.
     :param whose: what a shared limit is on, such as system, URL and key.

@@ -176,7 +176,7 @@ class ExpertSenderHook(CrmHook[Extras]):
 
 
 def _read_data(body: bytes) -> Any:
-    """Take the data out of the envelope ``{"status": 0, "data": ...}``."""
+    """Return the data in the envelope ``{"status": 0, "data": ...}``."""
     answer = read_json(body, dict[str, Any])
     # Not the HTTP status: 0 is what the vendor calls success.
     if "data" in answer and answer.get("status") in (0, "0", 200, None) and not answer.get("errors"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from airflow_provider_crm.exceptions import CrmConnectionError, CrmNotFoundError
 from airflow_provider_crm.hooks.spread.hook import SpreadHook
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 
 
 def check_base_url(hook: SpreadHook) -> None:
@@ -22,7 +22,7 @@ def check_base_url(hook: SpreadHook) -> None:
         )
 
 
-def _is_there(rows: Iterator[Row]) -> bool:
+def _is_there(rows: Iterator[Record]) -> bool:
     try:
         next(rows, None)
     except CrmNotFoundError:

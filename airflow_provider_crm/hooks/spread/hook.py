@@ -23,12 +23,12 @@ from airflow_provider_crm.hooks.spread.filters import (
     CustomerFilters,
     LoyaltyFilters,
 )
-from airflow_provider_crm.hooks.spread.lists import CONSENT_DEFINITIONS, SpreadList
+from airflow_provider_crm.hooks.spread.lists import CONSENT_DEFINITIONS
+from airflow_provider_crm.hooks.spread.reading import pages_by_id, pages_of
 from airflow_provider_crm.hooks.spread.v1 import CustomerWritesV1, base_url_of_v1
 from airflow_provider_crm.hooks.spread.wire import (
     MAX_PAGE,
     SEARCH_PAGE,
-    checked_page_size,
     customer_of,
     email_change,
     listed_ids,
@@ -43,10 +43,9 @@ from airflow_provider_crm.hooks.spread.wire import (
 from airflow_provider_crm.hooks.spread.writes import CustomerWrites, CustomerWritesV2
 from airflow_provider_crm.http.auth import BasicAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json, gone_is_deleted
-from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.cells import ConsentStatus
-from airflow_provider_crm.schemas.spread.read import Row, record_of
+from airflow_provider_crm.schemas.spread.read import Record, record_of
 from airflow_provider_crm.schemas.spread.write import wire_consent, wire_credit
 
 
@@ -75,7 +74,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     # Customers
 
-    def get_customer(self, customer_id: str | int) -> Row | None:
+    def get_customer(self, customer_id: str | int) -> Record | None:
         """Read one customer, with ``custom_fields`` and ``status``.
 
         :param customer_id: SPREAD's id.
@@ -88,7 +87,9 @@ class SpreadHook(CrmHook[SpreadExtras]):
         except CrmNotFoundError:
             return None
 
-    def find_customer(self, *, email: str | None = None, external_id: str | int | None = None) -> Row | None:
+    def find_customer(
+        self, *, email: str | None = None, external_id: str | int | None = None
+    ) -> Record | None:
         """Find the one customer with this e-mail (in any case) or this external id.
 
         :return: the customer with ``custom_fields``; None when there is none.
@@ -116,7 +117,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         page_size: int = MAX_PAGE,
         ids: str | Iterable[str | int] | None = None,
         **filters: Unpack[CustomerFilters],
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read customers.
 
         :param page_size: customers a call, at most 5000.
@@ -127,14 +128,15 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         customers = lists.customers(filters)
         if ids is None:
-            return chain.from_iterable(self._pages(customers, page_size))
-        return chain.from_iterable(self._look_up(customers, listed_ids(ids), page_size))
+            return chain.from_iterable(pages_of(self.request, customers, page_size))
+        pages = pages_by_id(self.request, self.lookups, customers, listed_ids(ids), page_size)
+        return chain.from_iterable(pages)
 
-    def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Row]]:
+    def customer_pages(self, *, page_size: int = MAX_PAGE, **filters: Any) -> Iterator[Sequence[Record]]:
         """Read customers page by page, as :meth:`iter_customers` does one by one."""
-        return self._pages(lists.customers(filters), page_size)
+        return pages_of(self.request, lists.customers(filters), page_size)
 
-    def create_customer(self, customer: Mapping[str, Any]) -> Row:
+    def create_customer(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 
         :param customer: the vendor's fields, ``email`` among them; see
@@ -144,7 +146,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         return self._writes.create(customer)
 
-    def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
+    def update_customer(self, customer_id: str | int, customer: Mapping[str, Any]) -> Record:
         """Update the given fields of a customer; ``tags`` are added to those that are there.
 
         :param customer_id: SPREAD's id.
@@ -153,7 +155,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """
         return self._writes.update(customer_id, customer)
 
-    def update_customer_email(self, old_email: str, new_email: str) -> Row:
+    def update_customer_email(self, old_email: str, new_email: str) -> Record:
         """Change a customer's e-mail.
 
         :return: the customer as the CRM holds it now.
@@ -180,7 +182,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     def iter_customer_consents(
         self, customer_id: str | int, *, page_size: int = MAX_PAGE, **filters: Unpack[CustomerConsentFilters]
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read the history of one customer's answers: several to one consent are possible, the latest holds.
 
         :param customer_id: SPREAD's id.
@@ -191,8 +193,11 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
         history = lists.consent_history(customer_id, filters)
-        pages = self._pages(history, page_size, lambda: self.get_customer(customer_id) is not None)
-        return chain.from_iterable(pages)
+
+        def exists() -> bool:
+            return self.get_customer(customer_id) is not None
+
+        return chain.from_iterable(pages_of(self.request, history, page_size, exists))
 
     def iter_consents(
         self,
@@ -202,7 +207,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         track_id: str | int | None = None,
         page_size: int = MAX_PAGE,
         **filters: Unpack[AnswerFilters],
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read everyone's answers to one consent, or the one answer that a track id names.
 
         :param consent_id: exactly one of these three is required.
@@ -221,7 +226,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         if track_id is not None:
             return iter(self.request(Call("GET", answers.path, query=answers.query), answers.answer.rows))
         exists = partial(self.has_consent, consent_id=consent_id, consent_tech_name=consent_tech_name)
-        return chain.from_iterable(self._pages(answers, page_size, exists))
+        return chain.from_iterable(pages_of(self.request, answers, page_size, exists))
 
     def create_consent(
         self,
@@ -233,7 +238,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         consent_tech_name: str | None = None,
         ip: str | None = None,
         channel_id: str | int | None = None,
-    ) -> Row:
+    ) -> Record:
         """Record a customer's answer to a consent.
 
         :param customer_id: SPREAD's id.
@@ -258,7 +263,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         call = Call("POST", path, values={"id": customer_id}, body=body, repeatable=False)
         return self.request(call, read_new_consent)
 
-    def get_consent(self, consent_id: str | int) -> Row | None:
+    def get_consent(self, consent_id: str | int) -> Record | None:
         """Read the definition of a consent.
 
         :return: ``id``, ``consentType``, ``consentName``, ``consentTechName``, ``createdAt``, ``updatedAt``; None when
@@ -278,12 +283,12 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return self.get_consent(consent_id) is not None
         return any(one.get("consentTechName") == consent_tech_name for one in self.iter_consent_definitions())
 
-    def iter_consent_definitions(self) -> Iterator[Row]:
+    def iter_consent_definitions(self) -> Iterator[Record]:
         """Read the definitions of all consents, as in :meth:`get_consent`.
 
         Whether this list comes in pages is not documented: it ends where nothing new comes.
         """
-        known: dict[Any, Row] = {}
+        known: dict[Any, Record] = {}
         start = 0
         while rows := self.request(
             CONSENT_DEFINITIONS.call(start, MAX_PAGE), CONSENT_DEFINITIONS.answer.rows
@@ -299,7 +304,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
 
     def iter_loyalty_lines(
         self, *, page_size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]
-    ) -> Iterator[Row]:
+    ) -> Iterator[Record]:
         """Read the movements of the loyalty pots; a negative amount is spending.
 
         :param page_size: lines a call, at most 5000.
@@ -308,9 +313,11 @@ class SpreadHook(CrmHook[SpreadExtras]):
             ``cagnotteLineValidationDate`` (local times), ``amount`` (text), ``code``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
-        return chain.from_iterable(self._pages(lists.loyalty_lines(filters), page_size))
+        return chain.from_iterable(pages_of(self.request, lists.loyalty_lines(filters), page_size))
 
-    def loyalty_page(self, start: int, size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]) -> list[Row]:
+    def loyalty_page(
+        self, start: int, size: int = MAX_PAGE, **filters: Unpack[LoyaltyFilters]
+    ) -> list[Record]:
         """Read one page of the movements of the loyalty pots.
 
         :param start: how many lines to leave out at the beginning.
@@ -327,7 +334,7 @@ class SpreadHook(CrmHook[SpreadExtras]):
         email: str | None = None,
         customer_id: str | int | None = None,
         before: Callable[[], object] | None = None,
-    ) -> dict[str, Row]:
+    ) -> dict[str, Record]:
         """Add points to a customer's loyalty pot.
 
         The CRM has no means to recognise a repeated credit, so that it is sent again only when it certainly did not
@@ -361,31 +368,6 @@ class SpreadHook(CrmHook[SpreadExtras]):
             return CustomerWritesV2(self.request)
         base_url = base_url_of_v1(self.settings.base_url, self.conn_id)
         return CustomerWritesV1(self.request, base_url, lambda email: self.find_customer(email=email))
-
-    def _pages(
-        self, what: SpreadList, page_size: int, exists: Callable[[], bool] | None = None
-    ) -> Iterator[Sequence[Row]]:
-        """Read a list.
-
-        :param exists: tells whether what the list belongs to is there.
-        """
-        page_size = checked_page_size(page_size)
-
-        def fetch(start: int, size: int) -> RowPage[Row]:
-            return self.request(what.call(start, size), what.page)
-
-        return (page.rows for page in PagedList(fetch, size=page_size, call=what.name, exists=exists))
-
-    def _look_up(self, customers: SpreadList, ids: Sequence[str], page_size: int) -> Iterator[Sequence[Row]]:
-        page_size = checked_page_size(page_size)
-
-        def fetch(some: Sequence[str]) -> RowPage[Row]:
-            call = customers.narrowed("ids", ",".join(some)).call(0, page_size)
-            return self.request(call, customers.page)
-
-        groups = self.lookups.cut(ids)
-        found = (self.lookups.read_pages(group, fetch, call=customers.name, by="ids") for group in groups)
-        return (page.rows for page in chain.from_iterable(found))
 
     def _auth(self) -> CrmAuth:
         settings = self.settings

@@ -21,7 +21,7 @@ from airflow_provider_crm.schemas.spread.read import (
     CUSTOMER_CONSENT_FILTERS,
     CUSTOMER_FILTERS,
     LOYALTY_FILTERS,
-    Row,
+    Record,
     decode,
     plain_customer,
     query_of,
@@ -41,13 +41,13 @@ class ListAnswer:
     """
 
     def __init__(
-        self, root: str, inner: str | None = None, *, plain: Callable[[Row], Row] | None = None
+        self, root: str, inner: str | None = None, *, plain: Callable[[Record], Record] | None = None
     ) -> None:
         self._root = root
         self._inner = inner
         self._plain = plain
 
-    def rows(self, body: bytes) -> list[Row]:
+    def rows(self, body: bytes) -> list[Record]:
         """Return the rows, each a dict in which the vendor's quirks are gone."""
         data, record = self._find(body)
         rows = rows_of(decode(data))
@@ -127,7 +127,7 @@ class SpreadList:
             "GET", self.path, values=self.values, query=[*self.query, ("startAt", str(start)), *sizes]
         )
 
-    def page(self, body: bytes) -> RowPage[Row]:
+    def page(self, body: bytes) -> RowPage[Record]:
         """Read a page of dicts."""
         rows = self.answer.rows(body)
         keys = [row.get(self.key) for row in rows]

@@ -17,7 +17,7 @@ from airflow_provider_crm.http.known_ids import KnownIds
 from airflow_provider_crm.http.lists import PagedList, in_order
 from airflow_provider_crm.http.prepared import JoinablePage, PreparedPages
 from airflow_provider_crm.schemas.records import PageReader, Records
-from airflow_provider_crm.schemas.spread.read import CUSTOMER_CONSENT_FILTERS, Row, query_of
+from airflow_provider_crm.schemas.spread.read import CUSTOMER_CONSENT_FILTERS, Record, query_of
 
 P = TypeVar("P", bound=JoinablePage)
 Prepare = Callable[[Records], P]
@@ -79,7 +79,7 @@ class SpreadPages:
         return self._read(lists.loyalty_lines(filters), reader, prepare)
 
     def histories(
-        self, customer_ids: Iterable[str], prepare: Callable[[str, list[Row]], P], **filters: Any
+        self, customer_ids: Iterable[str], prepare: Callable[[str, list[Record]], P], **filters: Any
     ) -> Generator[P, None, None]:
         """Read the answers of customers, one customer's after the other's, each answer once.
 

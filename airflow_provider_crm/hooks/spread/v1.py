@@ -22,7 +22,7 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.hooks.spread.writes import Request
 from airflow_provider_crm.http.answers import UnreadableError, said_in
 from airflow_provider_crm.http.calls import Call
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.schemas.spread.write import differing, wire_customer
 
 #: Version 2's name of a field -> version 1's. The four flags such as isBuyer have none.
@@ -71,12 +71,12 @@ class CustomerWritesV1:
 
     writable_fields: Collection[str] = tuple(NAMES)
 
-    def __init__(self, request: Request, base_url: str, find: Callable[[str], Row | None]) -> None:
+    def __init__(self, request: Request, base_url: str, find: Callable[[str], Record | None]) -> None:
         self._request = request
         self._base_url = base_url
         self._find = find
 
-    def create(self, customer: Mapping[str, Any]) -> Row:
+    def create(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer.
 
         :return: the customer as version 2 shows it then.
@@ -95,7 +95,7 @@ class CustomerWritesV1:
             raise _refusal("POST /CreateAccount", f"{said or 'nothing'}, and there is no such customer")
         return created
 
-    def update(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
+    def update(self, customer_id: str | int, customer: Mapping[str, Any]) -> Record:
         """Update the customer who has this e-mail: version 1 takes no id.
 
         :param customer_id: version 2's, of that very customer.

@@ -19,7 +19,7 @@ from airflow_provider_crm.exceptions import (
 from airflow_provider_crm.http.answers import UnreadableError, read_json, said_in
 from airflow_provider_crm.parameters import whole
 from airflow_provider_crm.schemas.spread.read import (
-    Row,
+    Record,
     decode,
     plain_customer,
     plain_row,
@@ -116,12 +116,12 @@ def or_nothing(read: Callable[[bytes], T]) -> Callable[[bytes], T | None]:
     return read_or_nothing
 
 
-def customer_of(value: Any) -> Row | None:
+def customer_of(value: Any) -> Record | None:
     row = record_of(value)
     return None if row is None else plain_customer(row)
 
 
-def read_customer(body: bytes) -> Row:
+def read_customer(body: bytes) -> Record:
     """Read the customer that a write gives back: none would mean that nothing was written."""
     customer = customer_of(under(body, "customer"))
     if customer is None:
@@ -129,7 +129,7 @@ def read_customer(body: bytes) -> Row:
     return customer
 
 
-def read_new_consent(body: bytes) -> Row:
+def read_new_consent(body: bytes) -> Record:
     consent = record_of(under(body, "consent"))
     if consent is None:
         raise refusal_in(body) or UnreadableError("no consent")
@@ -138,7 +138,7 @@ def read_new_consent(body: bytes) -> Row:
     return consent
 
 
-def read_credit(body: bytes) -> dict[str, Row]:
+def read_credit(body: bytes) -> dict[str, Record]:
     line = record_of(under(body, "cagnotte"))
     customer = record_of(under(body, "customer"))
     if line is None or customer is None:
@@ -156,7 +156,7 @@ def read_deleted(body: bytes) -> None:
         raise UnreadableError("`false`")
 
 
-def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row | None:
+def the_one(rows: list[Record], field: str, asked: str, *, any_case: bool) -> Record | None:
     """Choose the customer that was asked for.
 
     How the filters compare is not documented; nor can their names be relied on, which the vendor's pages spell in
@@ -166,7 +166,7 @@ def the_one(rows: list[Row], field: str, asked: str, *, any_case: bool) -> Row |
     :raises CrmUnreadableAnswerError: a whole page of others: what is asked for may be behind it.
     """
 
-    def matching(same: Callable[[str], bool]) -> list[Row]:
+    def matching(same: Callable[[str], bool]) -> list[Record]:
         found = [row for row in rows if same(str(row.get(field) or "").strip())]
         return list({row.get("id"): row for row in found}.values())
 

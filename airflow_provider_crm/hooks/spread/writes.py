@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from airflow_provider_crm.hooks.spread.wire import read_customer
 from airflow_provider_crm.http.calls import Call, encode_json
-from airflow_provider_crm.schemas.spread.read import Row
+from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.schemas.spread.write import CUSTOMER_FIELDS, wire_customer
 
 T = TypeVar("T")
@@ -26,14 +26,14 @@ class CustomerWrites(Protocol):
     def writable_fields(self) -> Collection[str]:
         """The fields of a customer that can be written, by their names in version 2."""
 
-    def create(self, customer: Mapping[str, Any]) -> Row:
+    def create(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer.
 
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been created.
         """
 
-    def update(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
+    def update(self, customer_id: str | int, customer: Mapping[str, Any]) -> Record:
         """Update the given fields of a customer.
 
         :param customer: the fields to change, and always ``email``, the current one.
@@ -52,12 +52,12 @@ class CustomerWritesV2:
     def __init__(self, request: Request) -> None:
         self._request = request
 
-    def create(self, customer: Mapping[str, Any]) -> Row:
+    def create(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer, see :class:`CustomerWrites`."""
         call = Call("POST", "/customers", body=_body(customer), repeatable=False)
         return self._request(call, read_customer)
 
-    def update(self, customer_id: str | int, customer: Mapping[str, Any]) -> Row:
+    def update(self, customer_id: str | int, customer: Mapping[str, Any]) -> Record:
         """Update a customer, see :class:`CustomerWrites`."""
         call = Call("PUT", "/customers/{id}", values={"id": customer_id}, body=_body(customer))
         return self._request(call, read_customer)

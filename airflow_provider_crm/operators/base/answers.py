@@ -15,8 +15,8 @@ COLUMNS = ("customer_id", "consent_id", "status", "created_at")
 ReadAnswers = Callable[[str, str], Iterator[Mapping[str, Any]]]
 
 
-class Answers:
-    """Answers as a source: each reading asks for them anew, page by page.
+class ConsentAnswers:
+    """ConsentAnswers as a source: each reading asks for them anew, page by page.
 
     :param read: asks for them.
     :param consents: to which consents.

@@ -84,7 +84,7 @@ class CrmApprovedOperator(CrmBaseOperator):
         raise NotImplementedError
 
     def _plan(self, context: Context, hook: Any) -> tuple[Report, Mapping[str, Any]]:
-        """Have a twin of the task do everything but what writes, and leave no file.
+        """Run a twin of the task that does everything but write, and leaves no file.
 
         :return: how the rows would end, and their counts.
         """

@@ -66,7 +66,7 @@ def rows_of(source: Any, rows: int | None) -> list[DataSet]:
 
 
 def _tables(source: SqlSource) -> Iterator[tuple[str, str]]:
-    """Tell the tables that a query reads, named as Airflow's own SQL operators name them.
+    """Return the tables that a query reads, named as Airflow's own SQL operators name them.
 
     The query itself, which may hold people's data, stays out.
     """

@@ -49,7 +49,7 @@ class NotedRun:
         self._wait()
 
     def forget(self) -> None:
-        """Take the run out again: the task lets go of its worker, and begins anew when it goes on."""
+        """Delete the run: the task lets go of its worker, and begins anew when it goes on."""
         self._wait()
 
     def _wait(self) -> None:

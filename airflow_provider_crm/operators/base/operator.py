@@ -111,7 +111,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         return False
 
     def _end(self, context: Context, report: dict[str, Any], noted: NotedRun | None) -> None:
-        """Tell what became of the run; nothing that fails here changes it."""
+        """Report what became of the run; nothing that fails here changes it."""
         say(report)
         self._push(context, REPORT_KEY, report)
         if noted:
@@ -171,7 +171,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
         return lineage(read, written) if read or written else None
 
     def on_kill(self) -> None:
-        """Let calls that wait give up."""
+        """End calls that wait."""
         self._stopped = True
         if self._stop is not None:
             self._stop()

@@ -153,7 +153,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         raise NotImplementedError
 
     def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Suppressible[Any]:
-        """Make the destination.
+        """Return the destination.
 
         :param key_column: the column that holds the match key.
         """

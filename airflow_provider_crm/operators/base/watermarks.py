@@ -61,7 +61,7 @@ class Watermark:
         return _time(self._store.get(key))
 
     def take_over(self, key: str) -> None:
-        """Make what is kept under a key of an earlier version this watermark, once."""
+        """Copy what is kept under a key of an earlier version into this watermark, once."""
         self._store.set(self._key, self._store.get(key))
         self._store.delete(key)
 

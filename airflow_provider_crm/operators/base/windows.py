@@ -46,7 +46,7 @@ class Window:
 
     @classmethod
     def given(cls, after: Any, before: Any, zone: ZoneInfo) -> Window:
-        """Take bounds as they are; those with a zone are converted.
+        """Return the window of these bounds; those with a zone are converted.
 
         :raises CrmInputError: a bound is no time, or the window is turned round.
         """
@@ -58,7 +58,7 @@ class Window:
 
     @classmethod
     def from_to(cls, start: dt.datetime | None, end: dt.datetime) -> Window:
-        """Make a window of local times, its start included and its end not.
+        """Return a window of local times, its start included and its end not.
 
         Whether the CRM counts a bound in is not documented: it is asked from a second earlier on, and rows of that
         second and of the end are left out.
@@ -100,7 +100,7 @@ def local_time(moment: dt.datetime, zone: ZoneInfo) -> dt.datetime:
 
 
 def interval_of(context: Any, zone: ZoneInfo) -> Window | None:
-    """Make a window of the run's data interval.
+    """Return the window of the run's data interval.
 
     A bound in the hour that comes twice is taken as the beginning of that hour: all of its rows, which do not say of
     which coming they are, belong to the run that goes beyond it.

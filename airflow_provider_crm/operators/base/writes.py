@@ -154,7 +154,7 @@ class CrmWriteOperator(CrmApprovedOperator):
     resource: ClassVar[str]
 
     def _destination(self, hook: Any, source: Source) -> Destination[Any]:
-        """Make the destination; checks everything that can be checked before the first row."""
+        """Return the destination; checks everything that can be checked before the first row."""
         raise NotImplementedError
 
     def _guarded(self, context: Context, destination: Destination[Any]) -> Destination[Any]:

@@ -198,7 +198,7 @@ class CrmSpreadExportOperator(CrmExportOperator):
         ]
 
     def _taken_over(self, context: Context, watermark: Watermark, key: str) -> dt.datetime | None:
-        """Take over the watermark of an earlier version, which was kept for the task, whatever it had exported."""
+        """Return the watermark of an earlier version, which was kept for the task, whatever it had exported."""
         start = watermark.former(key)
         if start is None:
             return None

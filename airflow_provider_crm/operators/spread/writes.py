@@ -91,7 +91,7 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     hours lies after it.
 
     Rows of one person belong in the order of their moments. An acceptance that changed nothing when its row was read
-    is not entered again after an older refusal in a later row: the person ends as refused, until the rows are run again.
+    is not entered again after an older refusal in a later row: the person ends as refused, until the next run.
 
     .. seealso:: The vendor's page "API - Customer Consentement" at help.spreadfamily.fr.
 

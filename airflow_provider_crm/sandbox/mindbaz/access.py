@@ -41,11 +41,11 @@ class Tokens:
         return json_answer({"error": "unsupported_grant_type"}, 400)
 
     def alive(self, token: str) -> bool:
-        """Whether an access token opens the door now."""
+        """Whether an access token is valid now."""
         return self._access.get(token, 0.0) > time.time()
 
     def expire(self, *, refresh_too: bool) -> None:
-        """Let all access tokens die now."""
+        """Expire all access tokens now."""
         self._access.clear()
         if refresh_too:
             self._refresh.clear()

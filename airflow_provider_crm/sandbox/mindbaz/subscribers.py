@@ -105,7 +105,7 @@ class Subscribers(Mapping[int, dict[int, Value]]):
         self._rows[subscriber_id - FIRST_ID] = _pack(fields)
 
     def remove(self, subscriber_id: int) -> None:
-        """Take a subscriber out, as the vendor's back office can; no call does it.
+        """Remove a subscriber, as the vendor's back office can; no call does it.
 
         :raises KeyError: there is none.
         """

@@ -115,7 +115,7 @@ class Mindbaz(System):
         return self.subscribers.insert(self._with_defaults(dict(fields), self._now()))
 
     def expire_tokens(self, *, refresh_too: bool = False) -> None:
-        """Let all access tokens die now."""
+        """Expire all access tokens now."""
         self._tokens.expire(refresh_too=refresh_too)
 
     def reset(self) -> None:

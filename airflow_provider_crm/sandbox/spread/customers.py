@@ -205,13 +205,13 @@ class Customers(dict[str, Customer]):
         self.touch(customer, now)
 
     def remove_tags(self, customer: Customer, tags: Iterable[str]) -> None:
-        """Take tags away."""
+        """Remove tags."""
         gone = set(tags)
         customer.tags = [tag for tag in customer.tags if tag not in gone] or ""
         self.version += 1
 
     def rename(self, customer: Customer, email: str, now: str) -> None:
-        """Give a customer another e-mail, which nobody else has."""
+        """Change a customer's e-mail to one that nobody else has."""
         self._forget_email(customer)
         customer.email = email
         self._index_email(customer)

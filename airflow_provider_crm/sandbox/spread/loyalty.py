@@ -65,7 +65,7 @@ class Loyalty:
         self._of_customer.setdefault(customer_id, []).append(line)
         self._balances[customer_id] = self.balance(customer_id) + amount
         self._pending[line_id] = (time.time() + delay, line)
-        self.settle()
+        self.show_due()
         return line
 
     def balance(self, customer_id: str) -> Decimal:
@@ -80,8 +80,8 @@ class Loyalty:
         """Return whether a line can be seen by now."""
         return line.cagnotte_line_id not in self._pending
 
-    def settle(self) -> None:
-        """Let the lines show whose time has come."""
+    def show_due(self) -> None:
+        """Show the lines that are due."""
         if not self._pending:
             return
         now = time.time()

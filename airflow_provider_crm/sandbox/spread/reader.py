@@ -45,7 +45,7 @@ class CallReader:
         return root
 
     def either(self, body: dict[str, Any], choice: str, first: str, second: str) -> Any:
-        """Take the customer out of a body, under the key that a switch allows."""
+        """Return the customer in a body, under the key that a switch allows."""
         """The value under the one spelling or the other, as a switch allows."""
         allowed = {"both": (first, second), "list": (second,), second: (second,)}.get(choice, (first,))
         return next((body[name] for name in allowed if body.get(name) is not None), None)

@@ -166,7 +166,7 @@ class Spread(System):
 
     def handle(self, call: Call) -> Answer:
         """Answer a call, after the loyalty lines that were due."""
-        self.loyalty.settle()
+        self.loyalty.show_due()
         try:
             return super().handle(call)
         except (PageError, InvalidCustomerError) as error:

@@ -41,7 +41,7 @@ _CONSENTS = Column("consentsData", "map", "consents: id to True, False or Awaiti
 
 
 def customer_type(by: str, consents: Sequence[Mapping[str, Any]] | None) -> RecordType:
-    """Make the columns of an export of ExpertSender's customers.
+    """Return the columns of an export of ExpertSender's customers.
 
     :param by: what customers are looked up by; the CRM's own id, which it does not show, is a column then.
     :param consents: the account's consents, each of which is to be a column; None for one column of all of them.

@@ -31,7 +31,7 @@ _KINDS: dict[int, Kind] = {
 
 
 def subscriber_type(fields: Sequence[FieldType]) -> tuple[RecordType, dict[int, str]]:
-    """Make the columns of an export of Mindbaz' subscribers.
+    """Return the columns of an export of Mindbaz' subscribers.
 
     :param fields: what is exported besides the subscriber's id.
     :return: the columns, and their names by field id.

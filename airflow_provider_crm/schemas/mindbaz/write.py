@@ -264,7 +264,7 @@ def _as_is(field: FieldType, value: Any) -> Any:
 
 
 def _sendable(value: Any) -> Any:
-    """Refuse what no call could carry, such as a number of 30 digits: one row would bring down its whole batch.
+    """Raise ValueError for what no call could carry, such as a number of 30 digits: one row would fail its whole batch.
 
     :raises ValueError: there is such a value.
     """

@@ -256,7 +256,7 @@ class RowsUnderConsent:
         consent = msgspec.defstruct(
             "Consent", fields, rename={"rows": "customers", "name": "consentTechName"}
         )
-        return msgspec.defstruct("Page", [("consent", consent)])
+        return msgspec.defstruct("Envelope", [("consent", consent)])
 
     def rows_in(self, answer: Any) -> Any:
         return answer.consent.rows

@@ -14,7 +14,7 @@ import msgspec
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.schemas.spread.cells import text_of
 
-Row = dict[str, Any]
+Record = dict[str, Any]
 """A record with the vendor's own field names."""
 
 #: Filters of the lists: our name -> the vendor's, which has its own spelling of "created before".
@@ -94,7 +94,7 @@ def is_nothing(value: Any) -> bool:
     return value is None or value is False or value in ("", [], {})
 
 
-def rows_of(value: Any) -> list[Row]:
+def rows_of(value: Any) -> list[Record]:
     """Read a list of records, which PHP prints as a map where it has gaps (``{"0": {...}, "2": {...}}``).
 
     :raises ValueError: no list of records.
@@ -107,7 +107,7 @@ def rows_of(value: Any) -> list[Row]:
     return [plain_row(row) for row in rows]
 
 
-def record_of(value: Any) -> Row | None:
+def record_of(value: Any) -> Record | None:
     """Read one record.
 
     :return: None when there is none.
@@ -120,7 +120,7 @@ def record_of(value: Any) -> Row | None:
     return plain_row(value)
 
 
-def plain_row(row: Row) -> Row:
+def plain_row(row: Record) -> Record:
     """Return ids and amounts as text, as the vendor's samples do."""
     for name in _TEXTS:
         value = row.get(name)
@@ -129,7 +129,7 @@ def plain_row(row: Row) -> Row:
     return row
 
 
-def plain_customer(row: Row) -> Row:
+def plain_customer(row: Record) -> Record:
     """Normalise a customer: ``tags`` is a list, ``custom_fields`` a map, each always of that type.
 
     ``tags`` is always there; ``custom_fields`` only where the CRM gives it, as ``{field id: "Name:Value"}``, see

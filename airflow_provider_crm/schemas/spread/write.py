@@ -1,7 +1,7 @@
 """What may be written to SPREAD: a row's values checked and put into the vendor's form, before any call.
 
 Knows neither HTTP nor a source. Facts: the vendor's pages "Customers" and "API - Customer Consentement"
-(help.spreadfamily.fr). What reading gives is in :mod:`.spread`.
+(help.spreadfamily.fr). What reading gives is in :mod:`.read`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_provider_crm.schemas.spread.cells import (
     tags_of,
     text_of,
 )
-from airflow_provider_crm.schemas.spread.read import Row, split_custom_field
+from airflow_provider_crm.schemas.spread.read import Record, split_custom_field
 from airflow_provider_crm.values import (
     comparable,
     compared_email,
@@ -91,7 +91,7 @@ class CustomerFields:
         return self._writable
 
 
-def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> Row:
+def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> Record:
     """Check a row's values and put them into the vendor's form.
 
     :param fields: field, as :class:`CustomerFields` gives it, and value.
@@ -100,7 +100,7 @@ def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> 
     :return: texts; ``tags`` as a list, ``custom_fields`` as a map of id to text.
     :raises ValueError: names the field, and says what is allowed.
     """
-    values: Row = {}
+    values: Record = {}
     custom: dict[str, Any] = {}
     for field, value in fields:
         if field == "custom_fields":
@@ -138,7 +138,7 @@ def differing(held: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
 
 
 def facts_wanted(wanted: Mapping[str, Any]) -> set[Fact]:
-    """Take values apart into what can be compared piece by piece: each field, tag and custom field with its text."""
+    """Return values as what can be compared piece by piece: each field, tag and custom field with its text."""
     facts = {(name, _comparable(name, value)) for name, value in wanted.items() if name not in _NESTED}
     facts.update(("tags", comparable(tag)) for tag in wanted.get("tags") or ())
     custom = wanted.get("custom_fields") or {}
@@ -147,7 +147,7 @@ def facts_wanted(wanted: Mapping[str, Any]) -> set[Fact]:
 
 
 def facts_held(held: Mapping[str, Any]) -> set[Fact]:
-    """Take a customer apart as :func:`facts_wanted` does."""
+    """Return a customer as :func:`facts_wanted` does."""
     custom = {number: split_custom_field(text)[1] for number, text in _held_custom_fields(held).items()}
     plain = {name: held.get(name) for name in CUSTOMER_FIELDS if name not in _NESTED}
     return facts_wanted({**plain, "tags": _held_tags(held), "custom_fields": custom})
@@ -180,7 +180,7 @@ def _as_written(name: str, text: str) -> str:
         return text
 
 
-def overlaid(held: Mapping[str, Any], wanted: Mapping[str, Any], writable: Collection[str]) -> Row:
+def overlaid(held: Mapping[str, Any], wanted: Mapping[str, Any], writable: Collection[str]) -> Record:
     """Lay wanted values over all that the CRM holds of a customer and that can be written.
 
     Whether an update clears what it does not mention is not documented.
@@ -223,7 +223,7 @@ def _carried_custom_fields(held: Mapping[str, Any]) -> dict[str, Any]:
 # What the hook sends
 
 
-def wire_customer(customer: Mapping[str, Any]) -> Row:
+def wire_customer(customer: Mapping[str, Any]) -> Record:
     """Write a customer's fields as the vendor documents them.
 
     :param customer: the vendor's field names. ``tags`` is a list, or a text ``a|b``; ``custom_fields`` maps field ids
@@ -268,7 +268,7 @@ def wire_consent(
     consent_tech_name: str | None,
     ip: str | None,
     channel_id: str | int | None,
-) -> Row:
+) -> Record:
     """Write an answer to a consent, which is evidence: what cannot be one is not sent.
 
     The vendor's list of parameters names the consent ``consentId`` or ``consentTechName``, its sample ``id`` and
@@ -284,7 +284,7 @@ def wire_consent(
         channel = checked("channel_id", key_of, channel_id)
     except ValueError as error:
         raise CrmInputError(f"An answer to a consent cannot be sent: {error}") from None
-    wire: Row = {}
+    wire: Record = {}
     if number:
         wire["id"] = wire["consentId"] = int(number) if number.isdecimal() else number
     if name := str(consent_tech_name or "").strip():
@@ -301,7 +301,7 @@ def wire_consent(
 
 def wire_credit(
     *, amount: str | int | float | Decimal, email: str | None, customer_id: str | int | None
-) -> Row:
+) -> Record:
     """Write a credit, its amount as an exact JSON number.
 
     :raises CrmInputError: no number, or not exactly one of e-mail and id.

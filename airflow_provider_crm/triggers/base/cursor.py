@@ -50,7 +50,7 @@ class Watched(Generic[H]):
         """Return what the clock of the list shows at a moment, as far as it is known."""
         raise NotImplementedError
 
-    def settled(self, newest: dt.datetime) -> dt.datetime:
+    def complete_before(self, newest: dt.datetime) -> dt.datetime:
         """Return before which second nothing will happen any more, when this is the newest change."""
         return newest - OVERLAP
 
@@ -77,7 +77,7 @@ class Cursor:
             seen.setdefault(change.at, set()).add(change.key)
         # Who writes an answer chooses its time: one of next year must not blind the watcher until then.
         newest = min(max(seen), watched.clock(dt.datetime.now(dt.UTC)).replace(microsecond=0))
-        since = max(self.since, watched.settled(newest))
+        since = max(self.since, watched.complete_before(newest))
         kept: dict[dt.datetime, frozenset[str]] = {}
         for at in sorted(seen, reverse=True):
             if at < since:

@@ -83,7 +83,7 @@ class HookCache:
         return hook  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """Let go of all hooks."""
+        """Close all hooks."""
         for entry in self._entries.values():
             if (hook := _result(entry)) is not None:
                 hook.close()
@@ -109,7 +109,7 @@ def _result(entry: _Entry | None) -> CrmHook[Any] | None:
 
 
 def _looked_up(hook_class: Callable[..., H], conn_id: str, known: H | None, retry_budget: float) -> H:
-    """Make a hook that needs nothing of Airflow any more, or keep the known one if its connection is as it was.
+    """Return a hook that needs nothing of Airflow any more; the known one if its connection is as it was.
 
     :raises CrmConnectionError: the connection cannot be used.
     :raises CrmTransientError: Airflow does not give the connection.

@@ -160,7 +160,7 @@ def failure_event(error: CrmError) -> dict[str, Any]:
 
 
 def failure_of(event: Mapping[str, Any]) -> CrmError:
-    """Make the error again, of the class it had, so that Airflow treats it as if the worker had met it."""
+    """Return the error, of the class it had, so that Airflow treats it as if the worker had met it."""
     kind = getattr(exceptions, str(event.get("error")), None)
     if not isinstance(kind, type) or not issubclass(kind, CrmError):
         kind = CrmError

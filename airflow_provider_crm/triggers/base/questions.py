@@ -55,7 +55,7 @@ class Question(msgspec.Struct, Generic[H], frozen=True, kw_only=True):
 
 
 def unpacked(path: str, fields: Mapping[str, Any]) -> Question[Any]:
-    """Make a question of what :meth:`Question.packed` gave.
+    """Return the question of what :meth:`Question.packed` gave.
 
     :raises CrmInputError: it is no question.
     """

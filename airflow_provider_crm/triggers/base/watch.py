@@ -67,7 +67,7 @@ class Watcher:
         return self._cursor.since
 
     def take(self, look: Look) -> list[Change]:
-        """Take in what a look has shown.
+        """Add what a look has shown.
 
         :return: what is new.
         """
@@ -105,7 +105,7 @@ class Watchers:
 
     @contextmanager
     def joined(self, watcher: Watcher) -> Any:
-        """Have a watcher among them."""
+        """Add a watcher."""
         self._watchers.append(watcher)
         try:
             yield
@@ -131,7 +131,7 @@ _WATCHERS: dict[Hashable, Watchers] = {}
 async def looks(
     watched: Watched[Any], watchers: Watchers, *, conn_id: str, poll_interval: float
 ) -> AsyncIterator[Look]:
-    """Look again and again, whatever happens: a watcher that gives up is missed by nobody."""
+    """Look again and again, whatever happens: nobody would notice a watcher that gives up."""
     clock = asyncio.get_running_loop().time
     number, due = 0, clock()
     while True:
@@ -187,22 +187,22 @@ class CrmEventTrigger(BaseEventTrigger):
         return ".".join(("crm_watch", self.conn_id, *self._list_key()))
 
     def _payload(self, new: Sequence[Change]) -> dict[str, Any] | None:
-        """Make the event, without what names a person; None when there is nothing for this watcher."""
+        """Return the event, without what names a person; None when there is nothing for this watcher."""
         raise NotImplementedError
 
     # Airflow 3.3 and later
 
     def shared_stream_key(self) -> Hashable:
-        """Name what watchers share their looks by."""
+        """Return the key of watchers that share their looks."""
         return (type(self).__name__, self.conn_id, *self._list_key(), str(self.poll_interval))
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> Any:
-        """Make what looks for all watchers, and is told when their events have arrived."""
+        """Return what looks for all watchers, and is told when their events have arrived."""
         return _Looks(cls(**kwargs))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
-        """Make events of the looks."""
+        """Yield the events of the looks."""
         watcher = await self._watcher()
         with _watchers(self).joined(watcher):
             async for look in shared_stream:
@@ -272,5 +272,5 @@ class _Looks(SharedStreamProducer):
             yield look, look.number
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Let the watchers remember: their events are in Airflow's database."""
+        """Advance the watchers' cursors: their events are in Airflow's database."""
         await self._watchers.note(max(item.broker_payload for item in batch))
