@@ -69,7 +69,7 @@ class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
         return {"id": -1 if number is None else int(number), "fields": fields}
 
 
-# A server may print ids as texts.
+# Ids may come as texts (mevdschee/php-crud-api, issue 159); `-1` must be told however it is printed.
 _read_subscribers = msgspec.json.Decoder(list[SubscriberData] | None, strict=False).decode
 
 #: An answer's data when nothing was found: not an empty list.

@@ -60,7 +60,7 @@ LOYALTY_FILTERS = {
     "amount": "amount",
 }
 
-#: Fields that are text in the vendor's samples; a server may print them as numbers.
+#: Fields that are text in the vendor's samples, but a number in that of a new consent ("API - Customer Consentement").
 _TEXTS = (
     "id",
     "externalId",
@@ -97,6 +97,8 @@ def is_nothing(value: Any) -> bool:
 
 def rows_of(value: Any) -> list[Record]:
     """Read a list of records, which PHP prints as a map where it has gaps (``{"0": {...}, "2": {...}}``).
+
+    So it happened in directus/v8-archive, pull request 1318; the vendor's samples are in PHP's syntax ("Customers").
 
     :raises ValueError: no list of records.
     """
