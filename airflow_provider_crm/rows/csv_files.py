@@ -116,13 +116,9 @@ class CsvFile(TextFile):
                             number += 1
                             fault = ""
                         else:
-                            first = cells[0] if cells else ""
-                            if "" in cells or more_nulls or first.isspace():
-                                if (
-                                    not first.strip()
-                                    and not "".join(cells).strip()
-                                    and lines.is_unquoted(end)
-                                ):
+                            may_be_blank = not cells or cells[0] < "!"
+                            if "" in cells or more_nulls or may_be_blank:
+                                if may_be_blank and not "".join(cells).strip() and lines.is_unquoted(end):
                                     cells = []
                                 elif more_nulls:
                                     cells = [None if cell in nulls else cell for cell in cells]
