@@ -116,8 +116,13 @@ class CsvFile(TextFile):
                             number += 1
                             fault = ""
                         else:
-                            if "" in cells or more_nulls:
-                                if not any(cells) and lines.is_unquoted(end):
+                            first = cells[0] if cells else ""
+                            if "" in cells or more_nulls or first.isspace():
+                                if (
+                                    not first.strip()
+                                    and not "".join(cells).strip()
+                                    and lines.is_unquoted(end)
+                                ):
                                     cells = []
                                 elif more_nulls:
                                     cells = [None if cell in nulls else cell for cell in cells]

@@ -21,6 +21,7 @@ from airflow_provider_crm.rows.arrow_values import PythonColumn, for_python
 from airflow_provider_crm.rows.csv_files import CsvFile
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
 from airflow_provider_crm.rows.files import Location
+from airflow_provider_crm.rows.jsonlines import objects_in
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
 from airflow_provider_crm.rows.streams import (
     ByteStream,
@@ -116,8 +117,14 @@ class JsonLinesFile(TextFile):
                 try:
                     data = decode(line)
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    reason = f"{self.location.name}, line {line_number}: no JSON object ({error})"
-                    yield UnreadableRow(number, reason, {"unparsed": _start_of(line)})
+                    where = f"{self.location.name}, line {line_number}"
+                    parts = objects_in(line)
+                    several = f"{where}: one of {len(parts)} JSON objects, each needs a line of its own"
+                    for part in parts[:-1]:
+                        yield UnreadableRow(number, several, {"unparsed": _start_of(part)})
+                        number += 1
+                    reason = several if len(parts) > 1 else f"{where}: no JSON object ({error})"
+                    yield UnreadableRow(number, reason, {"unparsed": _start_of(parts[-1])})
                 else:
                     row = _unwrap(number, data, line) if is_reject(data) else Row(number, data)
                     if more_nulls and isinstance(row, Row):

@@ -71,6 +71,9 @@ class WritableFields(Protocol):
     def names(self) -> Collection[str]:
         """Return the names to choose from, for an error message."""
 
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that the CRM alone writes, where a source with these columns is an export of it."""
+
 
 class UpsertDestination(Suppressible[R], KeyedDestination[R], ShowingDestination[R], Protocol[R]):
     """What every upsert of people can do: heed a suppression list, keep a snapshot, show what it would change."""
@@ -169,7 +172,9 @@ class CrmUpsertOperator(CrmMappedOperator):
         self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
-        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
+        mapping = FieldMapping(
+            fields.find, self.field_map, nulls=self.nulls, known=fields.names, passed_over=fields.passed_over
+        )
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
 
@@ -223,7 +228,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         if self.leavers_path and is_mapped(context):
             raise CrmInputError("`leavers_path` needs the whole source, of which a mapped task has a part")
         dry = self.only_plan
-        store = self._store(self._about(hook), _run_of(context))
+        store = self._store(hook, _run_of(context))
         with closing(store):
             if store.killed and not dry:
                 longest = hook.settings.extras.timeout
@@ -252,10 +257,13 @@ class CrmUpsertOperator(CrmMappedOperator):
             if not dry:
                 store.complete()
 
-    def _store(self, about: Mapping[str, str], run: str) -> SnapshotStore:
+    def _store(self, hook: CrmHook[Any], run: str) -> SnapshotStore:
         place: Any = self.snapshot
+        about = self._about(hook)
+        # A key that the CRM does not take, or a CRM that is away, voids nothing.
+        how: Any = {"dry": self.only_plan, "confirm": hook.try_access}
         if not isinstance(place, SqlSnapshot):
-            return SnapshotFile(place, about, run, dry=self.only_plan, names=self.leavers_path is not None)
+            return SnapshotFile(place, about, run, names=self.leavers_path is not None, **how)
         if self.leavers_path:
             raise CrmInputError(
                 "`leavers_path` needs a `snapshot` in a file: none of the tasks that share one sees all of its people"
@@ -263,7 +271,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         # SQLAlchemy, which few tasks need, is loaded by those.
         from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
 
-        return SnapshotTable.at(place, about, run, dry=self.only_plan)
+        return SnapshotTable.at(place, about, run, **how)
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.parameters import yes_or_no
 from airflow_provider_crm.schemas.spread.cells import text_of
 
 Record = dict[str, Any]
@@ -189,6 +190,8 @@ def query_of(filters: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple
 
 
 def _filter_text(name: str, value: Any) -> str:
+    if name in ("case_insensitive", "show_custom_fields"):
+        value = yes_or_no(name, value)
     try:
         text = text_of(value)
     except ValueError as error:
