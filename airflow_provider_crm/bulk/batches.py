@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, Generic
 
 import msgspec
@@ -75,6 +76,8 @@ class RowReader(Generic[R]):
         self._read = destination.read
         self._rule = destination.opt_outs
         self._opt_outs = OptOutMemory(self._rule) if self._rule else None
+        #: Tells whether a row read before has opted a person out of something.
+        self.opted_out: Callable[[str], bool] = self._opt_outs.remembers if self._opt_outs else _nobody
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return what is left to do of a row that is rejected and opts its person out of something."""
@@ -88,8 +91,6 @@ class RowReader(Generic[R]):
         """Write into another row of a person what they have opted out of."""
         assert self._rule is not None
         assert self._opt_outs is not None
-        if item.record is None:  # it is known, and was not read therefore
-            self.complete(item)
         self._rule.keep(item.record, said)
         self._opt_outs.apply(item.key, item.record)
 
@@ -106,21 +107,9 @@ class RowReader(Generic[R]):
             item.locks = key.locks
         return key, item
 
-    def complete(self, item: Item[R]) -> None:
-        """Read the row of an item that was made without reading it.
-
-        :raises ValueError: it cannot be sent.
-        """
-        _, read = RowReader.read(self, item.row)
-        item.record, item.noted = read.record, read.noted
-
-    def opted_out(self, person: str) -> bool:
-        """Return whether a row read before has opted a person out of something."""
-        return self._opt_outs is not None and self._opt_outs.remembers(person)
-
 
 def batches(
-    rows: Iterable[Row | UnreadableRow],
+    rows: Iterable[Row | UnreadableRow | Ended],
     destination: Destination[R],
     *,
     window: int = WINDOW,
@@ -131,6 +120,7 @@ def batches(
 
     A row that cannot be sent is rejected, and takes the place of none that can.
 
+    :param rows: those that have ended already hold no other back for longer than the window.
     :param destination: reads the rows, and says how many a batch takes.
     :param window: rows that are held back to find duplicates.
     :param size: rows of a batch, where these are not what a call takes.
@@ -142,15 +132,17 @@ def batches(
     waiting: Waiting[R] = OrderedDict()
     batch: Batch[R] = Batch(1)
 
-    def fill() -> Batch[R]:
+    def fill(most: int = size) -> Batch[R]:
         nonlocal batch
         full, batch = batch, Batch(batch.number + 1)
-        while waiting and len(full.items) < size:
+        while waiting and len(full.items) < most:
             full.add(waiting.popitem(last=False)[1])
         return full
 
     for row in rows:
-        if isinstance(row, UnreadableRow):
+        if isinstance(row, Ended):
+            batch.ended.append(row)
+        elif isinstance(row, UnreadableRow):
             batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
         else:
             try:
@@ -170,17 +162,30 @@ def batches(
         if len(waiting) >= window + size:
             yield fill()
         elif len(batch.ended) >= most_ended:
-            full, batch = batch, Batch(batch.number + 1)
-            yield full
+            yield fill(min(size, _older(waiting, row.number - window)) if isinstance(row, Ended) else 0)
     while waiting or batch.ended:
         yield fill()
+
+
+def _older(waiting: Waiting[Any], number: int) -> int:
+    """Count the rows before one of that number."""
+    return sum(1 for _ in takewhile(lambda item: item.row.number < number, waiting.values()))
+
+
+def _nobody(person: str) -> bool:
+    return False
+
+
+def superseded(later: int) -> Outcome:
+    """Return how a row ends of whose person there is a later one."""
+    return Outcome(Ending.SKIPPED, f"row {later} is about the same person")
 
 
 def _duplicate(item: Item[Any], later: int) -> Ended:
     if item.rejected is not None:
         outcome = with_reason(item.rejected, f"its opt-out goes with row {later}")
     else:
-        outcome = Outcome(Ending.SKIPPED, f"row {later} is about the same person")
+        outcome = superseded(later)
     return Ended(item.row.number, item.key, item.row.data, outcome)
 
 
@@ -198,10 +203,7 @@ def _opted_out(reader: RowReader[R], waiting: Waiting[R], row: Row, error: Inval
         return with_reason(outcome, NOT_CARRIED_OUT)
     if error.key in waiting:
         other = waiting[error.key]
-        try:
-            reader.keep(other, error.said)
-        except ValueError:  # the row was accepted before, and the CRM takes such rows no longer
-            return with_reason(outcome, NOT_CARRIED_OUT)
+        reader.keep(other, error.said)
         return with_reason(outcome, f"its opt-out goes with row {other.row.number}")
     waiting[error.key] = reader.opt_out_of(row, error.key, error.said, outcome)
     return None

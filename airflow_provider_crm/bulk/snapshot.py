@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol
 
 import msgspec
 
-from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, batches
+from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, batches, superseded
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, RowKey, rejected
 from airflow_provider_crm.bulk.prepass import AnyRow, Check
 from airflow_provider_crm.bulk.reasons import masked_reason
@@ -28,7 +28,7 @@ from airflow_provider_crm.rows.row import Row
 log = logging.getLogger(__name__)
 
 #: Rows that are compared with the snapshot in one go.
-TOGETHER = 999
+TOGETHER = 5000
 #: How a row has to end for the CRM to hold it.
 ACCEPTED = (Ending.CREATED, Ending.UPDATED, Ending.UNCHANGED)
 _CODES = {ending: bytes([number]) for number, ending in enumerate(ACCEPTED)}
@@ -39,6 +39,7 @@ _EARLIER = {code[0]: Outcome(ending, "in an earlier try") for ending, code in _C
 _HOW, _RUN = 2 * DIGEST, slice(2 * DIGEST + 1, 2 * DIGEST + 5)
 #: Of a row that was refused the time in seconds since 1970 follows, and why, without what is the person's.
 _REFUSED, _WHEN, _WHY = bytes([len(ACCEPTED)]), slice(_RUN.stop, _RUN.stop + 4), slice(_RUN.stop + 4, None)
+_LEFT_OUT: Mapping[str, Any] = {}
 #: In place of the digest of the cells where these do not tell the whole row.
 _UNTOLD = bytes(DIGEST)
 
@@ -122,7 +123,7 @@ class Mark(msgspec.Struct, gc=False):
 
     :param cells: the digest of the row as the source has it.
     :param found: the entry of its person; empty when there is none.
-    :param entry: what becomes of that when the row is accepted, but for how.
+    :param entry: what becomes of the person's entry when the row is accepted, but for how.
     :param checked: the row is known, and looked up all the same.
     """
 
@@ -176,15 +177,17 @@ class Snapshot(RowReader[R], Generic[R]):
         self._window = window
         self._together = together
         #: Rows that were read ahead of their turn, by their number.
-        self._ahead: dict[int, tuple[str, Mark]] = {}
-        self._lately: OrderedDict[int, None] = OrderedDict()
+        self._ahead: dict[int, Mark] = {}
+        #: Known rows of the window, by their people; how those end that a row after them has displaced.
+        self._held: OrderedDict[int, Ended] = OrderedDict()
+        self._displaced: list[Ended] = []
+        #: People of whom rows were read lately, and whether one was passed on.
+        self._lately: OrderedDict[int, bool] = OrderedDict()
         #: Rows that are passed on and have not ended, and the last of them of each person.
         self._in_flight: dict[int, Mark] = {}
         self._last: dict[int, int] = {}
         #: Rows that ended without a call, and known ones that were looked up all the same and found to be others.
         self.known = self.drifted = 0
-
-    # From rows to batches
 
     def batches(self, rows: Iterable[AnyRow]) -> Generator[Batch[R], None, None]:
         """Cut rows into batches of those that are not known; the others end beside them."""
@@ -204,49 +207,98 @@ class Snapshot(RowReader[R], Generic[R]):
         if batch.items or batch.ended:
             yield batch
 
-    def _read_ahead(self, rows: Iterable[AnyRow]) -> Iterator[AnyRow]:
-        iterator = iter(rows)
-        while some := list(itertools.islice(iterator, self._together)):
-            self._look_up([row for row in some if isinstance(row, Row)])
-            yield from some
+    def _read_ahead(self, rows: Iterable[AnyRow]) -> Iterator[AnyRow | Ended]:
+        """Give the rows; of those whose cells are the ones that were accepted nothing but how they end.
 
-    def _look_up(self, rows: Sequence[Row]) -> None:
-        keys = []
+        These are held back too, but read never: a later row of the person may come.
+        """
+        iterator = iter(rows)
+        held, lately, readable = self._held, self._lately, self._exempt is None
+        opted_out, verify = self.opted_out, self._verify
+        while some := list(itertools.islice(iterator, self._together)):
+            for row, key, person, cells, entry in self._look_up(some):
+                checked: bool | float = False
+                if (
+                    entry.startswith(cells)
+                    and readable
+                    and len(entry) == _RUN.stop
+                    and person not in lately
+                    and not opted_out(key)
+                    and not (checked := verify and random.random() < verify)
+                ):
+                    if person in held:
+                        yield self._superseded(person, row.number)
+                    held[person] = Ended(row.number, key, _LEFT_OUT, self._as_it_was(entry))
+                    continue
+                if key is not None:
+                    if len(entry) > _RUN.stop and not self._is_left_alone(entry):
+                        entry = b""
+                    self._ahead[row.number] = Mark(person, cells, entry, checked=bool(checked))
+                yield row
+                yield from self._displaced
+                self._displaced.clear()
+            while len(held) > self._window:
+                yield self._known(held.popitem(last=False)[1])
+            while len(lately) > 2 * self._window + 4 * self._together:
+                lately.popitem(last=False)
+        yield from map(self._known, held.values())
+
+    def _look_up(self, rows: Sequence[AnyRow]) -> Iterator[tuple[AnyRow, Any, int, bytes, bytes]]:
+        """Give rows with their keys, None where these cannot be read; their people, cells, and entries."""
+        key_of = self._keyed.key
+        keys: list[str | None] = []
         for row in rows:
             try:
-                key = self._keyed.key(row.data)
+                keys.append(key_of(row.data) if row.__class__ is Row else None)
             except ValueError:
-                continue  # reading it will say so
-            keys.append((row, key, self._digests.person(key)))
-        found = self._store.find([person for _, _, person in keys])
+                keys.append(None)  # reading it will say so
+        people = self._digests.people([key or "" for key in keys])
+        found = self._store.find(people)
         if self._full:
             found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
-        for row, key, person in keys:
-            entry = found.get(person, b"")
-            if len(entry) > _RUN.stop and not self._is_left_alone(entry):
-                entry = b""
-            self._ahead[row.number] = key, Mark(person, self._digests.cells(row.data), entry)
+        return zip(
+            rows,
+            keys,
+            people,
+            self._digests.cells([row.data for row in rows]),
+            map(found.get, people, itertools.repeat(b"")),
+            strict=False,
+        )
 
     def _is_left_alone(self, refused: bytes) -> bool:
         return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused
 
+    def _as_it_was(self, entry: bytes) -> Outcome:
+        return _EARLIER.get(entry[_HOW], _KNOWN) if entry[_RUN] == self._store.run else _KNOWN
+
+    def _known(self, ended: Ended) -> Ended:
+        self.known += ended.outcome is _KNOWN
+        return ended
+
+    def _superseded(self, person: int, later: int) -> Ended:
+        earlier = self._held.pop(person)
+        return Ended(earlier.number, earlier.key, _LEFT_OUT, superseded(later))
+
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
-        """Read a row, but for one whose cells are those that were accepted."""
-        ahead = self._ahead.pop(row.number, None)
-        if ahead is None:
-            return super().read(row)
-        key, mark = ahead
-        if mark.found.startswith(mark.cells) and self._exempt is None and not self.opted_out(key):
-            return RowKey(key), Item(row, key, None, mark=mark)  # type: ignore[arg-type]
+        mark = self._ahead.pop(row.number, None)
         row_key, item = super().read(row)
-        item.mark = mark
+        if mark is not None:
+            item.mark = mark
+            self._note_lately(mark.person, passed_on=False)
+            if mark.person in self._held:
+                self._displaced.append(self._superseded(mark.person, row.number))
         return row_key, item
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return the opt-out of a row that is rejected; what the person's entry says is not so any more."""
         item = super().opt_out_of(row, key, said, ends)
         item.mark = Mark(self._digests.person(key), b"", b"")
+        self._note_lately(item.mark.person, passed_on=False)
         return item
+
+    def _note_lately(self, person: int, *, passed_on: bool) -> None:
+        self._lately[person] = self._lately.get(person, False) or passed_on
+        self._lately.move_to_end(person)
 
     def _sift(self, items: Sequence[Item[R]], ended: list[Ended]) -> list[Item[R]]:
         """End the items that are known; take out the entries of the others' people.
@@ -256,49 +308,34 @@ class Snapshot(RowReader[R], Generic[R]):
         left = []
         for item in items:
             mark: Mark = item.mark
-            outcome = self._known_as(item, mark)
-            if outcome is not None:
-                ended.append(Ended(item.row.number, item.key, item.row.data, outcome))
-                continue
-            try:
-                self._complete(item, mark)
-            except ValueError as error:  # it was accepted before: the CRM has changed what it takes
-                ended.append(
-                    Ended(item.row.number, item.key, item.row.data, rejected("validate", str(error)))
-                )
-            else:
+            mark.entry = self._entry(item, mark)
+            outcome = self._known_as(mark)
+            if outcome is None:
                 left.append(item)
+            else:
+                ended.append(self._known(Ended(item.row.number, item.key, item.row.data, outcome)))
         self._pass_on(left)
         return left
 
-    def _known_as(self, item: Item[R], mark: Mark) -> Outcome | None:
+    def _known_as(self, mark: Mark) -> Outcome | None:
         """Return how an item ends that needs no call."""
-        if not mark.found or mark.person in self._lately or self._is_exempt(item):
+        checked, mark.checked = mark.checked, False
+        # A look into the store, made before the row was read, can have missed those that were taken out since.
+        if (
+            not mark.entry
+            or mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]
+            or self._lately.get(mark.person)
+        ):
             return None
-        if item.record is not None:
-            mark.entry = self._entry(item, mark)
-            if mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]:
-                return None
         if len(mark.found) > _RUN.stop:
             return rejected("crm", mark.found[_WHY].decode())
-        if self._verify and random.random() < self._verify:
+        if checked or (self._verify and random.random() < self._verify):
             mark.checked = True
             return None
-        if mark.found[_RUN] == self._store.run and (earlier := _EARLIER.get(mark.found[_HOW])):
-            return earlier
-        self.known += 1
-        return _KNOWN
-
-    def _complete(self, item: Item[R], mark: Mark) -> None:
-        if item.record is None:
-            self.complete(item)
-        mark.entry = mark.entry or self._entry(item, mark)
-
-    def _is_exempt(self, item: Item[R]) -> bool:
-        return self._exempt is not None and self._exempt(item)
+        return self._as_it_was(mark.found)
 
     def _entry(self, item: Item[R], mark: Mark) -> bytes:
-        if self._is_exempt(item):
+        if self._exempt is not None and self._exempt(item):
             return b""
         # A row that opts out is read each time, so that later rows of its person know of it.
         opt_outs = self._keyed.opt_outs
@@ -313,13 +350,7 @@ class Snapshot(RowReader[R], Generic[R]):
             if not self._dry or item.mark.checked:  # of others nothing is noted, and not all of them may end
                 self._in_flight[item.row.number] = item.mark
                 self._last[person] = item.row.number
-            self._lately[person] = None
-            self._lately.move_to_end(person)
-        # A look into the store, made when a row was read, can have missed those that were taken out since.
-        while len(self._lately) > self._window + 4 * self._together:
-            self._lately.popitem(last=False)
-
-    # Back from the CRM
+            self._note_lately(person, passed_on=True)
 
     def note(self, rows: Iterable[Ended]) -> None:
         """Put in what the CRM has accepted.

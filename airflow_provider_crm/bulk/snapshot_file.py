@@ -12,7 +12,7 @@ import secrets
 import sqlite3
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from airflow_provider_crm.bulk.snapshot_places import APPLICATION, place_of, remove, state_of
 from airflow_provider_crm.exceptions import CrmTransientError
@@ -20,8 +20,8 @@ from airflow_provider_crm.rows.files import not_writable
 
 log = logging.getLogger(__name__)
 
-#: People named in one statement: SQLite took no more values before 3.32.
-_NAMED = 999
+#: People named in one statement, where SQLite takes so many values: it took 999 before 3.32.
+_NAMED = 5000
 #: Kilobytes of the file in memory.
 _CACHE = 16_000
 #: A byte each tells whether somebody may be among the news.
@@ -66,14 +66,23 @@ class SnapshotFile:
     :param run: names the run, the same for all of its tries.
     :param dry: leave it as it is.
     :param names: keep people's keys in clear; otherwise those that are there are removed.
+    :param confirm: called before what is there is void; what it raises leaves that as it was.
     :raises CrmInputError: the file there is no snapshot, or it cannot be written.
     :raises SnapshotInUseError: another run has it open.
     """
 
     def __init__(
-        self, path: str, about: Mapping[str, str], run: str, *, dry: bool = False, names: bool = False
+        self,
+        path: str,
+        about: Mapping[str, str],
+        run: str,
+        *,
+        dry: bool = False,
+        names: bool = False,
+        confirm: Callable[[], object] = lambda: None,
     ) -> None:
         self._path = path
+        self._confirm = confirm
         self._names = names
         #: The run before may have been killed: the CRM may still be at its last calls.
         self.killed = False
@@ -83,6 +92,8 @@ class SnapshotFile:
         self._place = place_of(path)
         self._db: sqlite3.Connection | None = None
         self._news = bytearray(_MARKS)
+        #: Nobody was in it when it was opened; who is put in meanwhile stands among the news.
+        self._is_new = False
         self._committed = time.monotonic()
         self.salt = secrets.token_bytes(16)
         self.run = bytes(4)
@@ -121,6 +132,8 @@ class SnapshotFile:
             db.execute("BEGIN IMMEDIATE")
         self._do(_MERGE)
         self._take_up(about, run)
+        if self._db is not None:
+            self._is_new = self._execute("SELECT 1 FROM people LIMIT 1").fetchone() is None
 
     @contextlib.contextmanager
     def _said_plainly(self) -> Iterator[None]:
@@ -152,6 +165,7 @@ class SnapshotFile:
             if self._dry:
                 self._close_file()
                 return
+            self._confirm()
             if _SAME_PEOPLE.issuperset(others):
                 self._do(("UPDATE people SET entry = x''",))
             else:
@@ -173,10 +187,12 @@ class SnapshotFile:
 
     def find(self, people: Sequence[int]) -> Mapping[int, bytes]:
         found: dict[int, bytes] = {}
+        if self._is_new:
+            return found
         with self._harm_borne():
-            for some, places in _portions(people):
-                rows = self._execute(f"SELECT person, entry FROM people WHERE person IN ({places})", some)
-                found.update((person, entry) for person, entry in rows if entry)
+            for some, places in self._portions(people):
+                named = f"SELECT person, entry FROM people WHERE person IN ({places}) AND entry != x''"
+                found.update(self._execute(named, some).fetchall())
         return found
 
     def take_out(self, people: Sequence[int]) -> None:
@@ -185,7 +201,7 @@ class SnapshotFile:
         self._place.begin()
         with self._harm_borne():
             taken = 0
-            for some, places in _portions(people):
+            for some, places in () if self._is_new else self._portions(people):
                 emptied = f"UPDATE people SET entry = x'' WHERE person IN ({places}) AND entry != x''"
                 taken += self._execute(emptied, some).rowcount
             again = [(person, b"") for person in people if self._news[person % _MARKS]]
@@ -250,6 +266,12 @@ class SnapshotFile:
 
     # The database
 
+    def _portions(self, people: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
+        most = min(_NAMED, self._opened.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
+        for start in range(0, len(people), most):
+            some = people[start : start + most]
+            yield some, ",".join("?" * len(some))
+
     def _append(self, entries: Iterable[tuple[int, bytes]]) -> None:
         entries = list(entries)
         for person, _ in entries:
@@ -309,9 +331,3 @@ class SnapshotFile:
 
 class _GivenUpError(Exception):
     """There is no database any more."""
-
-
-def _portions(people: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
-    for start in range(0, len(people), _NAMED):
-        some = people[start : start + _NAMED]
-        yield some, ",".join("?" * len(some))

@@ -10,8 +10,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -90,6 +90,11 @@ class SnapshotTableError(DatabaseError):
     said = "The snapshot cannot be used ({problem}). Nothing is sent without it"
 
 
+class _How(TypedDict, total=False):
+    dry: bool
+    confirm: Callable[[], object]
+
+
 class SnapshotTable:
     """Entries in a SQL database.
 
@@ -98,12 +103,20 @@ class SnapshotTable:
     :param about: what the snapshot is of, by the names that users know; of anything else it is void.
     :param run: names the run, the same for all of its tries.
     :param dry: leave it as it is.
+    :param confirm: called before what is there is void; what it raises leaves that as it was.
     :raises SnapshotInUseError: a run of something else is using it.
     :raises SnapshotTableError: the database cannot be used.
     """
 
     def __init__(
-        self, engine: Engine, name: str, about: Mapping[str, str], run: str, *, dry: bool = False
+        self,
+        engine: Engine,
+        name: str,
+        about: Mapping[str, str],
+        run: str,
+        *,
+        dry: bool = False,
+        confirm: Callable[[], object] = lambda: None,
     ) -> None:
         if engine.dialect.name in ("mysql", "mariadb"):
             # Otherwise runs that add people would wait for each other, and give up, over the gaps between them.
@@ -128,22 +141,27 @@ class SnapshotTable:
             if dry:
                 self._look(about, run)
             else:
+                if self._is_void(about):
+                    confirm()
                 self._write(lambda connection, now: self._begin(connection, now, about, run))
         except BaseException:
             self._database.close()
             raise
 
     @classmethod
-    def at(
-        cls, place: SqlSnapshot, about: Mapping[str, str], run: str, *, dry: bool = False
-    ) -> SnapshotTable:
+    def at(cls, place: SqlSnapshot, about: Mapping[str, str], run: str, **how: Unpack[_How]) -> SnapshotTable:
         """Open the snapshot at a place.
 
         :raises CrmInputError: there is no such connection, or it is none to a SQL database.
         """
-        return cls(engine_for(place.conn_id), place.name, about, run, dry=dry)
+        return cls(engine_for(place.conn_id), place.name, about, run, **how)
 
     # A run begins and ends
+
+    def _is_void(self, about: Mapping[str, str]) -> bool:
+        with self._database.reading() as connection:
+            stored = connection.execute(sa.select(_s.about).where(_s.name == self._name)).scalar()
+        return stored is not None and json.loads(stored) != dict(about)
 
     def _look(self, about: Mapping[str, str], run: str) -> None:
         with self._database.reading() as connection:

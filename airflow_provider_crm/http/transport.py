@@ -64,7 +64,11 @@ def _hang_up(one: socket.socket) -> None:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads from a socket until a moment: its own timeout would begin anew with every byte."""
+    """Reads from a socket until a moment: its own timeout would begin anew with every byte.
+
+    A timeout of the library "is not a time limit on the entire response download"
+    (requests.readthedocs.io, "Quickstart", "Timeouts").
+    """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float) -> None:
         self._raw = raw
@@ -217,10 +221,10 @@ class Routes:
         :raises CrmConnectionError: the certificates that are to be trusted cannot be read.
         """
         server = origin(url)
-        way = self._known.get(server)
-        if way is None:
-            way = self._known[server] = self._find(url, server)
-        return way
+        route = self._known.get(server)
+        if route is None:
+            route = self._known[server] = self._find(url, server)
+        return route
 
     def _find(self, url: str, server: tuple[str, str, int]) -> Route:
         settings: dict[str, Any] = dict(

@@ -301,3 +301,32 @@ def test_what_was_accepted_earlier_in_the_run_does_not_count_once_a_later_row_is
     assert ("a", "2") not in second_run.left(), (
         "the other row of this batch has written down all that was noted"
     )
+
+
+def test_a_known_row_of_a_person_of_whom_another_one_follows_is_skipped(second_run: Killed) -> None:
+    ends = Run(second_run.crm, second_run.snapshot, lambda _: 0)(
+        [row("a", "1"), row("a", "1"), row("b", "1"), row("b", "2"), row("c", "1")]
+    )
+    second_run.store.close()
+    endings = [ends[number].ending.value for number in range(1, 6)]
+    assert endings == ["skipped", "unchanged", "skipped", "updated", "unchanged"]
+    assert "row 4" in ends[3].reason
+    assert second_run.snapshot.known == 2
+
+
+def test_rows_that_are_known_hold_no_other_back_to_the_end_of_the_source(tmp_path: Path) -> None:
+    crm = Crm()
+    people = [f"person {number}" for number in range(10_000)]
+    store, snapshot = opened(File, crm, tmp_path / "snapshot", "1")
+    Run(crm, snapshot, lambda _: 0)([row(person, "1") for person in people])
+    store.complete()
+    store.close()
+    store, snapshot = opened(File, crm, tmp_path / "snapshot", "2")
+    source = open_source([row(person, "1" if number > 1 else "2") for number, person in enumerate(people)])
+    ended = 0
+    for batch in snapshot.batches(source):
+        if batch.items:
+            break
+        ended += len(batch.ended)
+    store.close()
+    assert ended < len(people) / 2

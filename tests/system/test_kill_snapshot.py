@@ -23,12 +23,15 @@ PEOPLE = 2000
 #: Runs an upsert in forks, after the imports: a line "folder-of-the-source" starts one, and its process id is said.
 WORKER = """
 import json, os, pathlib, sys
+import sqlalchemy as sa
 from airflow_provider_crm.bulk.snapshot import SqlSnapshot
-from airflow_provider_crm.bulk import snapshot_table  # loaded before the forks
+from airflow_provider_crm.bulk import snapshot_table
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 
 folder = pathlib.Path(sys.argv[1])
-snapshot = SqlSnapshot("snapshots", "nightly") if sys.argv[2] == "table" else str(folder / "snapshot")
+url = sys.argv[2]
+snapshot = SqlSnapshot("snapshots", "nightly") if url else str(folder / "snapshot")
+snapshot_table.engine_for = lambda conn_id: sa.create_engine(url)
 
 class Task:
     dag_id, run_id, task_id, map_index = "dag", "run", "upsert", -1
@@ -61,8 +64,18 @@ def write_source(path: Path, values: list[str]) -> None:
     path.write_text("\n".join(["email,nom", *lines, ""]))
 
 
-@pytest.mark.parametrize("kind", ["file", "table"])
-def test_killed_at_twenty_random_moments(crm_sandbox: Sandbox, tmp_path: Path, kind: str) -> None:
+@pytest.fixture(params=["file", "sqlite", "postgresql", "mariadb"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of the database that holds the snapshot; empty where a file does."""
+    if request.param == "file":
+        return ""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'snapshots.db'}"
+    url: str = request.getfixturevalue({"postgresql": "postgres", "mariadb": "mariadb"}[request.param])
+    return url
+
+
+def test_killed_at_twenty_random_moments(crm_sandbox: Sandbox, tmp_path: Path, database: str) -> None:
     """Each run has other values, also those of a run before: what was sent once is not what the CRM holds now."""
     chance = random.Random(20)
     values = ["A"] * PEOPLE
@@ -73,10 +86,9 @@ def test_killed_at_twenty_random_moments(crm_sandbox: Sandbox, tmp_path: Path, k
         **os.environ,
         **crm_sandbox.environ(),
         "AIRFLOW_CONN_MINDBAZ_DEFAULT": json.dumps(connection),
-        "AIRFLOW_CONN_SNAPSHOTS": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "snapshots.db")}),
     }
     with subprocess.Popen(
-        [sys.executable, "-c", WORKER, str(tmp_path), kind],
+        [sys.executable, "-c", WORKER, str(tmp_path), database],
         env=environ,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -117,7 +129,7 @@ def test_killed_at_twenty_random_moments(crm_sandbox: Sandbox, tmp_path: Path, k
     last = json.loads((tmp_path / "summary.json").read_text())
     assert last["unchanged"] == PEOPLE
     # In a table, what a run had claimed when it was killed is looked up for a day.
-    assert last["known"] == PEOPLE or kind == "table"
+    assert last["known"] == PEOPLE or database
 
 
 def held(sandbox: Sandbox) -> dict[str, str]:

@@ -176,6 +176,13 @@ class CrmHook(BaseHook, Generic[E]):
         except (CrmError, ValueError) as error:
             return False, str(error)
 
+    def try_access(self) -> None:
+        """Try the credentials with one cheap read.
+
+        :raises CrmError: the CRM does not take them, or cannot be reached.
+        """
+        self._probe()
+
     def request(self, call: Call, read: Callable[[bytes], T]) -> T:
         """Send a call until its answer can be read: see :meth:`HttpClient.request`."""
         return self.client.request(call, read, budget=self.retry_budget)

@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from os import PathLike
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, Unpack
 
 from airflow_provider_crm._compat import conf
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.preview import Preview
+from airflow_provider_crm.bulk.preview import Preview, ShowingDestination
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SnapshotStore, SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 SnapshotPlace = Annotated[str | PathLike[str] | StoragePath | SqlSnapshot, path_or_table]
+R = TypeVar("R")
+
 UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
 
@@ -68,6 +70,13 @@ class WritableFields(Protocol):
 
     def names(self) -> Collection[str]:
         """Return the names to choose from, for an error message."""
+
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that the CRM alone writes, where a source with these columns is an export of it."""
+
+
+class UpsertDestination(Suppressible[R], KeyedDestination[R], ShowingDestination[R], Protocol[R]):
+    """What every upsert of people can do: heed a suppression list, keep a snapshot, show what it would change."""
 
 
 class CrmUpsertOperator(CrmMappedOperator):
@@ -152,18 +161,20 @@ class CrmUpsertOperator(CrmMappedOperator):
         """
         raise NotImplementedError
 
-    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Suppressible[Any]:
+    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> UpsertDestination[Any]:
         """Return the destination.
 
         :param key_column: the column that holds the match key.
         """
         raise NotImplementedError
 
-    def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
+    def _destination(self, hook: Any, source: Source) -> UpsertDestination[Any]:
         self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
-        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
+        mapping = FieldMapping(
+            fields.find, self.field_map, nulls=self.nulls, known=fields.names, passed_over=fields.passed_over
+        )
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
 
@@ -175,7 +186,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 "`preview_path` is for `dry_run=True` or `approval`: a run itself has `results_path`"
             )
 
-    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+    def _preview_of(self, destination: ShowingDestination[Any]) -> Preview[Any] | None:
         if self.preview_path is None or not self.only_plan:
             return None
         return Preview(destination, self.preview_path, self.preview_rows)
@@ -217,7 +228,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         if self.leavers_path and is_mapped(context):
             raise CrmInputError("`leavers_path` needs the whole source, of which a mapped task has a part")
         dry = self.only_plan
-        store = self._store(self._about(hook), _run_of(context))
+        store = self._store(hook, _run_of(context))
         with closing(store):
             if store.killed and not dry:
                 longest = hook.settings.extras.timeout
@@ -246,10 +257,13 @@ class CrmUpsertOperator(CrmMappedOperator):
             if not dry:
                 store.complete()
 
-    def _store(self, about: Mapping[str, str], run: str) -> SnapshotStore:
+    def _store(self, hook: CrmHook[Any], run: str) -> SnapshotStore:
         place: Any = self.snapshot
+        about = self._about(hook)
+        # A key that the CRM does not take, or a CRM that is away, voids nothing.
+        how: Any = {"dry": self.only_plan, "confirm": hook.try_access}
         if not isinstance(place, SqlSnapshot):
-            return SnapshotFile(place, about, run, dry=self.only_plan, names=self.leavers_path is not None)
+            return SnapshotFile(place, about, run, names=self.leavers_path is not None, **how)
         if self.leavers_path:
             raise CrmInputError(
                 "`leavers_path` needs a `snapshot` in a file: none of the tasks that share one sees all of its people"
@@ -257,7 +271,7 @@ class CrmUpsertOperator(CrmMappedOperator):
         # SQLAlchemy, which few tasks need, is loaded by those.
         from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
 
-        return SnapshotTable.at(place, about, run, dry=self.only_plan)
+        return SnapshotTable.at(place, about, run, **how)
 
     def _about(self, hook: CrmHook[Any]) -> dict[str, str]:
         """Return what a snapshot is of: of anything else it tells nothing."""

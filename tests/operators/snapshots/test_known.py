@@ -179,6 +179,19 @@ def test_a_snapshot_of_something_else_is_void(
     assert other in caplog.text
 
 
+def test_a_key_that_the_crm_does_not_take_voids_nothing(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"{nightly.upsert.system}_default"
+    nightly(nightly.people(1))
+    connection = json.loads(nightly.sandbox.connections()[name])
+    with monkeypatch.context() as wrong:
+        wrong.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps({**connection, "password": "wrong"}))
+        with pytest.raises(CrmError):
+            nightly(nightly.people(1, name="Martin"))
+    assert nightly(nightly.people(1)).summary["known"] == 1
+
+
 def test_a_run_that_fails_keeps_what_was_accepted_and_its_retry_counts_it(
     nightly: Nightly, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,62 @@
+"""What a snapshot tells apart, and what it takes for the same."""
+
+from __future__ import annotations
+
+import datetime as dt
+import uuid
+from decimal import Decimal
+from itertools import combinations
+from typing import Any
+
+import pytest
+
+from airflow_provider_crm.bulk.snapshot_digests import Digests
+
+DIGESTS = Digests(b"salt", "secret")
+SOME_UUID = uuid.UUID(int=5)
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [1, 1.0, "1", True, Decimal(1), b"1"],
+        [Decimal("1.0"), "1.0", 1.0, Decimal("1.00")],
+        [dt.date(2026, 1, 2), "2026-01-02", dt.datetime(2026, 1, 2)],
+        [dt.datetime(2026, 1, 2, tzinfo=dt.UTC), "2026-01-02T00:00:00+00:00"],
+        [SOME_UUID, str(SOME_UUID), SOME_UUID.bytes],
+        [None, "", "None", [], {}, False, 0],
+        [[dt.date(2026, 1, 2)], ["2026-01-02"]],
+        ["\ud800", "\udfff", "?"],
+        [2**64, str(2**64), float(2**64)],
+    ],
+    ids=str,
+)
+def test_cells_that_differ_in_their_type_only_are_others(cells: list[Any]) -> None:
+    for one, other in combinations(cells, 2):
+        first, second = DIGESTS.cells([{"column": one}, {"column": other}])
+        assert first != second, (one, other)
+
+
+def test_a_row_is_another_one_in_another_column_and_the_same_each_time() -> None:
+    rows = [{"a": "1", "b": None}, {"a": None, "b": "1"}, {"a": "1"}, {"a": "1", "b": None}]
+    one, *others, again = DIGESTS.cells(rows)
+    assert one == again
+    assert one not in others
+
+
+def test_what_is_sent_is_the_same_in_whatever_order() -> None:
+    one = DIGESTS.values("key", {1: "x", 14: "y"})
+    assert one == DIGESTS.values("key", {14: "y", 1: "x"})
+    assert one != DIGESTS.values("other", {1: "x", 14: "y"})
+    assert one != DIGESTS.values("key", {1: "y", 14: "x"})
+
+
+def test_people_have_numbers_of_their_own_in_each_snapshot_and_for_each_secret() -> None:
+    keys = ["a", "b", "\ud800", ""]
+    numbers = [
+        DIGESTS.people(keys),
+        Digests(b"other", "secret").people(keys),
+        Digests(b"salt", "x").people(keys),
+    ]
+    assert len({number for some in numbers for number in some}) == 12
+    assert list(DIGESTS.people(keys)) == [DIGESTS.person(key) for key in keys]
