@@ -11,7 +11,7 @@ import msgspec
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.propagation import Propagation, Taker
 from airflow_provider_crm.bulk.report import Report
-from airflow_provider_crm.bulk.suppression import SuppressionList, by_email
+from airflow_provider_crm.bulk.suppression import Identifier, SuppressionList, by_email
 from airflow_provider_crm.destinations.expertsender.answers import expertsender_taker
 from airflow_provider_crm.destinations.mindbaz.answers import mindbaz_taker
 from airflow_provider_crm.destinations.spread.consents import ConsentNames
@@ -22,9 +22,9 @@ from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.base_url import check_base_url
 from airflow_provider_crm.operators.base.answers import ConsentAnswers
-from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.lineage import DataSet, crm_list
 from airflow_provider_crm.operators.base.several import SeveralHooks
+from airflow_provider_crm.operators.base.suppression import read_suppression_list
 from airflow_provider_crm.operators.base.watermarks import RunStretch, Stretch, Watermark
 from airflow_provider_crm.operators.base.windows import (
     SETTLING,
@@ -38,7 +38,7 @@ from airflow_provider_crm.operators.base.writes import CrmWriteOperator, RowArgu
 from airflow_provider_crm.operators.spread.base import TimeZone
 from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, text_or_number
 from airflow_provider_crm.rows.parameter import Source as SourceParameter
-from airflow_provider_crm.rows.sources import Source, open_source
+from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.schemas.spread.cells import consent_moment, is_id
 
@@ -206,11 +206,8 @@ class CrmPropagateConsentsOperator(CrmWriteOperator):
     def _suppressed(self, context: Context) -> SuppressionList[Any] | None:
         if self.suppression_source is None:
             return None
-        suppressed = SuppressionList[Any](
-            open_source(self.suppression_source), (by_email(lambda item: (item.key,)),)
-        )
-        refuse_if_emptied(context, suppressed.entries)
-        return suppressed
+        key: Identifier[Any] = by_email(lambda item: (item.key,))
+        return read_suppression_list(context, self.suppression_source, (key,))
 
     def _id_of(self, consent: str) -> str:
         """Find a consent's id by its technical name."""

@@ -46,6 +46,17 @@ def in_mindbaz(sandbox: Sandbox) -> set[str]:
     return {one["fields"][1].partition("@")[0] for one in sandbox.records("mindbaz", "subscribers")}
 
 
+@pytest.mark.parametrize("listed", ["gone.csv", "noise.csv.gz", "names.csv"])
+def test_a_list_that_cannot_be_read_is_named_in_the_error(
+    listed: str, crm_sandbox: Sandbox, run_task: TaskRunner, tmp_path: Path
+) -> None:
+    (tmp_path / "noise.csv.gz").write_bytes(b"email\nanna@example.fr\n")
+    (tmp_path / "names.csv").write_text("name\nAnna\n")
+    with pytest.raises(CrmInputError, match=r"^`suppression_source`: "):
+        run_task(MindbazUpsertSubscribersOperator, emails("anna"), suppression_source=str(tmp_path / listed))
+    assert in_mindbaz(crm_sandbox) == set()
+
+
 def test_a_list_that_has_become_empty_is_no_list(crm_sandbox: Sandbox, run_task: TaskRunner) -> None:
     kept: dict[str, Any] = {}
 

@@ -18,14 +18,14 @@ from airflow_provider_crm.bulk.prepass import AtLeast, Check, NearUsual, look_th
 from airflow_provider_crm.bulk.preview import Preview
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import Snapshot
-from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing, SuppressionList
+from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.hooks.base.hook import CrmHook
 from airflow_provider_crm.links import REJECTS_KEY, RejectsFileLink, run_links
 from airflow_provider_crm.operators.base.approved import ApprovalArguments, CrmApprovedOperator
-from airflow_provider_crm.operators.base.emptied import refuse_if_emptied
 from airflow_provider_crm.operators.base.lineage import DataSet, crm_list, rows_of
 from airflow_provider_crm.operators.base.metrics import emit
 from airflow_provider_crm.operators.base.noted import NotedRun, usual_rows_of
+from airflow_provider_crm.operators.base.suppression import read_suppression_list
 from airflow_provider_crm.parameters import (
     Concurrency,
     FieldMap,
@@ -359,8 +359,7 @@ class CrmSuppressibleOperator(CrmBulkOperator):
     def _guarded(self, context: Context, destination: Any) -> Destination[Any]:
         if self.suppression_source is None:
             return super()._guarded(context, destination)
-        suppressed = SuppressionList(open_source(self.suppression_source), destination.identifiers)
-        refuse_if_emptied(context, suppressed.entries)
+        suppressed = read_suppression_list(context, self.suppression_source, destination.identifiers)
         return Suppressing(destination, suppressed)
 
 

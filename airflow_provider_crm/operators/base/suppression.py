@@ -1,11 +1,14 @@
-"""Whether a suppression list that is empty today was so before: told by what earlier runs of the task have found."""
+"""A task's suppression list, read, and compared with what earlier runs of the task have found."""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_provider_crm.bulk.suppression import Identifier, SuppressionList
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.sources import open_source
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -16,7 +19,26 @@ log = logging.getLogger(__name__)
 KEY = "crm_suppression_entries"
 
 
-def refuse_if_emptied(context: Context, entries: int) -> None:
+R = TypeVar("R")
+
+
+def read_suppression_list(
+    context: Context, source: Any, identifiers: Sequence[Identifier[R]]
+) -> SuppressionList[R]:
+    """Return the people of ``suppression_source``, before anything is sent.
+
+    :param identifiers: how rows name a person.
+    :raises CrmInputError: the list cannot be read, or is empty and was not before; the error says that it is this list.
+    """
+    try:
+        suppressed = SuppressionList(open_source(source), identifiers)
+    except CrmInputError as error:
+        raise CrmInputError(f"`suppression_source`: {error}") from error
+    _refuse_if_emptied(context, suppressed.entries)
+    return suppressed
+
+
+def _refuse_if_emptied(context: Context, entries: int) -> None:
     """Refuse an empty list where the last run of the task that left a number had entries; leave the number of this one.
 
     Runs are told apart by their logical date: where they have none, as those that an asset starts, or where Airflow has
