@@ -6,6 +6,7 @@ Knows no CRM and no HTTP library. No message carries an e-mail, a phone number, 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, ClassVar
 
 from airflow_provider_crm._compat import AirflowException, AirflowFailException
@@ -14,16 +15,26 @@ _EMAIL = re.compile(r"[^\s\"'<>(),;:=/]+(?:@|%40)[^\s\"'<>(),;:=/]+", re.IGNOREC
 _LONG_NUMBER = re.compile(r"\+?\d(?:[\s.\-]?\d){7,}")
 
 
-def redact(text: object, *, limit: int = 500) -> str:
+def redact(text: object, *, limit: int = 500, kept: Collection[str] = ()) -> str:
     """Return a foreign text as it may stand in a log: people's addresses and numbers hidden, length bounded.
 
     :param text: for example the vendor's own error message.
     :param limit: the longest text to return, in characters.
+    :param kept: texts that are left as they are, such as a path with a day in it.
     :return: the text on one line, e-mails as ``<email>`` and runs of eight or more digits as ``<number>``.
     """
     line = " ".join(str(text)[: limit * 4].split())
-    line = _LONG_NUMBER.sub("<number>", _EMAIL.sub("<email>", line))
+    if kept:
+        longest_first = sorted(map(re.escape, kept), key=len, reverse=True)
+        parts = re.split(f"({'|'.join(longest_first)})", line)
+        line = "".join(part if part in kept else _masked(part) for part in parts)
+    else:
+        line = _masked(line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def _masked(line: str) -> str:
+    return _LONG_NUMBER.sub("<number>", _EMAIL.sub("<email>", line))
 
 
 class CrmError(AirflowException):

@@ -388,11 +388,10 @@ def is_known(value: Any) -> bool:
     """Return whether a value is already what it will be when the task runs."""
     if isinstance(value, str):
         return not _TEMPLATE.search(value)
-    if isinstance(value, os.PathLike | StoragePath):
-        return True
     if isinstance(value, Mapping):
         return all(map(is_known, value.values()))
     if isinstance(value, list | tuple | set):
         return all(is_known(one) for one in value if not isinstance(one, Mapping))  # which would be a row
-    # As Airflow itself tells the output of another task.
-    return not callable(getattr(value, "resolve", None))
+    # As Airflow itself tells the output of another task; a path has such a method too.
+    resolves = callable(getattr(value, "resolve", None))
+    return not resolves or isinstance(value, os.PathLike | StoragePath)

@@ -6,6 +6,7 @@ An opt-out always wins. Answers of the last two days that were passed on before 
 from datetime import datetime
 
 from airflow_provider_crm.operators.consents import CrmPropagateConsentsOperator
+from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger
 
 CONSENT_ID = "9876"
 
@@ -16,8 +17,6 @@ except ImportError:  # Airflow 2 has no watchers
 
     schedule = "@hourly"
 else:
-    from airflow_provider_crm.triggers.spread import SpreadConsentEventTrigger
-
     watcher = AssetWatcher(name="new_answers", trigger=SpreadConsentEventTrigger(CONSENT_ID))
     schedule = [Asset("spread_newsletter_answers", watchers=[watcher])]
 
@@ -38,5 +37,4 @@ with DAG(
         created_before="{{ params.created_before }}",
         opt_ins=True,
         rejects_path="{{ params.folder }}/rejects.jsonl",
-        results_path="{{ params.folder }}/results.jsonl",
     )

@@ -36,9 +36,11 @@ if "airflow" in sys.modules:
 
 AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
 
-# What the caller's shell says about Airflow must not reach the tests.
+# What the caller's shell says about Airflow must not reach the tests; nor whom to trust, which each hook would check.
 for _name in [name for name in os.environ if name.startswith(("AIRFLOW_", "_AIRFLOW_"))]:
     del os.environ[_name]
+for _name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+    os.environ.pop(_name, None)
 
 (AIRFLOW_HOME / "dags").mkdir()
 os.environ.update(

@@ -197,6 +197,7 @@ def test_every_parameter_is_a_template(task: Any) -> None:
     assert attributes <= set(task.template_fields)
 
 
+@pytest.mark.slow
 @each_task
 def test_an_example_uses_it(task: Any, probe: dict[str, Any]) -> None:
     assert task.__name__ in probe["used"]

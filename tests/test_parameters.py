@@ -26,6 +26,7 @@ from airflow_provider_crm._compat import (
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.base.deletes import CrmDeleteOperator
+from airflow_provider_crm.operators.base.upserts import CrmUpsertOperator
 from airflow_provider_crm.operators.base.writes import (
     CrmBulkOperator,
     CrmSuppressibleOperator,
@@ -190,25 +191,20 @@ def test_what_does_not_make_another_job() -> None:
         "dry_run",
         "history_conn_id",
     }
-    own = {kind: set(kind.not_in_fingerprint) - common for kind in WRITES}
-    assert {kind: names for kind, names in own.items() if names} == {
-        **{kind: {"require_confirmation_count"} for kind in WRITES if issubclass(kind, CrmDeleteOperator)},
-        **{kind: {"suppression_source"} for kind in WRITES if issubclass(kind, CrmSuppressibleOperator)},
-        **{
-            kind: {"settle_seconds", "suppression_source"}
-            for kind in (SpreadCreditLoyaltyOperator, SpreadCreateConsentsOperator)
-        },
-        **{
-            kind: {"preview_path", "preview_rows", "suppression_source"}
-            for kind in (MindbazUpsertSubscribersOperator, SpreadUpsertCustomersOperator)
-        },
-        ExpertSenderUpsertCustomersOperator: {
-            "preview_path",
-            "preview_rows",
-            "settle_seconds",
-            "suppression_source",
-        },
+    shared = {
+        CrmDeleteOperator: {"require_confirmation_count"},
+        CrmSuppressibleOperator: {"suppression_source"},
+        CrmUpsertOperator: {"preview_path", "preview_rows"},
     }
+    settling = {
+        SpreadCreditLoyaltyOperator,
+        SpreadCreateConsentsOperator,
+        ExpertSenderUpsertCustomersOperator,
+    }
+    for kind in WRITES:
+        own = [names for base, names in shared.items() if issubclass(kind, base)]
+        own += [{"settle_seconds"}] if kind in settling else []
+        assert set(kind.not_in_fingerprint) - common == set().union(*own), kind
     assert all(common <= kind.not_in_fingerprint for kind in WRITES)
 
 

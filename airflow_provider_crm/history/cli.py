@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import os
 import sys
 from typing import Any
 
@@ -66,9 +67,15 @@ def list_runs(chosen: argparse.Namespace) -> None:
             runs = history.page(wanted, limit=chosen.limit).runs
     except CrmError as error:
         raise SystemExit(str(error)) from None
-    for run in runs:
-        line = json.dumps(dataclasses.asdict(run), default=str) if chosen.json else _line_of(run)
-        sys.stdout.write(f"{line}\n")
+    if not runs:
+        sys.stderr.write("There are no such runs\n")
+    try:
+        for run in runs:
+            line = json.dumps(dataclasses.asdict(run), default=str) if chosen.json else _line_of(run)
+            sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it ends
 
 
 def _line_of(run: Any) -> str:

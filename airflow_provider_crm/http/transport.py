@@ -217,10 +217,10 @@ class Routes:
         :raises CrmConnectionError: the certificates that are to be trusted cannot be read.
         """
         server = origin(url)
-        way = self._known.get(server)
-        if way is None:
-            way = self._known[server] = self._find(url, server)
-        return way
+        route = self._known.get(server)
+        if route is None:
+            route = self._known[server] = self._find(url, server)
+        return route
 
     def _find(self, url: str, server: tuple[str, str, int]) -> Route:
         settings: dict[str, Any] = dict(

@@ -130,6 +130,8 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
         self._people: ErasePeople | None = None
         self._hooks: list[Any] = []
         self._results: dict[str, Counter[str]] = {}
+        #: What is told of the certificate once it is in its place.
+        self._proof: dict[str, Any] = {"by_hand": 0, "certificate_path": None}
 
     def _system(self) -> str:
         return SeveralHooks.conn_type
@@ -167,11 +169,14 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
                 raise
             left = self._publish(certificate)
         if left:
-            said = f"{left} people are left to a person's hand: they are in {self.certificate_path}, with their ids"
+            said = f"To be erased by a person's hand: {left}. The ids are in {self.certificate_path}"
             if self.by_hand == "fail":
                 raise CrmFailError(said)
             self.log.warning("%s", said)
-        return {**summary, "by_hand": left, "certificate_path": self.certificate_path}
+        return {**summary, **self._proof}
+
+    def _account(self) -> dict[str, Any]:
+        return {**super()._account(), **self._proof}
 
     def _publish(self, certificate: Certificate) -> int:
         """Put the certificate into its place, if all systems have done their part.
@@ -191,7 +196,9 @@ class CrmErasePeopleOperator(CrmDeleteOperator):
             f"{system} {end} {number}" for system, ends in results.items() for end, number in ends.items()
         )
         self.log.info("The certificate is in %s: %s", self.certificate_path, ", ".join(ended) or "nobody")
-        return sum(counts[BY_HAND] for counts in results.values())
+        left = sum(counts[BY_HAND] for counts in results.values())
+        self._proof = {"by_hand": left, "certificate_path": self.certificate_path}
+        return left
 
     def _origin(self, context: Context) -> dict[str, Any]:
         instance: Any = context.get("ti")

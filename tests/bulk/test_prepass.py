@@ -111,6 +111,7 @@ CELLS = st.one_of(st.none(), st.text(max_size=3), st.integers(0, 3), st.booleans
 ROWS = st.lists(st.dictionaries(st.sampled_from("ab"), CELLS, min_size=1), max_size=5)
 
 
+@pytest.mark.slow
 @at_least(200)
 @given(first=ROWS, second=ROWS, order=st.randoms())
 def test_a_digest_is_that_of_the_same_rows_only(first: Any, second: Any, order: Any) -> None:

@@ -270,6 +270,7 @@ class Together:
         return self.draw(st.sampled_from(sorted(self.runs))) if self.runs else None
 
 
+@pytest.mark.slow
 @at_least(100)
 @given(data=st.data())
 def test_no_run_beside_another_leaves_an_entry_that_is_not_true(data: st.DataObject) -> None:

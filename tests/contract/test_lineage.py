@@ -50,7 +50,7 @@ def test_a_write_names_its_file_and_what_it_has_changed(trial: Trial, tmp_path: 
     assert read == ("file", str(path), len(trial.rows), None)
     assert namespace == trial.sandbox.url
     assert name.startswith(f"{trial.destination.system}/")
-    assert name.rpartition("/")[2] in ("customers", "subscribers", "customers-consents", "cagnottes")
+    assert name.endswith(f"/{task.resource}")
     assert (rows, size) == (summary["created"] + summary["updated"], None)
 
 

@@ -33,6 +33,7 @@ def messages() -> frozenset[str]:
     )
 
 
+@cache
 def names() -> frozenset[str]:
     """Return the names of the package's classes."""
     return frozenset(

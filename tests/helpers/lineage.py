@@ -20,8 +20,6 @@ def extracted(task: Any) -> Any:
 def told(task: Any) -> tuple[list[Told], list[Told]]:
     """The inputs and the outputs; none where OpenLineage is told nothing."""
     lineage = extracted(task)
-    if lineage is None:
-        return [], []
     read = [(one, one.inputFacets["inputStatistics"]) for one in lineage.inputs]
     written = [(one, one.outputFacets["outputStatistics"]) for one in lineage.outputs]
     return _told(read), _told(written)

@@ -55,6 +55,26 @@ def test_the_commands_of_airflow():
     assert get_provider_info()["cli"] == [f"{cli.__name__}.{cli.commands.__name__}"]
 
 
+def test_where_there_are_none_it_says_so(add, capsys):
+    add()
+    cli.main(["--conn-id", "runs", "--state", "refused"])
+    out, err = capsys.readouterr()
+    assert (out, "There are no such runs" in err) == ("", True)
+
+
+@pytest.mark.system
+def test_whoever_reads_it_may_have_enough(add, url):
+    """As ``| head`` does."""
+    for number in range(500):
+        add(a_try(str(number)))
+    command = [sys.executable, "-m", "airflow_provider_crm.history", "--conn-id", "runs", "--limit", "1000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listing:
+        assert "dag.sync 499" in listing.stdout.readline()
+        listing.stdout.close()
+        assert "Error" not in listing.stderr.read()
+    assert listing.returncode == 0
+
+
 @pytest.mark.system
 def test_it_is_a_command_of_its_own(add, url):
     add()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from airflow_provider_crm.exceptions import CrmInputError, CrmTransientError
+from airflow_provider_crm.operators.base.answers import ConsentAnswers
+from airflow_provider_crm.operators.base.windows import Window
 from airflow_provider_crm.operators.consents import CrmPropagateConsentsOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.connections import set_connection
@@ -48,6 +51,24 @@ def test_refusals_follow_and_acceptances_do_not(people: People) -> None:
         one for one in people.sandbox.records("mindbaz", "subscribers") if one["fields"][1] == address("anna")
     )
     assert str(anna["fields"][4]).startswith("2026-03-02T10:05"), "the date is that of the answer"
+
+
+@pytest.mark.parametrize(
+    ("consents", "before", "said"),
+    [
+        (["9876"], None, "answers to a consent from 2026-03-02"),
+        (["9876", "9877"], "2026-03-03", "answers to 2 consents from 2026-03-02 until 2026-03-03"),
+    ],
+)
+def test_the_log_says_which_answers_are_read(consents: list[str], before: str | None, said: str) -> None:
+    def nothing(*_: str) -> Iterator[Any]:
+        return iter(())
+
+    window = Window("2026-03-02", before)
+    answers = ConsentAnswers(
+        nothing, consents=consents, statuses=[], window=window, local_time=lambda _: None
+    )
+    assert answers.description == said
 
 
 def test_a_second_run_changes_nothing(people: People) -> None:

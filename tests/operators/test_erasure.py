@@ -65,6 +65,21 @@ def test_people_are_gone_and_the_certificate_says_so(erasure: Erasure) -> None:
     assert not list(erasure.certificate_path.parent.glob("*.draft"))
 
 
+def test_the_report_names_the_certificate_and_counts_what_is_left_to_somebody(erasure: Erasure) -> None:
+    """Also where the task fails over it; but no certificate that is not there."""
+    erasure.sandbox.fault("error_before", system="expertsender", status=503)
+    with pytest.raises(CrmTransientError) as raised:
+        erasure.run("anna", "bert")
+    assert raised.value.report is not None
+    assert raised.value.report["certificate_path"] is None
+    erasure.sandbox.clear()
+    with pytest.raises(CrmFailError) as left:
+        erasure.run("anna", "bert", by_hand="fail")
+    assert left.value.report is not None
+    told = {name: left.value.report[name] for name in ("by_hand", "certificate_path")}
+    assert told == {"by_hand": 2, "certificate_path": str(erasure.certificate_path)}
+
+
 def test_whoever_is_erased_does_not_come_back(erasure: Erasure, run_task: TaskRunner) -> None:
     erasure.run("anna", "nobody")
     erasure.run("anna", "carla", run_id="run-2", certificate_path=str(erasure.certificate_path) + "2")
@@ -180,7 +195,7 @@ def test_fields_that_are_named_are_emptied(erasure: Erasure) -> None:
 
 
 def test_what_is_left_to_somebody_may_fail_the_task(erasure: Erasure) -> None:
-    with pytest.raises(CrmFailError, match="1 people are left to a person's hand"):
+    with pytest.raises(CrmFailError, match=r"To be erased by a person's hand: 1\. The ids are in"):
         erasure.run("bert", by_hand="fail")
     assert erasure.results()["bert"]["mindbaz"] == "by_hand"
 

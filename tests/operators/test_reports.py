@@ -27,6 +27,7 @@ from airflow_provider_crm.operators.spread import (
     SpreadDeleteCustomersOperator,
     SpreadExportCustomersOperator,
 )
+from airflow_provider_crm.rows.sources import FileSource
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.connections import set_connection
 from tests.helpers.instances import Instance
@@ -107,6 +108,21 @@ def test_too_many_rejects(crm_sandbox: Sandbox, ti: Instance) -> None:
     assert (ti.report["state"], ti.report["created"], ti.report["rejected"]) == ("rejects", 2, 1)
     assert ti.report["error"]["type"] == "CrmRejectsError"
     assert ti.report["error"]["message"].startswith("1 of 4 rows were rejected")
+
+
+def test_an_error_names_the_files_as_they_are(crm_sandbox: Sandbox, ti: Instance, tmp_path: Path) -> None:
+    """The day or the run in a path is nobody's number."""
+    rejects = str(tmp_path / "manual__2026-11-27T13:25:33.013822+00:00.jsonl")
+    with pytest.raises(CrmRejectsError):
+        upsert(PEOPLE, ti, rejects_path=rejects)
+    assert f"they are in {rejects}. All" in ti.report["error"]["message"]
+    for missing in ("/data/2026-11-27.csv", FileSource("/data/20261127/people.csv")):
+        with pytest.raises(CrmInputError):
+            upsert(missing, ti)
+        assert str(getattr(missing, "path", missing)) in ti.report["error"]["message"]
+    with pytest.raises(CrmInputError):
+        upsert("/data/zoe@example.fr/2026-11-27.csv", ti)
+    assert "<email>" in ti.report["error"]["message"]
 
 
 def test_the_link_to_the_rejects_never_misses_its_xcom(

@@ -46,8 +46,9 @@ class ConsentAnswers:
 
     @property
     def description(self) -> str:
-        said = " to ".join(bound or "" for bound in self._window.described().values())
-        return f"answers to {len(self._consents)} consents, {said}"
+        what = "a consent" if len(self._consents) == 1 else f"{len(self._consents)} consents"
+        bounds = zip(("from", "until"), self._window.described().values(), strict=True)
+        return " ".join([f"answers to {what}", *(f"{word} {bound}" for word, bound in bounds if bound)])
 
     def columns(self) -> list[str] | None:
         return list(COLUMNS)

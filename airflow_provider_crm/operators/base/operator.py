@@ -79,7 +79,8 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
                 noted.forget()
             raise
         except BaseException as error:
-            self._end(context, run.report(self._account(), error, stopped=self._stopped), noted)
+            report = run.report(self._account(), error, stopped=self._stopped, paths=self._paths())
+            self._end(context, report, noted)
             raise
         self._end(context, run.report(self._account(), None, stopped=False), noted)
         return summary
@@ -105,6 +106,14 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
             "rejects_path": None,
             "results_path": None,
         }
+
+    def _paths(self) -> list[str]:
+        """Return the paths among the parameters, but for those that name somebody."""
+        given = (getattr(self, name, None) for name in self.template_fields)
+        paths = (getattr(one, "path", one) for one in given)  # of a source that is a file too
+        return [
+            path for path in paths if isinstance(path, str) and "/" in path and "<email>" not in redact(path)
+        ]
 
     def _goes_on(self) -> bool:
         """Return whether this try has gone on after the rows of an earlier one, and counts them too."""
@@ -167,8 +176,7 @@ class CrmBaseOperator(CheckedParameters, BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Any:
         """Name what was read and what was written, with the numbers of rows; asked after a failure, too."""
-        read, written = self._data_sets()
-        return lineage(read, written) if read or written else None
+        return lineage(*self._data_sets())  # of nothing too: of None Airflow logs a warning
 
     def on_kill(self) -> None:
         """End calls that wait."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,13 +45,19 @@ class Run:
         self._started = time.monotonic()
 
     def report(
-        self, account: Mapping[str, Any], error: BaseException | None, *, stopped: bool
+        self,
+        account: Mapping[str, Any],
+        error: BaseException | None,
+        *,
+        stopped: bool,
+        paths: Sequence[str] = (),
     ) -> dict[str, Any]:
         """Return the report of a run that has ended, and let the error carry it.
 
         :param account: what has been done, by the names of the report.
         :param error: what is about to be raised.
         :param stopped: whether somebody has asked it to end.
+        :param paths: of the task's files, which an error may name.
         """
         report = {
             "version": VERSION,
@@ -62,7 +68,9 @@ class Run:
             "seconds": round(time.monotonic() - self._started, 3),
             "started_at": self.started_at.isoformat(timespec="milliseconds"),
             "ended_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "error": None if error is None else {"type": type(error).__name__, "message": _said_of(error)},
+            "error": None
+            if error is None
+            else {"type": type(error).__name__, "message": _said_of(error, paths)},
         }
         if isinstance(error, CrmError):
             error.report = report
@@ -79,11 +87,12 @@ class Run:
         return error.ends_run_as if isinstance(error, CrmError) else "failed"
 
 
-def _said_of(error: BaseException) -> str:
+def _said_of(error: BaseException, paths: Sequence[str]) -> str:
     """Return an error's message; what a library says may hold the values it was given."""
-    if isinstance(error, AirflowException) or not isinstance(error, Exception):
-        return redact(error)
-    return "see the log of the task"
+    if isinstance(error, Exception) and not isinstance(error, AirflowException):
+        return "see the log of the task"
+    # The day or the run in a path looks like somebody's number, and without it nobody finds the file.
+    return redact(error, kept=paths)
 
 
 def say(report: Mapping[str, Any]) -> None:

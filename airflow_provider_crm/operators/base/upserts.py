@@ -6,13 +6,13 @@ import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from os import PathLike
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol, TypeVar, Unpack
 
 from airflow_provider_crm._compat import conf
 from airflow_provider_crm.bulk.checkpoint import fingerprint
 from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
-from airflow_provider_crm.bulk.preview import Preview
+from airflow_provider_crm.bulk.preview import Preview, ShowingDestination
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SnapshotStore, SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
 
 SnapshotPlace = Annotated[str | PathLike[str] | StoragePath | SqlSnapshot, path_or_table]
+R = TypeVar("R")
+
 UpsertMode = Annotated[Literal["upsert", "create", "update"] | str, one_of(*MODES)]
 
 
@@ -68,6 +70,10 @@ class WritableFields(Protocol):
 
     def names(self) -> Collection[str]:
         """Return the names to choose from, for an error message."""
+
+
+class UpsertDestination(Suppressible[R], KeyedDestination[R], ShowingDestination[R], Protocol[R]):
+    """What every upsert of people can do: heed a suppression list, keep a snapshot, show what it would change."""
 
 
 class CrmUpsertOperator(CrmMappedOperator):
@@ -152,14 +158,14 @@ class CrmUpsertOperator(CrmMappedOperator):
         """
         raise NotImplementedError
 
-    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> Suppressible[Any]:
+    def _upserts(self, hook: Any, mapping: FieldMapping[Any], key_column: str) -> UpsertDestination[Any]:
         """Return the destination.
 
         :param key_column: the column that holds the match key.
         """
         raise NotImplementedError
 
-    def _destination(self, hook: Any, source: Source) -> Suppressible[Any]:
+    def _destination(self, hook: Any, source: Source) -> UpsertDestination[Any]:
         self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
@@ -175,7 +181,7 @@ class CrmUpsertOperator(CrmMappedOperator):
                 "`preview_path` is for `dry_run=True` or `approval`: a run itself has `results_path`"
             )
 
-    def _preview_of(self, destination: Any) -> Preview[Any] | None:
+    def _preview_of(self, destination: ShowingDestination[Any]) -> Preview[Any] | None:
         if self.preview_path is None or not self.only_plan:
             return None
         return Preview(destination, self.preview_path, self.preview_rows)

@@ -13,7 +13,12 @@ from tests.helpers.tasks import TaskRunner
 from .nightly import UPSERTS, Nightly, Upsert
 
 
-@pytest.fixture(params=UPSERTS, ids=lambda one: one.system)
+@pytest.fixture(
+    params=[
+        pytest.param(one, id=one.system, marks=[pytest.mark.slow] if number else [])
+        for number, one in enumerate(UPSERTS)
+    ]
+)
 def upsert(request: pytest.FixtureRequest) -> Upsert:
     return request.param  # type: ignore[no-any-return]
 
