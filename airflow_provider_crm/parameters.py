@@ -214,9 +214,12 @@ def name_in_folder(name: str, value: Any) -> str:
     return str(value)
 
 
-def source(name: str, value: Any) -> Any:
-    """Return a source; what it may be is said by :func:`~airflow_provider_crm.rows.sources.open_source`."""
-    return path(name, value) if isinstance(value, str | os.PathLike | StoragePath) else value
+def dicts(name: str, value: Any) -> Sequence[Mapping[str, Any]]:
+    """Return a list of records, as a hook's call takes them; raise CrmInputError where it is none."""
+    is_list = isinstance(value, Sequence) and not isinstance(value, str)
+    if is_list and all(isinstance(one, Mapping) for one in value):
+        return value  # type: ignore[no-any-return]
+    raise CrmInputError(f"`{name}` is a list of dicts")
 
 
 def field_map(name: str, value: Any) -> Mapping[str, str | int]:
@@ -279,7 +282,6 @@ Names = Annotated[str | Sequence[str], several(commas=False)]
 Amount = Annotated[Decimal | float | str, amount]
 YesOrNo = Annotated[bool | str, yes_or_no]
 Path = Annotated[str | os.PathLike[str] | StoragePath, path]
-Source = Annotated[Any, source]
 MaxRejects = Annotated[int | float | str, rows_or_share]
 Approval = Annotated[bool | int | float | str, yes_no_or_rows]
 Share = Annotated[float | str, number(0, 1_000)]

@@ -82,11 +82,15 @@ has_event_triggers = pytest.mark.skipif(
 @has_event_triggers
 @pytest.mark.parametrize(
     "given",
-    [{"status": "yes"}, *({"poll_interval": seconds} for seconds in (0, 0.5, 86_401, float("nan"), "soon"))],
+    [
+        {"status": "yes"},
+        *({"consent_id": wrong} for wrong in (None, True, "", 1.5)),
+        *({"poll_interval": seconds} for seconds in (0, 0.5, 86_401, float("nan"), "soon")),
+    ],
 )
 def test_an_event_trigger_refuses_what_it_cannot_use(given: dict[str, Any]) -> None:
     with pytest.raises(CrmInputError, match=next(iter(given))):
-        SpreadConsentEventTrigger(9876, **given)
+        SpreadConsentEventTrigger(**{"consent_id": 9876, **given})
 
 
 @has_event_triggers

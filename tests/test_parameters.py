@@ -50,6 +50,7 @@ from airflow_provider_crm.operators.spread import (
     SpreadUpdateEmailsOperator,
     SpreadUpsertCustomersOperator,
 )
+from airflow_provider_crm.rows.sources import FileSource, SqlSource
 from airflow_provider_crm.sensors.expertsender import ExpertSenderCustomerSensor
 from airflow_provider_crm.sensors.mindbaz import MindbazSubscriberSensor
 from airflow_provider_crm.sensors.spread import (
@@ -326,6 +327,59 @@ def test_what_still_looks_like_a_template_when_the_task_runs_is_refused() -> Non
 def test_a_known_value_is_checked_while_the_dag_is_parsed(kind: Any, given: dict[str, Any]) -> None:
     with pytest.raises(CrmInputError, match=f"`?{next(iter(given))}`?|known format|timezone"):
         task(kind, **given)
+
+
+NO_SOURCES = {
+    5: "`source` is a list of dicts, a path, a FileSource or a SqlSource, not a int",
+    "a dict": "`source` is .* not a dict",
+    "feed.xlsx": "known format",
+    "s3://bucket/feed/*.JSON": "known format",
+    "encoding": "`encoding`",
+    "delimiter": "`delimiter`",
+    "null_values": "`null_values`",
+    "path": "`path`",
+    "file.tsv": "known format",
+    "conn_id": "`conn_id`",
+    "sql": "`sql`",
+    "parameters": "`parameters`",
+}
+MADE: dict[Any, Any] = {
+    "a dict": {"email": "a@x.fr"},
+    "encoding": FileSource("a.csv", encoding="cp9999"),
+    "delimiter": FileSource("{{ path }}", delimiter=";;"),
+    "null_values": FileSource("a.csv", null_values="NULL"),
+    "path": FileSource(5),
+    "file.tsv": FileSource("file.tsv", delimiter="\t"),
+    "conn_id": SqlSource("", "SELECT 1"),
+    "sql": SqlSource("db", " "),
+    "parameters": SqlSource("db", "SELECT 1", "one"),
+}
+
+
+@pytest.mark.parametrize("parameter", ["source", "suppression_source"])
+@pytest.mark.parametrize(("given", "said"), NO_SOURCES.items(), ids=map(str, NO_SOURCES))
+def test_what_can_be_no_source_is_refused_while_the_dag_is_parsed(
+    parameter: str, given: Any, said: str
+) -> None:
+    with pytest.raises(CrmInputError, match=said.replace("`source`", f"`{parameter}`")) as caught:
+        task(MindbazUpsertSubscribersOperator, **{parameter: MADE.get(given, given)})
+    assert "a@x.fr" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "{{ folder }}/feed.xlsx{{ '' }}",
+        "exports/v1.2",
+        "exports/*",
+        FileSource("{{ path }}", encoding="{{ encoding }}"),
+        SqlSource("{{ db }}", "{{ sql }}", "{{ parameters }}"),
+        [],
+    ],
+    ids=repr,
+)
+def test_what_may_be_a_source_is_left_until_the_task_runs(given: Any) -> None:
+    task(MindbazUpsertSubscribersOperator, source=given)
 
 
 def test_the_output_of_a_task_is_not_known_yet() -> None:

@@ -299,3 +299,13 @@ def test_a_form_needs_no_form_library_until_it_is_asked_for(monkeypatch: pytest.
     monkeypatch.setitem(importlib.import_module("sys").modules, "flask_babel", None)
     with pytest.raises(ImportError):
         connection_form_widgets("spread")
+
+
+@each_conn_type
+def test_the_form_can_be_tested_and_saved_when_it_is_left_empty(conn_type: str) -> None:
+    """Airflow 3.3.2 compares a hidden port when it tests, and marks a field that may not be null as required."""
+    behaviour = CONNECTION_TYPES[conn_type]["ui-field-behaviour"]
+    assert "port" not in behaviour["hidden-fields"]
+    assert "port" in behaviour["relabeling"]
+    for name, field in CONNECTION_TYPES[conn_type]["conn-fields"].items():
+        assert "null" in field["schema"]["type"], name

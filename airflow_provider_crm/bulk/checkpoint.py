@@ -54,7 +54,6 @@ class Checkpoint:
         self._parameters = parameters
         self.in_flight = InFlight(store, parameters)
         self._rows = hashlib.blake2b(digest_size=16)
-        self._saved = 0.0
         self._not_before = 0.0
 
     def load(self) -> Progress | None:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, Refused, Step, Verdict
+from airflow_provider_crm.bulk.outcomes import (
+    SETTLE_SECONDS,
+    Ending,
+    Item,
+    Outcome,
+    R,
+    Refused,
+    Step,
+    Verdict,
+)
 from airflow_provider_crm.exceptions import CrmNotFoundError
 
 
@@ -44,5 +53,7 @@ def settle_not_found(step: Step[Any], error: CrmNotFoundError) -> Verdict:
     """Return what it means for a row that its deletion was answered with 404."""
     if step.outcome.ending is Ending.SKIPPED or step.item.maybe_applied or error.after_unknown:
         return step.outcome
-    # Somebody else was faster, or the vendor has no such call any more: the next look tells.
-    return Refused(f"the CRM shows the person and answers DELETE with 404: {error.reason}")
+    # A try before this one or somebody else was faster, or the vendor has no such call any more: the next look tells,
+    # once the person is no longer shown who is gone.
+    reason = f"the CRM shows the person and answers DELETE with 404: {error.reason}"
+    return Refused(reason, settle_seconds=SETTLE_SECONDS)

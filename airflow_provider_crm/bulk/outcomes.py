@@ -94,10 +94,12 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
 
     :param reason: the vendor's words.
     :param payload: what was sent; filled in by the settler.
+    :param settle_seconds: how long the CRM may go on to show what contradicts the refusal: it is believed only then.
     """
 
     reason: str
     payload: Any = None
+    settle_seconds: float = 0.0
 
 
 class Open(enum.Enum):
@@ -173,6 +175,19 @@ class Step(msgspec.Struct, Generic[R], frozen=True, gc=False):
     payload: Any = None
     settle_seconds: float = 0.0
     held: Any = None
+
+
+#: Ends that are concluded from what a look does not show.
+_UNSEEN = (Ending.SKIPPED, Ending.REJECTED)
+
+
+def is_open(item: Item[R], plan: Outcome | Step[R], looked_at: float) -> bool:
+    """Return whether a plan goes by what the CRM does not show, and may show in a moment.
+
+    :param looked_at: before this moment nobody had asked the CRM.
+    """
+    seen = isinstance(plan, Outcome) and plan.ending not in _UNSEEN
+    return not seen and item.in_doubt_until > looked_at
 
 
 class OptOutRule(Protocol[C_contra]):

@@ -19,13 +19,13 @@ from airflow_provider_crm.bulk.in_flight import InFlight
 from airflow_provider_crm.bulk.outcomes import (
     UNSAID,
     Destination,
-    Ending,
     Item,
     Outcome,
     R,
     Refused,
     Step,
     Verdict,
+    is_open,
     rejected,
 )
 from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmRequestError, CrmTooLargeError
@@ -45,8 +45,6 @@ MOST_REFUSALS = 3
 #: How often a row is sent again alone when the answer does not speak of it.
 MOST_UNSAID = 2
 NO_REASON = "refused by the CRM without a reason"
-#: Ends that are concluded from what a look does not show.
-_UNSEEN = (Ending.SKIPPED, Ending.REJECTED)
 UNCONFIRMED = "the CRM accepted the call and did not say what became of this row"
 
 
@@ -159,12 +157,9 @@ class Settler(Generic[R]):
 
         :param looked_at: before this moment nobody had asked the CRM.
         """
-        if isinstance(plan, Step):
-            if item.retried and plan.settle_seconds:
-                item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
-        elif plan.ending not in _UNSEEN:
-            return True
-        return item.in_doubt_until <= looked_at
+        if isinstance(plan, Step) and item.retried and plan.settle_seconds:
+            item.in_doubt_until = max(item.in_doubt_until, self._began + plan.settle_seconds)
+        return not is_open(item, plan, looked_at)
 
     def _wait_for(self, items: Sequence[Item[R]]) -> None:
         left = max(item.in_doubt_until for item in items) - self._now()
@@ -237,7 +232,7 @@ class _Course(Generic[R]):
                 continue
             left.append(step)
             if isinstance(verdict, Refused):
-                self._refuse(step, verdict.reason)
+                self._refuse(step, verdict)
             elif verdict is UNSAID:
                 unsaid.append(step)
         self.doubt(unsaid)
@@ -254,7 +249,7 @@ class _Course(Generic[R]):
         :return: parts to plan again.
         """
         if len(steps) == 1:
-            self._refuse(steps[0], error.reason)
+            self._refuse(steps[0], Refused(error.reason))
             return [[steps[0].item]]
         _mark_applied(steps)  # those before the one at fault may have been
         return _parts([step.item for step in steps], error)
@@ -269,10 +264,13 @@ class _Course(Generic[R]):
         self.ended.append((items[0], rejected("crm", error.reason or NO_REASON)))
         return []
 
-    def _refuse(self, step: Step[R], reason: str) -> None:
-        step.item.refused = Refused(reason or NO_REASON, step.payload)
-        if step.item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
+    def _refuse(self, step: Step[R], refused: Refused) -> None:
+        item = step.item
+        item.refused = Refused(refused.reason or NO_REASON, step.payload)
+        if item.maybe_applied:  # the CRM may refuse it because it holds it already, and not show it yet
             self._hold_in_doubt(step)
+        if refused.settle_seconds:
+            item.in_doubt_until = max(item.in_doubt_until, self._now() + refused.settle_seconds)
         self._refusals[step.item.row.number] += 1
 
 

@@ -31,6 +31,9 @@ Work = Callable[[Connection, float], T]
 MOST_CONFLICTS = 10
 #: The codes for that: deadlock and serialization failure of PostgreSQL, deadlock and lock timeout of MySQL.
 _CONFLICTS = ("40P01", "40001", 1213, 1205)
+#: Seconds to wait for a connection, and the drivers that are told so, unless the connection says another number.
+CONNECT_TIMEOUT = 10
+_WITH_CONNECT_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
 
 _CLOCKS = {
     "sqlite": "select (julianday('now') - 2440587.5) * 86400.0",
@@ -100,6 +103,8 @@ class Database:
             self._engine = _sqlite_engine(engine)
         elif engine.dialect.name in ("mysql", "mariadb"):
             sa.event.listen(engine, "do_connect", _speak_unicode)
+        if engine.dialect.driver in _WITH_CONNECT_TIMEOUT:
+            sa.event.listen(engine, "do_connect", _give_up)
 
     def close(self) -> None:
         """Close the connections that are kept open."""
@@ -111,6 +116,8 @@ class Database:
         :raises DatabaseError: the database cannot be used.
         """
         with self._said_plainly():
+            with self._engine.connect():
+                pass  # one that is away is away: what is tried again is what other workers are in the way of
             for _ in range(MOST_CONFLICTS):
                 try:
                     metadata.create_all(self._engine)
@@ -230,6 +237,14 @@ def _is_conflict(error: DBAPIError) -> bool:
 def _speak_unicode(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
     """Set MySQL's drivers to UTF-8; some of them would use latin1 when nobody says otherwise."""
     parameters.setdefault("charset", "utf8mb4")
+
+
+def _give_up(dialect: Any, record: Any, arguments: Any, parameters: dict[str, Any]) -> None:
+    """Set how long a driver waits for a connection, which a database behind a firewall, or one that hangs, never gives.
+
+    See ``connect_timeout`` in https://www.postgresql.org/docs/current/libpq-connect.html: "wait indefinitely".
+    """
+    parameters.setdefault("connect_timeout", CONNECT_TIMEOUT)
 
 
 def _sqlite_engine(engine: Engine) -> Engine:

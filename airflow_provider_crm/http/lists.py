@@ -142,10 +142,10 @@ class PagedList(Generic[P]):
     cannot be seen. (An export by offsets that does none of this had 1,002 rows, 1,001 of them different:
     spencerc99/playhtml#382.)
 
-    The list ends where nothing new comes. A short page is no end, since a server may cap every page: how much it
-    gives is learnt from it, and the pages that were asked for from offsets that assumed more are given up. Nor is an
-    empty page where a row has to be (they occur in the middle of lists, see https://google.aip.dev/158): it is read
-    again from further in front, and a list that does not go on so fails.
+    The list ends where nothing new comes. A short page is no end, since servers give fewer rows than they are asked
+    for, and empty pages in the middle of lists (https://google.aip.dev/158): how much one gives is learnt from it, and
+    the pages that were asked for from offsets that assumed more are given up. Nor is an empty page where a row has to
+    be: it is read again from further in front, and a list that does not go on so fails.
 
     :param fetch: gives the rows from a 0-based offset on, at most so many.
     :param size: rows a page.

@@ -64,7 +64,11 @@ def _hang_up(one: socket.socket) -> None:
 
 
 class _BoundedReader(io.RawIOBase):
-    """Reads from a socket until a moment: its own timeout would begin anew with every byte."""
+    """Reads from a socket until a moment: its own timeout would begin anew with every byte.
+
+    A timeout of the library "is not a time limit on the entire response download"
+    (requests.readthedocs.io, "Quickstart", "Timeouts").
+    """
 
     def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float) -> None:
         self._raw = raw

@@ -38,6 +38,10 @@ class Decimals:
             self.rounds = self.rounds or is_whole(noted)
             self.keeps = self.keeps or noted == sent
 
+    def refuses(self, amount: Decimal) -> bool:
+        """Return whether SPREAD is known not to keep an amount as it is."""
+        return self.rounds and not is_whole(amount)
+
     def compare_earlier(self) -> None:
         """Learn from credits of earlier runs, once, where this run has not seen anything yet."""
         with self._lock:

@@ -32,7 +32,7 @@ from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty.baselines import Baselines
 from airflow_provider_crm.loyalty.claims import ClaimLostError
 from airflow_provider_crm.loyalty.customers import Customers, each_alone
-from airflow_provider_crm.loyalty.decimals import Decimals, is_whole
+from airflow_provider_crm.loyalty.decimals import Decimals
 from airflow_provider_crm.loyalty.doubts import MAY_BE_ROUNDED, Doubts
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LoyaltyLedger
 from airflow_provider_crm.loyalty.sending import CreditItem, CreditStep, Sender
@@ -199,7 +199,7 @@ class CreditDestination:
             record.ref = record.other_refs.pop(0)
             record.refusal = ""  # it was about the other reference
         amount = record.credit.amount
-        if self._decimals.rounds and not is_whole(amount):
+        if self._decimals.refuses(amount):
             reason = "amount: SPREAD keeps whole points only: it has rounded another credit"
             self._ledger.refuse(entry, reason)
             return rejected("validate", reason)

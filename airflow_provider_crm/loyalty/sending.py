@@ -87,6 +87,8 @@ class Sender:
             return error
 
     def _send_one(self, step: CreditStep) -> Verdict:
+        if self._decimals.refuses(step.payload.credit.amount):
+            return LATER  # an answer has shown it since the row was planned
         ref = step.item.record.ref
         entry = self._ledger.start(step.payload, step.payload.baseline)
         step.item.record.waiting_since = None
@@ -127,11 +129,13 @@ class Sender:
                 "POST /cagnottes was answered without the line's id", call="POST /cagnottes"
             )
         customer_id = str(answer["customer"].get("id") or line.get("customerId") or "") or None
+        # Before the ledger takes its time: others may be about to leave.
+        amount = self._noted_amount(entry, line)
         try:
             self._ledger.finish(entry, one, customer_id)
         except LineTakenError:
             self._take_line(entry, one, customer_id)
-        return Outcome(step.outcome.ending, crm_id=one, amount=self._noted_amount(entry, line))
+        return Outcome(step.outcome.ending, crm_id=one, amount=amount)
 
     def _noted_amount(self, entry: Entry, line: Line) -> Decimal:
         """Return what SPREAD has added, and take note of how it treats decimals."""

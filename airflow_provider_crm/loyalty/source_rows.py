@@ -14,6 +14,7 @@ from airflow_provider_crm.loyalty.credits import Credit, hash_email, plain
 from airflow_provider_crm.values import (
     compared_email,
     is_empty,
+    is_shortened,
     key_of,
     normal_email,
     number_of,
@@ -30,6 +31,8 @@ LONGEST_ID = 64
 #: PHP takes "0123", "123.0" and "123a" for 123, whom they do not name.
 _LIKE_A_NUMBER = re.compile(r"[+\-.]?[0-9]")
 _PLAIN_NUMBER = re.compile(r"[1-9][0-9]*")
+#: A UUID is the same in small and capital letters: PostgreSQL prints the ones, SQL Server the others.
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 #: More digits than any amount has, so that nothing is rounded before it is checked.
 _EXACT = Context(prec=200)
 
@@ -141,7 +144,9 @@ def former_keys(key: str, value: Any) -> tuple[str, ...]:
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    keys = (str(value).strip(), unicodedata.normalize("NFD", key))
+    keys = [str(value).strip(), unicodedata.normalize("NFD", key)]
+    if _UUID.fullmatch(key):
+        keys.append(key.upper())
     return tuple(dict.fromkeys(one for one in keys if one != key and len(one) <= LONGEST_KEY))
 
 
@@ -176,7 +181,9 @@ def _reference(column: str, value: Any) -> str:
     text = checked_key(column, reference_of, value, LONGEST_KEY)
     if not text:
         raise ValueError(f"{column}: a credit needs a reference of its own")
-    return text
+    if is_shortened(text):
+        raise ValueError(f"{column}: a spreadsheet may have cut digits off this number: hand it over as text")
+    return text.lower() if _UUID.fullmatch(text) else text
 
 
 def checked_key(column: str, write: Callable[[Any], str], value: Any, longest: int) -> str:

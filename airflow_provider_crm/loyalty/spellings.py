@@ -13,14 +13,15 @@ from airflow_provider_crm.loyalty.claims import Claims
 from airflow_provider_crm.loyalty.source_rows import CreditRecord
 from airflow_provider_crm.loyalty.states import State
 
-_NUMBER = re.compile(r"-?\d+(\.\d+)?", re.ASCII)
+_NUMBER = re.compile(r"-?\d+([.,]\d+)?", re.ASCII)
 #: Digits behind the point that a number has as text: a data frame's one, and the scales that decimal columns have.
 _SCALES = (1, 2, 3, 4, 6, 8, 9, 10, 12, 18)
 
 
 def folded(key: str) -> str:
     """Return what all spellings of a reference have in common, so that no two of them are in flight together."""
-    return key.rstrip("0").rstrip(".") if "." in key and _NUMBER.fullmatch(key) else key
+    found = _NUMBER.fullmatch(key)
+    return key.replace(",", ".").rstrip("0").rstrip(".") if found and found[1] else key
 
 
 def other_spellings(key: str) -> list[str]:
@@ -30,7 +31,9 @@ def other_spellings(key: str) -> list[str]:
     shortest = folded(key)
     whole, _, fraction = shortest.partition(".")
     longer = [f"{whole}.{fraction.ljust(scale, '0')}" for scale in _SCALES if scale > len(fraction)]
-    return [spelling for spelling in (shortest, *longer) if spelling != key]
+    # With a comma, as data frames and spreadsheets of half of Europe write.
+    commas = [f"{whole},{fraction or '0'}", f"{whole},{fraction.ljust(2, '0')}"]
+    return [spelling for spelling in dict.fromkeys((shortest, *longer, *commas)) if spelling != key]
 
 
 def other_spelling(key: str) -> str:

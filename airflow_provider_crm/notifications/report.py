@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
+from html import escape
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -132,7 +133,9 @@ class CrmReportNotifier(BaseNotifier):
         text = _text_of(message)
         body: dict[str, Any] = {**message, "text": text}
         if host == "hooks.slack.com":
-            body = {"text": text}
+            # As its guide asks (docs.slack.dev/messaging/formatting-message-text, "Escaping text"): there `<value>`
+            # would be a link, and a CRM's `<!channel>` would call everybody.
+            body = {"text": escape(text, quote=False)}
         elif host.endswith(_TEAMS):
             body = _teams_card(text)
         try:
@@ -217,6 +220,8 @@ def _teams_card(text: str) -> dict[str, Any]:
 
 def _address(connection: Any) -> str:
     host = connection.host or ""
+    if not host:
+        raise CrmConnectionError(f"Connection {connection.conn_id!r}: its host is to be a webhook's address")
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
     parts = urlsplit(url)
     if connection.port and not parts.port:

@@ -37,7 +37,7 @@ from airflow_provider_crm.operators.base.windows import (
 from airflow_provider_crm.operators.base.writes import CrmWriteOperator, RowArguments
 from airflow_provider_crm.operators.spread.base import TimeZone
 from airflow_provider_crm.parameters import ConnId, Time, YesOrNo, text_or_number
-from airflow_provider_crm.parameters import Source as SourceParameter
+from airflow_provider_crm.rows.parameter import Source as SourceParameter
 from airflow_provider_crm.rows.sources import Source, open_source
 from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.schemas.spread.cells import consent_moment, is_id

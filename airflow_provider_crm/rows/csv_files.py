@@ -8,22 +8,20 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, ClassVar
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.csv_lines import FORMULA, CsvLines
-from airflow_provider_crm.rows.encodings import Utf8Bytes
-from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
-from airflow_provider_crm.rows.files import Location
+from airflow_provider_crm.rows.file_source import PLAIN_TEXT
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
-from airflow_provider_crm.rows.streams import ByteStream, PlainBytes
+from airflow_provider_crm.rows.text_file import TextFile
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
-class CsvFile:
+class CsvFile(TextFile):
     """Delimiter-separated values with a header line, quoted as in RFC 4180.
 
     An empty cell is ``None``; a line of blanks or delimiters alone is no row. A text that ``csv_escape_formulas`` of
@@ -33,28 +31,11 @@ class CsvFile:
     format_name: ClassVar[str] = "CSV"
     has_header: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        location: Location,
-        text_format: TextFormat = PLAIN_TEXT,
-        *,
-        open_bytes: Callable[[Location], ByteStream] = PlainBytes,
-    ) -> None:
-        self.location = location
-        self.size = location.size()
-        self._format = text_format
-        self._open_bytes = open_bytes
-        self._columns: list[str] | None = None
-        self._reading: ByteStream | None = None
-
     def columns(self) -> list[str]:
         if self._columns is None:
             with closing(self._open()) as stream:
                 self._columns, _ = self._header(CsvLines(stream, self._format.delimiter))
         return self._columns
-
-    def _open(self) -> ByteStream:
-        return Utf8Bytes(self._open_bytes(self.location), self.location.name, self._format.encoding)
 
     def _header(self, lines: CsvLines) -> tuple[list[str], int]:
         """Read the header.
@@ -135,8 +116,9 @@ class CsvFile:
                             number += 1
                             fault = ""
                         else:
-                            if "" in cells or more_nulls:
-                                if not any(cells) and lines.is_unquoted(end):
+                            may_be_blank = not cells or cells[0] < "!"
+                            if "" in cells or more_nulls or may_be_blank:
+                                if may_be_blank and not "".join(cells).strip() and lines.is_unquoted(end):
                                     cells = []
                                 elif more_nulls:
                                     cells = [None if cell in nulls else cell for cell in cells]
@@ -197,9 +179,6 @@ class CsvFile:
     ) -> UnreadableRow:
         where = f"line {first}" if first >= last else f"lines {first} to {last}"
         return UnreadableRow(number, f"{self.location.name}, {where}: {reason}", data)
-
-    def fraction_read(self) -> float:
-        return min(1.0, self._reading.position / max(1, self.size)) if self._reading else 0.0
 
 
 def _has_surrogate(cells: Sequence[str]) -> bool:

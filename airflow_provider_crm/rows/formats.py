@@ -19,17 +19,17 @@ import msgspec
 from airflow_provider_crm.exceptions import CrmInputError, redact
 from airflow_provider_crm.rows.arrow_values import PythonColumn, for_python
 from airflow_provider_crm.rows.csv_files import CsvFile
-from airflow_provider_crm.rows.encodings import Utf8Bytes
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
 from airflow_provider_crm.rows.files import Location
+from airflow_provider_crm.rows.jsonlines import objects_in
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
 from airflow_provider_crm.rows.streams import (
     ByteStream,
     GzipBytes,
-    PlainBytes,
     open_file,
     whole_lines,
 )
+from airflow_provider_crm.rows.text_file import TextFile
 
 if TYPE_CHECKING:
     import pyarrow
@@ -86,7 +86,7 @@ class RowFile(Protocol):
         """Return how far the reading is, from 0 to 1."""
 
 
-class JsonLinesFile:
+class JsonLinesFile(TextFile):
     """One JSON object per line; a blank line is no row, and an empty file has none.
 
     A line of a rejects file stands for the row that it holds, so that a repaired rejects file is a source.
@@ -94,20 +94,6 @@ class JsonLinesFile:
 
     format_name: ClassVar[str] = "JSONL"
     has_header: ClassVar[bool] = False
-
-    def __init__(
-        self,
-        location: Location,
-        text_format: TextFormat = PLAIN_TEXT,
-        *,
-        open_bytes: Callable[[Location], ByteStream] = PlainBytes,
-    ) -> None:
-        self.location = location
-        self.size = location.size()
-        self._format = text_format
-        self._open_bytes = open_bytes
-        self._columns: list[str] | None = None
-        self._reading: ByteStream | None = None
 
     def columns(self) -> list[str]:
         if self._columns is None:
@@ -119,9 +105,9 @@ class JsonLinesFile:
         return self._columns
 
     def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
-        encoding, nulls = self._format.encoding, self._format.nulls
+        nulls = self._format.nulls
         more_nulls = nulls != PLAIN_TEXT.nulls
-        with closing(Utf8Bytes(self._open_bytes(self.location), self.location.name, encoding)) as stream:
+        with closing(self._open()) as stream:
             self._reading = stream
             decode = msgspec.json.Decoder(dict[str, Any]).decode
             number = first_number
@@ -131,8 +117,14 @@ class JsonLinesFile:
                 try:
                     data = decode(line)
                 except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-                    reason = f"{self.location.name}, line {line_number}: no JSON object ({error})"
-                    yield UnreadableRow(number, reason, {"unparsed": _start_of(line)})
+                    where = f"{self.location.name}, line {line_number}"
+                    parts = objects_in(line)
+                    several = f"{where}: one of {len(parts)} JSON objects, each needs a line of its own"
+                    for part in parts[:-1]:
+                        yield UnreadableRow(number, several, {"unparsed": _start_of(part)})
+                        number += 1
+                    reason = several if len(parts) > 1 else f"{where}: no JSON object ({error})"
+                    yield UnreadableRow(number, reason, {"unparsed": _start_of(parts[-1])})
                 else:
                     row = _unwrap(number, data, line) if is_reject(data) else Row(number, data)
                     if more_nulls and isinstance(row, Row):
@@ -152,9 +144,6 @@ class JsonLinesFile:
             if not lines[-1]:
                 lines.pop()
             yield from lines
-
-    def fraction_read(self) -> float:
-        return min(1.0, self._reading.position / max(1, self.size)) if self._reading else 0.0
 
 
 def _start_of(line: bytes) -> str:

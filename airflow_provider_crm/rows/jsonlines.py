@@ -1,4 +1,4 @@
-"""One record as one line of JSON, whatever values it holds.
+"""One record as one line of JSON, whatever values it holds, and the records of a line that should hold one.
 
 Knows nothing of where the line goes.
 """
@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 # Decimal, datetime, date, UUID and bytes are msgspec's own; anything it does not know becomes its text.
+# What stands between objects: a CR alone, as old Macs ended lines, nothing (Amazon Data Firehose), commas, the sign of
+# RFC 7464.
+_BETWEEN = re.compile(r"[\s,\[\]\x1e]*")
+_decoder = json.JSONDecoder()
 _encoder = msgspec.json.Encoder(enc_hook=str)
 
 
@@ -29,6 +34,29 @@ def encode_line(record: Mapping[str, Any]) -> bytes:
         return _encoder.encode(record if type(record) is dict else dict(record)) + b"\n"
     except (msgspec.MsgspecError, TypeError, ValueError, OverflowError, RecursionError):
         return json.dumps(_plain(record), ensure_ascii=False).encode() + b"\n"
+
+
+def objects_in(line: bytes) -> list[bytes]:
+    """Cut a line that holds several JSON objects in place of one, so that each of them counts.
+
+    :return: the objects; the line itself where there are fewer than two.
+    """
+    text = line.decode(errors="surrogateescape")
+    parts: list[str] = []
+    at = _after(text, 0)
+    while text.startswith("{", at):
+        try:
+            _, end = _decoder.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            end = len(text)
+        parts.append(text[at:end])
+        at = _after(text, end)
+    return [part.encode(errors="surrogateescape") for part in parts] if len(parts) > 1 else [line]
+
+
+def _after(text: str, at: int) -> int:
+    between = _BETWEEN.match(text, at)
+    return between.end() if between else at
 
 
 def _plain(value: Any, depth: int = 0) -> Any:

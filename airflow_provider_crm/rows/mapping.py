@@ -26,6 +26,8 @@ class FieldMapping(Generic[F]):
     :param field_map: column to field name; None when the columns already are the CRM's field names.
     :param nulls: ``skip`` leaves an empty value out of the call, ``send`` sends it as null.
     :param known: gives the field names to choose from, for an error.
+    :param passed_over: gives, of a source with these columns, those that are no fields and no fault: the CRM's own,
+        of a source that is its export.
     :raises CrmInputError: the map names an unknown field, or one field twice.
     """
 
@@ -36,11 +38,15 @@ class FieldMapping(Generic[F]):
         *,
         nulls: str = "skip",
         known: Callable[[], Collection[str]] = tuple,
+        passed_over: Callable[[Collection[str]], Collection[str]] = lambda columns: (),
     ) -> None:
         if field_map is not None:
             field_map = parameters.field_map("field_map", field_map)
         self._find = find
         self._known = known
+        self._find_passed_over = passed_over
+        self._no_fields: Collection[str] = ()
+        self._passed_over: tuple[str, ...] = ()
         self._explicit = field_map is not None
         #: Whether an empty value is sent.
         self.send_nulls = nulls == "send"
@@ -58,7 +64,10 @@ class FieldMapping(Generic[F]):
             keys = [column for column, field in columns.items() if field == key]
             source.require(keys, [column for column in columns if column not in keys])
         else:
-            columns = {column: self._field(column) for column in source.columns() or ()}
+            present = source.columns() or ()
+            self._no_fields = self._find_passed_over(present)
+            self._passed_over = tuple(column for column in present if column in self._no_fields)
+            columns = {column: self._field(column) for column in present if column not in self._no_fields}
             self._take(columns)
         for column, field in columns.items():
             if field == key:
@@ -77,14 +86,21 @@ class FieldMapping(Generic[F]):
         :raises ValueError: a column that is no field, in a row that has other columns than those checked.
         """
         columns, values_of = self._columns
-        if self._explicit or len(data) == len(columns):
+        passed_over = len(self._passed_over)
+        if self._explicit or len(data) == len(columns) + passed_over:
             try:
-                return columns, values_of(data)
+                values = values_of(data)
             except KeyError:
                 pass
+            else:
+                return columns, values[:-passed_over] if passed_over else values
         if not self._explicit:
             for column, value in data.items():
-                if column not in columns and (self.send_nulls or not is_empty(value)):
+                if (
+                    column not in columns
+                    and column not in self._no_fields
+                    and (self.send_nulls or not is_empty(value))
+                ):
                     self._late(column)
             columns, _ = self._columns
         return columns, [data.get(column, ABSENT) for column in columns]
@@ -140,7 +156,7 @@ class FieldMapping(Generic[F]):
                     f"Column {show_name(column)!r} goes into a field that another column already fills"
                 )
             seen.append(field)
-        self._columns = columns, _values_of(tuple(columns))
+        self._columns = columns, _values_of((*columns, *self._passed_over))
 
 
 def _values_of(columns: Sequence[str]) -> Callable[[Mapping[str, Any]], Sequence[Any]]:

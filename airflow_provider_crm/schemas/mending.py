@@ -1,4 +1,9 @@
-"""What a server may do to a value of a record without changing what it says, and how it is undone. Knows no CRM."""
+"""What servers do to a value of a record without changing what it says, and how it is undone. Knows no CRM.
+
+Seen in public APIs: numbers for texts and texts for numbers (mevdschee/php-crud-api, issue 159; MISP/MISP, issue
+10379), a list with gaps as a map (directus/v8-archive, pull request 1318: ``json_encode`` of PHP), MySQL's zero dates
+(dev.mysql.com, "The DATE, DATETIME, and TIMESTAMP Types").
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,7 @@ Aware = Callable[[dt.datetime], dt.datetime]
 """Gives a moment without a zone the vendor's."""
 
 _DECIMAL = re.compile(r"[+-]?\d{1,29}(\.\d{1,9})?", re.ASCII)
-#: What a server may print behind a date that it keeps as a moment, of whatever zone: the day is that of the zone.
+#: What follows a date that is kept as a moment, as ExpertSender's of birth: the day is that of the moment's zone.
 _MIDNIGHT = re.compile(r"[ T]00:00:00(\.0+)?(Z|[+-]\d\d:?\d\d)?$", re.ASCII)
 
 

@@ -198,6 +198,16 @@ class PageReader(ABC):
         """
 
 
+def own_columns(columns: Collection[str], always: Collection[str], *sometimes: str) -> Collection[str]:
+    """Return the columns that a CRM alone writes, if a source is an export of it.
+
+    :param columns: the source's.
+    :param always: those that each export has: a source with all of them is one.
+    :param sometimes: those that an export may have besides.
+    """
+    return {*always, *sometimes} if set(columns).issuperset(always) else ()
+
+
 class RecordReader(PageReader):
     """Reads the pages of one list into records.
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 from airflow_provider_crm.exceptions import CrmUnreadableAnswerError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE
-from airflow_provider_crm.parameters import is_nothing, one_of
+from airflow_provider_crm.parameters import is_nothing, one_of, text_or_number
 from airflow_provider_crm.schemas.spread.cells import ZONE, ShownStatus
 from airflow_provider_crm.schemas.spread.read import Record
 from airflow_provider_crm.triggers.base.cursor import Change, Watched
@@ -194,7 +194,7 @@ class SpreadConsentEventTrigger(CrmEventTrigger):
         spread_conn_id: str = SpreadHook.default_conn_name,
     ) -> None:
         super().__init__(conn_id=spread_conn_id, poll_interval=poll_interval)
-        self.consent_id = str(consent_id)
+        self.consent_id = text_or_number("consent_id", consent_id)
         self.status = None if is_nothing(status) else one_of(*get_args(ShownStatus))("status", status)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -5,7 +5,14 @@ The only place that decides it, for every source and every CRM. Knows no CRM.
 """
 
 from airflow_provider_crm.values.cells import is_empty, plain
-from airflow_provider_crm.values.keys import compared_email, key_of, normal_email, phone_of, reference_of
+from airflow_provider_crm.values.keys import (
+    compared_email,
+    is_shortened,
+    key_of,
+    normal_email,
+    phone_of,
+    reference_of,
+)
 from airflow_provider_crm.values.moments import day_of, is_midnight, moment_of
 from airflow_provider_crm.values.nested import pairs_of, parsed
 from airflow_provider_crm.values.texts import (
@@ -27,6 +34,7 @@ __all__ = [
     "day_of",
     "is_empty",
     "is_midnight",
+    "is_shortened",
     "key_of",
     "moment_of",
     "normal_email",

@@ -17,6 +17,12 @@ from uuid import UUID
 _OWN = frozenset(
     (str, int, bool, float, Decimal, dt.date, dt.datetime, dt.time, list, dict, tuple, type(None))
 )
+#: Signs of other kinds that show nothing: fillers, joiners, a blank of Braille, what picks a form of the sign before.
+_UNSEEN = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+    + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+)
+_SEEMS_EMPTY = _UNSEEN | {" "}
 
 
 def is_empty(value: Any) -> bool:
@@ -27,7 +33,9 @@ def is_empty(value: Any) -> bool:
     """
     kind = type(value)
     if kind is str:
-        return not value or value.isspace() or not (value.isprintable() or visible(value))
+        if not value or value.isspace():
+            return True
+        return (not value.isprintable() or value[0] in _SEEMS_EMPTY) and not visible(value)
     if value is None:
         return True
     if kind is int or kind is bool:
@@ -52,9 +60,11 @@ def visible(text: str) -> str:
     """Return a text without control and format signs, such as U+200B and NUL, and blanks around it."""
     if text.isascii() and text.isprintable():
         return text.strip()
-    return "".join(
-        sign for sign in text if sign.isspace() or unicodedata.category(sign) not in ("Cc", "Cf")
-    ).strip()
+    return "".join(sign for sign in text if sign.isspace() or not _is_unseen(sign)).strip()
+
+
+def _is_unseen(sign: str) -> bool:
+    return sign in _UNSEEN or unicodedata.category(sign) in ("Cc", "Cf")
 
 
 def plain(value: Any) -> Any:

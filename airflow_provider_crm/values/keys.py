@@ -7,6 +7,7 @@ import re
 import unicodedata
 from decimal import Decimal
 from typing import Any
+from urllib.parse import unquote
 
 from airflow_provider_crm.values.cells import is_empty, plain, visible
 from airflow_provider_crm.values.texts import comparable, text_of
@@ -14,14 +15,22 @@ from airflow_provider_crm.values.texts import comparable, text_of
 #: From here on a float no longer tells neighbouring whole numbers apart.
 _EXACT_FLOATS = 2**53
 
-_PLAIN_ADDRESS = re.compile(r"[a-z0-9._+%-]+@[a-z0-9.-]+")
-# The specials of RFC 5322 (section 3.2.3) stand in an address only between quotes, which no CRM here documents.
-_ADDRESS = re.compile(r'[^\s,;:@()<>\[\]\\"]+@[^\s,;:@()<>\[\]\\"]+')
+_PLAIN_ADDRESS = re.compile(r"[a-z0-9._+%-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+# The specials of RFC 5322 (section 3.2.3) stand in an address only between quotes, which no CRM here documents. The
+# quotes of word processors and the sign for a lost one (U+FFFD) stand in none; a spreadsheet's apostrophe, an open
+# quote and the end of a sentence are no part of one either, and would name another person.
+_NEVER = r"\s,;:@()<>\[\]\\\"“”„‟‘’‚‛«»‹›\ufffd"
+_LABEL = rf"[^{_NEVER}.!#$%&'*+/=?^`{{|}}~]+"
+_ADDRESS = re.compile(rf"(?!')[^{_NEVER}]+@{_LABEL}(?:\.{_LABEL})*")
+_QUOTES = ('""', "''", "``", "“”", "„“", "‘’", "«»", "‹›", "<>")
 _FORMULA = re.compile(r'="(.*)"', re.DOTALL)
-#: What a data frame or a decimal column makes of a whole number: "123.0", "123.000000000".
-_PADDED = re.compile(r"(-?(?:0|[1-9]\d*))\.0+", re.ASCII)
-#: What a spreadsheet shows of a long number: "3.36123E+10".
-_SHORTENED = re.compile(r"(\d)\.(\d+)e\+?(\d{1,2})", re.ASCII | re.IGNORECASE)
+#: What a data frame or a decimal column makes of a whole number: "123.0", "123.000000000", "123,0". Nobody can tell
+#: what "123,000" was.
+_PADDED = re.compile(r"(-?(?:0|[1-9]\d*))(?:\.|,(?!000$))0+", re.ASCII)
+#: The same of a phone number, which may begin with a plus or nought.
+_PADDED_PHONE = re.compile(r"(\+?\d{6,})(?:\.|,(?!000$))0+", re.ASCII)
+#: What a spreadsheet shows of a long number, and what a program prints: "3.36123E+10", "3E+10", "3.36123E10".
+_SHORTENED = re.compile(r"([+-]?\d)(?:[.,](\d+)e\+?|e\+)(\d{1,3})", re.ASCII | re.IGNORECASE)
 
 
 def normal_email(value: Any) -> str:
@@ -35,10 +44,13 @@ def normal_email(value: Any) -> str:
     if not text:
         raise ValueError("the e-mail is empty")
     text = _without_formula(text)
-    for left, right in ('""', "''", "<>"):
-        if text[:1] == left and text[-1:] == right:
+    for pair in _QUOTES:
+        if text[:1] + text[-1:] == pair and len(text) > 1:
             text = text[1:-1].strip()
-    text = _lower(_without_scheme(text, "mailto:"))
+    link = _without_scheme(text, "mailto:")
+    if link != text:
+        text = unquote(link.partition("?")[0])
+    text = _lower(text)
     if not _ADDRESS.fullmatch(text):
         raise ValueError("this is not an e-mail address")
     return text
@@ -90,7 +102,14 @@ def phone_of(value: Any) -> str:
     :return: "" where the cell is empty.
     :raises ValueError: no number, or one that has lost digits.
     """
-    return _digits_back(_without_scheme(reference_of(value), "tel:"))
+    text = _without_scheme(reference_of(value).removeprefix("'"), "tel:")
+    found = _PADDED_PHONE.fullmatch(text)
+    return found[1] if found else _digits_back(text)
+
+
+def is_shortened(text: str) -> bool:
+    """Return True for a number as a spreadsheet shows a long one, of which digits may be gone."""
+    return _SHORTENED.fullmatch(text) is not None
 
 
 def _without_formula(text: str) -> str:
@@ -100,7 +119,9 @@ def _without_formula(text: str) -> str:
 
 
 def _without_scheme(text: str, scheme: str) -> str:
-    return text[len(scheme) :].strip() if text[: len(scheme)].lower() == scheme else text
+    if text[: len(scheme)].lower() != scheme:
+        return text
+    return text[len(scheme) :].removeprefix("//").strip()
 
 
 def _lower(text: str) -> str:
@@ -116,12 +137,12 @@ def _digits_back(text: str) -> str:
 
     :raises ValueError: the number cannot be told any more.
     """
-    if "." not in text:
+    if text.isalnum():
         return text
     if found := _PADDED.fullmatch(text):
         return found[1]
     if found := _SHORTENED.fullmatch(text):
-        whole, fraction, exponent = found[1], found[2], int(found[3])
+        whole, fraction, exponent = found[1], found[2] or "", int(found[3])
         if len(fraction) < exponent:
             raise ValueError("a spreadsheet has cut digits off this number: hand it over as text")
         if not fraction[exponent:].strip("0"):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_crm.operators.expertsender import ExpertSenderUpsertCustomersOperator
+from airflow_provider_crm.operators.expertsender import (
+    ExpertSenderDeleteCustomersOperator,
+    ExpertSenderUpsertCustomersOperator,
+)
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.tasks import TaskRunner
@@ -75,3 +78,18 @@ def test_subscribers_before_the_one_at_fault_are_not_rejected_where_reads_lag(
     crm_sandbox.fault("abort_at", item=4, times=1)
     rows = [{"email": f"p{n}@example.fr", "nom": "P"} for n in range(6)]
     assert run_task(MindbazUpsertSubscribersOperator, rows).said == ["created"] * 6
+
+
+def test_whoever_was_deleted_a_moment_ago_and_is_still_shown_is_not_rejected(
+    crm_sandbox: Sandbox, run_task: TaskRunner
+) -> None:
+    """As a try that was killed leaves them; a CRM that goes on to show somebody is believed in the end."""
+    for name in ("gone", "kept"):
+        crm_sandbox.expertsender.add_customer(f"{name}@x.fr")
+    crm_sandbox.fault("late_reads", ms=1500)
+    rows = [{"email": "gone@x.fr"}]
+    assert run_task(ExpertSenderDeleteCustomersOperator, rows).ends == ["deleted"]
+    assert run_task(ExpertSenderDeleteCustomersOperator, rows).ends == ["deleted"]
+    crm_sandbox.clear()
+    crm_sandbox.fault("answer_before", method="DELETE", status=404, times=None)
+    assert run_task(ExpertSenderDeleteCustomersOperator, [{"email": "kept@x.fr"}]).ends == ["rejected"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -55,3 +56,11 @@ def patience(seconds: float) -> float:
     """
     busy = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
     return seconds * busy * float(os.environ.get("CRM_TEST_PATIENCE", "1"))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait until something is so, and fail where it never is."""
+    deadline = time.monotonic() + patience(60)
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+import sqlalchemy as sa
 
 from airflow_provider_crm.history.reading import usual_rows
 from airflow_provider_crm.history.runs import RunFilter
@@ -19,6 +20,28 @@ def test_an_empty_history(history):
     assert history.days() == []
     assert history.run(1) is None
     assert history.choices().dag_ids == ()
+
+
+def test_sums_of_a_system_are_found_by_their_days(history, add):
+    """Its own index would lead to all runs that it ever had."""
+    add()
+    asked, databases = [], set()
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        databases.add(connection.dialect.name)
+        if "GROUP BY" in statement and databases == {"sqlite"}:
+            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+            asked.append(plan[0][3])
+
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
+    try:
+        history.days(RunFilter(system="mindbaz", first_day=STARTED.date(), last_day=STARTED.date()))
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
+    if databases != {"sqlite"}:
+        pytest.skip("other databases choose by what they know of the rows")
+    assert len(asked) == 2
+    assert all("crm_run_day" in plan for plan in asked), asked
 
 
 def test_pages_go_from_the_newest_to_the_oldest(history, add):

@@ -155,3 +155,20 @@ def test_the_tables_suit_mysql():
     )
     metadata.create_all(mock, checkfirst=False)
     assert "AUTO_INCREMENT" in "\n".join(said)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [("", 10), ("?connect_timeout=3", 3)])
+def test_a_database_that_does_not_answer_is_given_up_soon_and_once(given, seconds):
+    pytest.importorskip("psycopg2")
+    engine = sa.create_engine(f"postgresql+psycopg2://me@127.0.0.1/crm{given}")
+    history = History(engine)
+    asked = []
+
+    def refuse(dialect, record, arguments, parameters):
+        asked.append(int(parameters["connect_timeout"]))
+        raise sa.exc.OperationalError("connect", {}, Exception("timeout expired"))
+
+    sa.event.listen(engine, "do_connect", refuse)
+    with pytest.raises(HistoryError):
+        history.page()
+    assert asked == [seconds]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 import pytest
@@ -59,6 +60,20 @@ def test_a_rounded_credit_is_found_by_a_later_run(spread, add, ends, lose, crm_s
     assert amounts(spread) == {(zoe, Decimal(3)): 1, (zoe, Decimal(4)): 1}
     assert ends([row("c", amount="4.6")]) == ["created"]  # nothing in doubt asks what the CRM makes of it
     assert posts(crm_sandbox) == 3
+
+
+def test_once_an_answer_shows_that_decimals_are_rounded_no_more_of_them_leave(
+    spread, add, ends, crm_sandbox, ledger
+):
+    """Nor those that were planned together with the one that has shown it."""
+    people = [f"p{number}@example.fr" for number in range(40)]
+    add(*people)
+    crm_sandbox.switch("spread", decimal_amount="round")
+    rows = [row(f"k{number}", email, "2.5") for number, email in enumerate(people)]
+    said = Counter(ends(rows, concurrency=1))
+    assert said.keys() == {"created", WHOLE_ONLY}
+    assert said["created"] == posts(crm_sandbox) < 10  # what was about to leave when the first answer came
+    assert Counter(entry.state for entry in ledger().values())["refused"] == said[WHOLE_ONLY]
 
 
 def test_a_rounded_credit_is_found_once_others_of_its_batch_are_answered(

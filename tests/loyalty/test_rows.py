@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from decimal import Decimal
 
 import pytest
@@ -224,6 +225,7 @@ def test_with_both_the_id_counts(spread, add, ends):
 
 # One reference is one credit, however it is written
 
+UUID_TEXT = "550e8400-e29b-41d4-a716-446655440abc"
 SPELLINGS = {
     "int": 1001,
     "float": 1001.0,
@@ -251,6 +253,22 @@ def test_how_accents_are_encoded_makes_no_other_reference(spread, add, ends):
     assert amounts(spread) == {(zoe, Decimal(5)): 1}
 
 
+def test_a_uuid_is_one_reference_in_small_and_capital_letters(spread, add, ends):
+    zoe = add("zoe@example.fr")
+    spellings = [UUID_TEXT.upper(), uuid.UUID(UUID_TEXT), UUID_TEXT]
+    assert ends([row(key) for key in spellings]) == ["created", *["unchanged: credited before"] * 2]
+    assert ends([row(UUID_TEXT)]) == ["unchanged: credited before"]
+    assert amounts(spread) == {(zoe, Decimal(5)): 1}
+
+
+@pytest.mark.parametrize("key", ["1.23457E+14", "1,23457E+14", "1.001E+03", "2E+12"])
+def test_a_reference_that_a_spreadsheet_has_shortened_is_none(spread, add, ends, key):
+    add("zoe@example.fr")
+    reason = "credit_key: a spreadsheet may have cut digits off this number: hand it over as text"
+    assert ends([row(key), row(key)]) == [f"rejected: {reason}"] * 2
+    assert amounts(spread) == {}
+
+
 @pytest.mark.parametrize("dry_run", [False, True])
 @pytest.mark.parametrize(
     ("held", "again"),
@@ -260,6 +278,9 @@ def test_how_accents_are_encoded_makes_no_other_reference(spread, add, ends):
         ("1001.0", "1001"),
         ("1001", "1001.000000000"),
         (12.5, "12.50"),
+        ("1001", "1001,0"),
+        ("1001,00", 1001),
+        ("12.5", "12,50"),
     ],
 )
 def test_a_text_that_may_be_another_reference_is_rejected(spread, add, ends, held, again, dry_run):
@@ -288,6 +309,9 @@ def test_two_spellings_in_one_source(spread, add, ends, dry_run):
         ("Noe\u0308l", "Noe\u0308l"),
         ("Noe\u0308l", "No\u00ebl"),
         ('="1001"', '="1001"'),
+        (UUID_TEXT.upper(), uuid.UUID(UUID_TEXT)),
+        (UUID_TEXT.upper(), UUID_TEXT),
+        (UUID_TEXT.upper(), UUID_TEXT.upper()),
     ],
 )
 def test_a_ledger_keeps_the_keys_that_it_has(spread, add, ends, ledger, tmp_path, former, cell):

@@ -123,6 +123,23 @@ def test_slack(hook: Any, posted: list[dict[str, Any]]) -> None:
     assert posted[0]["text"].startswith("dag.task, manual__1: rejects\n")
 
 
+def test_slack_takes_nothing_in_a_message_for_a_sign_of_its_own(
+    hook: Any, posted: list[dict[str, Any]]
+) -> None:
+    hook("https://hooks.slack.com/services", password="/T/B/secret")
+    reasons = [
+        {"end": "rejected", "stage": "crm", "reason": "<value> & <!channel>", "rows": 6},
+    ]
+    CrmReportNotifier("webhook").notify(context({**REPORT, "reasons": reasons}))
+    assert "6 rejected: &lt;value&gt; &amp; &lt;!channel&gt;\n" in posted[0]["text"]
+
+
+def test_a_connection_without_an_address(hook: Any, posted: list[dict[str, Any]]) -> None:
+    hook("")
+    with pytest.raises(CrmConnectionError, match="its host is to be a webhook's address"):
+        CrmReportNotifier("webhook").notify(context(REPORT))
+
+
 def test_teams(hook: Any, posted: list[dict[str, Any]]) -> None:
     hook(TEAMS)
     CrmReportNotifier("webhook").notify(context(REPORT))

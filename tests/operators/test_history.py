@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.connections import set_connection
 from tests.helpers.instances import Instance
 from tests.helpers.state import TaskState
-from tests.helpers.waits import patience
+from tests.helpers.waits import patience, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -203,15 +202,6 @@ def test_a_worker_that_is_killed_leaves_a_run_without_an_end(
     assert [run.state for run in runs()] == ["running"]
     monkeypatch.setattr(reading, "SILENCE", -60.0)  # as if three minutes had passed
     assert [run.state for run in runs()] == ["no_end_known"]
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    import time
-
-    deadline = time.monotonic() + patience(60)
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 # What is usual

@@ -91,6 +91,13 @@ def test_rows_of_nothing_but_delimiters_are_blank_lines(read: Any, write: Any) -
     assert not rows.bad
 
 
+@pytest.mark.parametrize("blank", ["  ; ;  ", " ;;", ";; ", "   ", " ; ", "\t;\t;"])
+def test_blanks_and_delimiters_alone_are_a_blank_line_too(read: Any, write: Any, blank: str) -> None:
+    rows = read(write("a.csv", f'a;b;c\n{blank}\n1;2; \n{blank}\n" ";" ";" "\n'))
+    assert rows.good == [{"a": "1", "b": "2", "c": " "}, {"a": " ", "b": " ", "c": " "}]
+    assert not rows.bad
+
+
 def test_texts_escaped_against_spreadsheets_are_read_as_they_were(read: Any, write: Any) -> None:
     path = write("a.csv", "a,b,c\n'=1+1,'+33612345678,''@x\n'tis,d'-e,'\n")
     assert read(path).good == [

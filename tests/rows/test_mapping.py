@@ -120,6 +120,21 @@ def test_a_column_that_no_row_has_today_may_be_absent_where_there_is_no_header(
         mapping.check(open_source(str(tmp_path / "a.csv")), 1)
 
 
+@pytest.mark.parametrize("others", [[], ["name", "city"]])
+def test_columns_that_only_the_crm_writes_are_passed_over(others: list[str]) -> None:
+    mapping = make(passed_over=lambda columns: ("id", "created", "more"), nulls="send")
+    names = ["id", "email", *others, "created"]
+    rows = [dict.fromkeys(names, "a"), {"email": "b"}, {"more": 1, "email": "c", "name": "d"}]
+    mapping.check(open_source(rows[:1]), 1)
+    assert dict(mapping.fields(rows[0])) == {FIELDS[name]: "a" for name in ("email", *others)}
+    assert dict(mapping.fields(rows[1])) == {1: "b"}
+    assert dict(mapping.fields(rows[2])) == {1: "c", 14: "d"}
+    with pytest.raises(ValueError, match="'x' is no field"):
+        mapping.fields({**dict.fromkeys(names[1:], "a"), "x": 1})
+    with pytest.raises(CrmInputError, match="'id' is no field"):
+        make({"email": "email", "id": "id"}, passed_over=lambda columns: ("id",))
+
+
 @pytest.mark.parametrize("field_map", [None, {"jean@example.com": "email"}, {"y": "city"}])
 def test_columns_that_are_peoples_data_are_masked(tmp_path: Path, field_map: Any) -> None:
     (tmp_path / "a.csv").write_text("x,jean@example.com,+33612345678\n1,2,3\n")

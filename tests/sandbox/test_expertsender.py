@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import requests
+
+from tests.helpers.waits import patience, wait_until
 
 
 def post(expertsender, *rows, mode="AddOrUpdate", match_by="Email"):
@@ -198,10 +198,9 @@ def test_a_batch_limit(expertsender, crm_sandbox):
 
 def test_changes_can_show_late(expertsender, crm_sandbox):
     crm_sandbox.expertsender.add_customer("a@example.fr", first_name="old")
-    crm_sandbox.switch("expertsender", visible_after=0.1)
+    crm_sandbox.switch("expertsender", visible_after=patience(0.3))
     post(expertsender, {"email": "a@example.fr", "firstName": "new"}, {"email": "b@example.fr"})
     assert get(expertsender, "a@example.fr")["firstName"] == "old"
     assert expertsender("GET", "/customers/email/b@example.fr").status_code == 404
-    time.sleep(0.11)
-    assert get(expertsender, "a@example.fr")["firstName"] == "new"
+    wait_until(lambda: get(expertsender, "a@example.fr")["firstName"] == "new")
     assert expertsender("GET", "/customers/email/b@example.fr").status_code == 200

@@ -8,6 +8,8 @@ import time
 import pytest
 import requests
 
+from tests.helpers.waits import patience, wait_until
+
 SCALARS = [
     "id",
     "lastName",
@@ -263,13 +265,12 @@ def test_a_credit_that_cannot_be_applied_changes_nothing(spread, crm_sandbox):
 
 def test_a_line_can_show_late(spread, crm_sandbox):
     customer = create(spread, "a@example.fr")
-    crm_sandbox.switch("spread", line_delay=0.1)
+    crm_sandbox.switch("spread", line_delay=patience(0.3))
     assert credit(spread, "a@example.fr", 5).json()["customer"]["cagnotteAmount"] == "5"
     assert spread("GET", "/cagnottes").json()["cagnottes"] == []
     assert spread("GET", f"/customers/{customer['id']}").json()["customer"]["cagnotteAmount"] is None
     assert len(crm_sandbox.spread.loyalty.lines) == 1
-    time.sleep(0.11)
-    assert len(spread("GET", "/cagnottes").json()["cagnottes"]) == 1
+    wait_until(lambda: len(spread("GET", "/cagnottes").json()["cagnottes"]) == 1)
     assert spread("GET", f"/customers/{customer['id']}").json()["customer"]["cagnotteAmount"] == "5"
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from airflow_provider_crm.schemas.mindbaz.exports import subscriber_type
 from airflow_provider_crm.schemas.mindbaz.write import (
     BOOLEAN,
     DATE,
@@ -89,6 +90,18 @@ def test_fields_are_found_by_id_name_and_label() -> None:
     for name in (99, "fld99", "unknown", ""):
         assert fields.find(name) is None
     assert fields.names() == ["fld12", "fld14"]
+
+
+def test_fields_of_one_name_are_found_as_an_export_calls_them():
+    twins = [FieldType(60, "points"), FieldType(61, "points")]
+    _, names = subscriber_type(twins)
+    assert [Fields(twins).find(name).id for name in names.values()] == [60, 61]
+
+
+def test_the_columns_of_an_export_that_are_no_fields():
+    assert set(Fields([]).passed_over(["id", "email"])) == {"id", "extra"}
+    assert list(Fields([]).passed_over(["email", "extra"])) == []
+    assert list(Fields([FieldType(62, "extra"), FieldType(0, "id")]).passed_over(["id"])) == ["id"]
 
 
 def test_a_name_goes_before_a_label() -> None:

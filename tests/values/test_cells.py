@@ -155,6 +155,15 @@ def test_no_moment(value: Any) -> None:
         "a@",
         "<a@x.fr",
         "\u200b",
+        "“a@x.fr",
+        "'a@x.fr",
+        "a@x.fr'",
+        "a\ufffd@x.fr",
+        "a@x\ufffd.fr",
+        "a@x.fr.",
+        "a@x..fr",
+        "a@x.fr/",
+        "a@x.fr?subject=b",
     ],
 )
 def test_no_address(value: str) -> None:
@@ -169,14 +178,70 @@ def test_one_address_has_one_spelling() -> None:
     assert "\u0307" not in normal_email("I\u0307zel@x.fr")
 
 
+@pytest.mark.parametrize(
+    "around", ['"{}"', "'{}'", "`{}`", "“{}”", "„{}“", "‘{}’", "«{}»", "« {} »", "‹{}›", "<{}>"]
+)
+def test_an_address_in_quotes(around: str) -> None:
+    assert normal_email(around.format("O'Brien@x.fr")) == "o'brien@x.fr"
+
+
+def test_the_address_of_a_link() -> None:
+    links = ["mailto:a+b@x.fr?subject=c", "mailto:a%2Bb@x.fr", "MailTo://A+B@x.fr", "<mailto:a+b@x.fr>"]
+    assert {normal_email(link) for link in links} == {"a+b@x.fr"}
+    assert normal_email("a%2bb@x.fr") == "a%2bb@x.fr", "no link, and a sign that an address may have"
+
+
+@pytest.mark.parametrize("sign", ["\u034f", "\u115f", "\u2800", "\u3164", "\ufe0f", "\U000e0101"], ids=ascii)
+def test_signs_that_show_nothing_are_no_part_of_a_key(sign: str) -> None:
+    assert normal_email(f"{sign}a{sign}@x.fr{sign}") == "a@x.fr"
+    assert key_of(f"12{sign}") == "12"
+    assert is_empty(sign)
+    assert is_empty(f" {sign}")
+
+
+def test_one_phone_number_has_one_spelling() -> None:
+    spellings = [
+        33612345678,
+        33612345678.0,
+        "33612345678.0",
+        "33612345678,0",
+        "33612345678,000000000",
+        "3.3612345678E+10",
+        "3,3612345678E+10",
+        "'33612345678",
+        "tel:33612345678",
+        "tel://33612345678",
+        '="33612345678"',
+    ]
+    assert {phone_of(value) for value in spellings} == {"33612345678"}
+    assert phone_of("+33612345678.0") == phone_of("+3.3612345678E+10") == "+33612345678"
+    assert phone_of("0612345678.0") == "0612345678"
+    assert phone_of("06.12.34.56.00") == "06.12.34.56.00"
+
+
 def test_one_id_has_one_spelling() -> None:
-    spellings = [123, 123.0, Decimal("123.000000000"), "123", " 123 ", "123.0", "\u200b123", b"123", '="123"']
+    spellings = [
+        123,
+        123.0,
+        Decimal("123.000000000"),
+        "123",
+        " 123 ",
+        "123.0",
+        "123,0",
+        "\u200b123",
+        b"123",
+        '="123"',
+    ]
     assert {key_of(value) for value in spellings} == {"123"}
     assert key_of("007.0") == "007.0", "no number is written so"
     assert key_of("12E3") == "12E3", "many an id looks so"
+    assert key_of("123,000") == "123,000", "nobody can tell"
 
 
-@pytest.mark.parametrize("value", [3.36123e16, "3.36E+10", True, dt.date(2024, 1, 2), ["a"], b"\xff"])
+@pytest.mark.parametrize(
+    "value",
+    [3.36123e16, "3.36E+10", "3,36E+10", "3E+10", "3.36E10", True, dt.date(2024, 1, 2), ["a"], b"\xff"],
+)
 def test_no_key(value: Any) -> None:
     with pytest.raises(ValueError, match=r"lost digits|cut digits|no key|cannot be written|no UTF-8"):
         phone_of(value)

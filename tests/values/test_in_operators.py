@@ -30,7 +30,7 @@ from airflow_provider_crm.operators.spread import (
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.tasks import TaskRunner
 
-CLIENT_IDS = [Decimal("123.000000000"), "123.0", 123.0, "\u200b123", b"123", memoryview(b"123\0\0")]
+CLIENT_IDS = [Decimal("123.000000000"), "123.0", "123,0", 123.0, "\u200b123", b"123", memoryview(b"123\0\0")]
 ADDRESSES = [
     "\u200ba@x.fr",
     "a@x.fr\ufeff",
@@ -40,6 +40,9 @@ ADDRESSES = [
     b"a@x.fr\0",
     "mailto:A@x.fr",
     "<a@x.fr>",
+    "“a@x.fr”",
+    "mailto:a@x.fr?subject=Stop",
+    "a@x.fr\ufe0f",
 ]
 CONSENT = {"consent_id": 1, "status": "refused", "created_at": "2026-03-01 09:00:00"}
 TOKYO = dt.timezone(dt.timedelta(hours=9))

@@ -12,9 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_crm.bulk.opt_outs import OptOutMemory
-from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
+from airflow_provider_crm.bulk.outcomes import (
+    LATER,
+    Ending,
+    Item,
+    Outcome,
+    RowKey,
+    Step,
+    Verdict,
+    is_open,
+    rejected,
+)
 from airflow_provider_crm.bulk.suppression import Identifier, by_email
-from airflow_provider_crm.exceptions import CrmNotFoundError
+from airflow_provider_crm.destinations.spread.written import Turn, Written, own_line, with_own
+from airflow_provider_crm.exceptions import CrmNotFoundError, CrmOutcomeUnknownError, CrmTransientError
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.rows.mapping import FieldMapping
 from airflow_provider_crm.schemas.spread.cells import (
@@ -33,6 +44,8 @@ from airflow_provider_crm.values import comparable, is_empty, normal_email
 WHO = ("customer_id", "email")
 WHICH = ("consent_id", "consent_tech_name")
 NO_TIME = dt.timedelta()
+#: How long another row's call is waited for, in moments of about a second.
+MOST_MOMENTS = 150
 #: What a column, or a value of the field map, may be called.
 COLUMNS = (*WHO, *WHICH, "status", "created_at", "ip", "channel_id")
 
@@ -46,6 +59,7 @@ class ConsentRecord:
     :param created_at: local time.
     :param refused_at: the newest refusal in the row or in one planned before it; empty when there is none.
     :param seen: track ids of the customer's answers to this consent before the last call; None when nobody looked.
+    :param written: number of the last line that the run itself had written to this history before the last call.
     """
 
     status: ConsentStatus
@@ -58,6 +72,7 @@ class ConsentRecord:
     channel_id: str | None = None
     refused_at: str = ""
     seen: frozenset[str] | None = None
+    written: int = 0
 
 
 class ConsentNames:
@@ -112,6 +127,7 @@ class CreateConsents:
         self._settle_seconds = settle_seconds
         self._names = ConsentNames(hook)
         self._refusals = OptOutMemory(Refusals())
+        self._written = Written(settle_seconds, hook.clock.now)
         self._lock = threading.Lock()
         self.identifiers: Sequence[Identifier[ConsentRecord]] = (
             Identifier[ConsentRecord](
@@ -152,9 +168,23 @@ class CreateConsents:
         if problem := self._find(item.record):
             return problem
         self._remember(item.record)
+        record = item.record
+        looked_at = self._hook.clock.now()
+        record.written, own = self._written.read(_history_of(record))
+        plan = self._plan_found(item, own)
+        if isinstance(plan, Outcome) and not is_open(item, plan, looked_at):
+            line = (
+                own_line(record.status, record.created_at, plan.crm_id)
+                if plan.ending is Ending.CREATED
+                else None
+            )
+            self._written.end_turn(_history_of(record), item.row.number, line)
+        return plan
+
+    def _plan_found(self, item: Item[ConsentRecord], own: Sequence[Record]) -> Outcome | Step[ConsentRecord]:
         if item.maybe_applied or item.retried or self._only_changes or item.record.channel_id:
             try:
-                history = self._history(item.record)
+                history = with_own(self._history(item.record), own)
             except CrmNotFoundError as error:  # an id that nobody has
                 return rejected("crm", error.reason)
             if known := self._known(item, history):
@@ -179,9 +209,8 @@ class CreateConsents:
 
     def _remember(self, record: ConsentRecord) -> None:
         """Note at each row the refusals before it, by whichever names they say whose and of what they are."""
-        which = f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
         with self._lock:
-            self._refusals.apply(which, record)
+            self._refusals.apply(_history_of(record), record)
 
     def _history(self, record: ConsentRecord) -> list[Record]:
         """Read the customer's answers to this consent.
@@ -216,18 +245,43 @@ class CreateConsents:
             return Outcome(Ending.UNCHANGED, crm_id=same.get("trackId"))
         if record.status != "accepted":
             return None
-        if any(_is(row, "refused") and _answered(row) >= record.created_at for row in history):
+        newer = (row for row in history if _is(row, "refused") and _answered(row) >= record.created_at)
+        if any(row.get("shown", True) for row in newer):
             return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in SPREAD")
         if record.refused_at >= record.created_at:
             return Outcome(Ending.SKIPPED, "a refusal that is as new or newer is in an earlier row")
         return None
 
     def apply(self, steps: Sequence[Step[ConsentRecord]]) -> list[Verdict]:
-        return [self._send(step.payload) for step in steps]
+        return [self._apply_one(step) for step in steps]
 
-    def _send(self, arguments: dict[str, Any]) -> Outcome:
-        customer = self._hook.create_consent(**arguments).get("customer")
-        return Outcome(Ending.CREATED, crm_id=customer.get("trackId") if isinstance(customer, dict) else None)
+    def _apply_one(self, step: Step[ConsentRecord]) -> Verdict:
+        record, row = step.item.record, step.item.row.number
+        history = _history_of(record)
+        moments = 0
+        while (turn := self._written.take_turn(history, row, record.written)) is Turn.BUSY:
+            moments += 1
+            if self._hook.clock.ended or moments > MOST_MOMENTS:
+                raise CrmTransientError(
+                    "It is not known what became of another answer of the same person; a later try looks again"
+                )
+        if turn is Turn.LOOK_AGAIN:
+            return LATER
+        try:
+            customer = self._hook.create_consent(**step.payload).get("customer")
+        except CrmOutcomeUnknownError:
+            raise  # a line of another row would be taken for this one's
+        except BaseException:
+            self._written.end_turn(history, row)
+            raise
+        track_id = customer.get("trackId") if isinstance(customer, dict) else None
+        self._written.end_turn(history, row, own_line(record.status, record.created_at, track_id))
+        return Outcome(Ending.CREATED, crm_id=track_id)
+
+
+def _history_of(record: ConsentRecord) -> str:
+    """Name the history that an answer goes into."""
+    return f"{record.customer_id}|{record.consent_id or record.consent_tech_name}"
 
 
 def _arguments(record: ConsentRecord) -> dict[str, Any]:

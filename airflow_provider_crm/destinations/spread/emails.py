@@ -50,7 +50,7 @@ class UpdateEmails:
         self._hook = hook
         self._old_field = old_field
         self._new_field = new_field
-        #: Until when a look may not show yet who has got an address from an earlier row; the oldest first.
+        #: Until when a look may not show yet who has got or left an address by an earlier row; the oldest first.
         self._fresh: dict[str, float] = {}
         self._lock = threading.Lock()
         self.identifiers: Sequence[Identifier[EmailRecord]] = (
@@ -74,11 +74,13 @@ class UpdateEmails:
         old, new = item.record.old, item.record.new
         if old == new:
             return Outcome(Ending.UNCHANGED)
+        looked_at = self._hook.clock.now()
         customer = self._hook.find_customer(email=old)
         owner = self._hook.find_customer(email=new)
+        if customer is None and self._is_fresh(item, old, looked_at):
+            return rejected("crm", "no customer has the old e-mail yet")  # looked up again, since it is fresh
         if owner is None:
             if customer is None:
-                item.in_doubt_until = max(item.in_doubt_until, self._fresh.get(old, 0.0))
                 return rejected("crm", "no customer has the old e-mail or the new one")
             # The old one as the CRM writes it: whether it finds it in another case is not documented.
             rename = NewEmail(customer["email"], new)
@@ -88,7 +90,14 @@ class UpdateEmails:
             return Outcome(ending, crm_id=owner["id"])
         if customer["id"] == owner["id"]:
             return Outcome(Ending.UNCHANGED, crm_id=owner["id"])
+        self._is_fresh(item, new, looked_at)
         return rejected("crm", "another customer has the new e-mail", customer["id"])
+
+    def _is_fresh(self, item: Item[EmailRecord], email: str, looked_at: float) -> bool:
+        """Return whether a look need not show what an earlier row did to an address; the row waits so long."""
+        until = self._fresh.get(email, 0.0)
+        item.in_doubt_until = max(item.in_doubt_until, until)
+        return until > looked_at
 
     def apply(self, steps: Sequence[Step[EmailRecord]]) -> list[Verdict]:
         verdicts = send_each(self._hook, steps)
@@ -98,9 +107,9 @@ class UpdateEmails:
     def _remember(self, steps: Sequence[Step[EmailRecord]]) -> None:
         now = self._hook.clock.now()
         with self._lock:
-            for step in steps:
-                self._fresh.pop(step.item.record.new, None)
-                self._fresh[step.item.record.new] = now + SETTLE_SECONDS
+            for email in (email for step in steps for email in (step.item.record.old, step.item.record.new)):
+                self._fresh.pop(email, None)
+                self._fresh[email] = now + SETTLE_SECONDS
             past = list(takewhile(lambda email: self._fresh[email] <= now, self._fresh))
             for email in past:
                 del self._fresh[email]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import (
     SETTLE_SECONDS,
@@ -44,18 +44,8 @@ MATCH_BY = ("email", "externalId")
 # What the destinations share
 
 
-class Write(Protocol):
-    """One change of a customer: what a step carries."""
-
-    def send(self, hook: SpreadHook) -> Record:
-        """Send the change.
-
-        :return: the customer as the CRM holds it now.
-        """
-
-
 def send_each(hook: SpreadHook, steps: Sequence[Step[R]]) -> list[Verdict]:
-    """Carry out steps whose payloads are changes of customers."""
+    """Carry out steps whose payloads are changes of customers, each with a method ``send``."""
     return [Outcome(step.outcome.ending, crm_id=step.payload.send(hook).get("id")) for step in steps]
 
 

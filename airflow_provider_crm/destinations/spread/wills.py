@@ -99,7 +99,7 @@ class SpreadWills:
         return [row["id"] for row in found if compared_email(row.get("email")) == email]
 
     def _last(self, customer_id: str, consent_id: str) -> Last | None:
-        """Find the last answer of a customer to a consent; the CRM need not heed the filter."""
+        """Return the last answer of a customer to a consent, whatever the filter lets through, see :mod:`.consents`."""
         try:
             history = list(self._hook.iter_customer_consents(customer_id, consent_id=consent_id))
         except CrmNotFoundError:

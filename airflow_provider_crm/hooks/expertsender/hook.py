@@ -21,7 +21,7 @@ from airflow_provider_crm.hooks.base.settings import Extras
 from airflow_provider_crm.http.answers import UnreadableError, read_json, vendor_errors
 from airflow_provider_crm.http.auth import ApiKeyAuth, CrmAuth
 from airflow_provider_crm.http.calls import Call, encode_json, gone_is_deleted
-from airflow_provider_crm.parameters import one_of, yes_or_no
+from airflow_provider_crm.parameters import dicts, one_of, yes_or_no
 from airflow_provider_crm.schemas.expertsender.consents import asks_for_confirmation
 from airflow_provider_crm.schemas.expertsender.write import (
     By,
@@ -92,7 +92,7 @@ class ExpertSenderHook(CrmHook[Extras]):
         match_by = one_of(*get_args(MatchBy))("match_by", match_by)
         if not customers:
             return
-        data = [wire_customer(customer) for customer in customers]
+        data = [wire_customer(customer) for customer in dicts("customers", customers)]
         call = Call(
             "POST",
             "/customers",

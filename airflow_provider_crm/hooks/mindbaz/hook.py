@@ -7,7 +7,7 @@ Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gestion des abonné
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -28,6 +28,7 @@ from airflow_provider_crm.http.calls import Call, encode_json
 from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.http.quota import QuotaHeaders
 from airflow_provider_crm.http.urls import origin
+from airflow_provider_crm.parameters import dicts, one_of
 from airflow_provider_crm.schemas.mindbaz.write import (
     MAX_SUBSCRIBERS,
     NOTHING,
@@ -36,6 +37,7 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     subscribers_of,
     wire_subscriber,
 )
+from airflow_provider_crm.values import key_of, reference_of, whole_number
 
 #: Of an API key, a minute: the vendor's page "API key".
 QUOTA = QuotaHeaders(
@@ -118,14 +120,23 @@ class MindbazHook(CrmHook[MindbazExtras]):
         :return: the subscribers that exist, in no particular order, as ``{"id": int, "fields": {id: value}}``.
         :raises CrmInputError: a value that is empty or holds a comma, which the call cannot express.
         """
-        keys = list(dict.fromkeys([str(value).strip() for value in values]))
+        by = one_of(*get_args(By))("by", by)
+        encoding = one_of(*get_args(EmailEncoding))("email_encoding", email_encoding)
+        write = reference_of if by == "Email" else key_of
+        try:
+            if isinstance(values, str):
+                raise ValueError("they are a list")
+            keys = list(dict.fromkeys([write(value) for value in values]))
+            wanted = None if field_ids is None else ",".join(str(whole_number(field)) for field in field_ids)
+        except (TypeError, ValueError) as error:
+            raise CrmInputError(f"Values to look up, or ids of fields, cannot be used: {error}") from None
         if "" in keys or "," in "".join(keys):
             raise CrmInputError("A value to look up is empty or holds a comma, which separates values")
         query: list[tuple[str, str]] = [("filter.by", by)]
-        if field_ids is not None:
-            query.append(("filter.idFields", ",".join(str(int(field)) for field in field_ids)))
-        if email_encoding != "NONE":
-            query.append(("filter.emailEncoding", email_encoding))
+        if wanted is not None:
+            query.append(("filter.idFields", wanted))
+        if encoding != "NONE":
+            query.append(("filter.emailEncoding", encoding))
 
         def fetch(group: Sequence[str]) -> list[Subscriber]:
             call = self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
@@ -188,11 +199,15 @@ class MindbazHook(CrmHook[MindbazExtras]):
     def _write(
         self, method: str, subscribers: Sequence[Mapping[str, Any]], *, repeatable: bool
     ) -> list[Subscriber]:
+        subscribers = dicts("subscribers", subscribers)
         if len(subscribers) > MAX_SUBSCRIBERS:
             raise CrmInputError(
                 f"Mindbaz takes {MAX_SUBSCRIBERS} subscribers a call, these are {len(subscribers)}"
             )
-        body = encode_json([wire_subscriber(subscriber) for subscriber in subscribers])
+        data = [wire_subscriber(subscriber) for subscriber in subscribers]
+        if method == "PUT" and any(one.names_nobody for one in data):
+            raise CrmInputError("Mindbaz updates subscribers by their `id`: each needs one")
+        body = encode_json(data)
         call = self._call(method, "/Subscribers", body=body, repeatable=repeatable)
         return self.request(call, self._read_subscribers)
 

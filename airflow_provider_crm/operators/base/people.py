@@ -14,8 +14,9 @@ from airflow_provider_crm.bulk.export import ExportPage, Reject
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.base.exports import CrmExportOperator, ExportArguments
 from airflow_provider_crm.operators.base.lineage import DataSet, rows_of
-from airflow_provider_crm.parameters import Path, Source
+from airflow_provider_crm.parameters import Path
 from airflow_provider_crm.rows.journal import Journal
+from airflow_provider_crm.rows.parameter import Source
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.rows.templates import SourceField
 from airflow_provider_crm.schemas.records import RecordReader, Records

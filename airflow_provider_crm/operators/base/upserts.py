@@ -71,6 +71,9 @@ class WritableFields(Protocol):
     def names(self) -> Collection[str]:
         """Return the names to choose from, for an error message."""
 
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that the CRM alone writes, where a source with these columns is an export of it."""
+
 
 class UpsertDestination(Suppressible[R], KeyedDestination[R], ShowingDestination[R], Protocol[R]):
     """What every upsert of people can do: heed a suppression list, keep a snapshot, show what it would change."""
@@ -169,7 +172,9 @@ class CrmUpsertOperator(CrmMappedOperator):
         self._check_that_a_preview_is_asked_for()
         names = self.field_map.values() if isinstance(self.field_map, Mapping) else source.columns() or ()
         fields = self._fields(hook, names)
-        mapping = FieldMapping(fields.find, self.field_map, nulls=self.nulls, known=fields.names)
+        mapping = FieldMapping(
+            fields.find, self.field_map, nulls=self.nulls, known=fields.names, passed_over=fields.passed_over
+        )
         key_column = mapping.check(source, fields.find(self.key_fields[self.match_by]))
         return self._upserts(hook, mapping, key_column)
 

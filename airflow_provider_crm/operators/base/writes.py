@@ -36,7 +36,7 @@ from airflow_provider_crm.parameters import (
     Share,
     YesOrNo,
 )
-from airflow_provider_crm.parameters import Source as SourceParameter
+from airflow_provider_crm.rows.parameter import Source as SourceParameter
 from airflow_provider_crm.rows.sources import Source, open_source
 from airflow_provider_crm.rows.templates import SourceField
 

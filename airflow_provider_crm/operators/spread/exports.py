@@ -18,13 +18,13 @@ from airflow_provider_crm.parameters import (
     Id,
     Ids,
     Names,
-    Source,
     Text,
     Time,
     YesOrNo,
     one_of,
     several,
 )
+from airflow_provider_crm.rows.parameter import Source
 from airflow_provider_crm.rows.sources import Row, open_source
 from airflow_provider_crm.rows.templates import Rows, SourceField
 from airflow_provider_crm.schemas.envelopes import RowsUnder
@@ -40,6 +40,7 @@ from airflow_provider_crm.schemas.spread.exports import (
     customer_reader,
     loyalty_reader,
 )
+from airflow_provider_crm.values import number_of
 
 if TYPE_CHECKING:
     from airflow_provider_crm._compat import Context
@@ -213,6 +214,9 @@ class SpreadExportLoyaltyOperator(CrmSpreadExportOperator):
 
     def _filters(self) -> dict[str, Any]:
         changed = Window.given(self.modified_after, self.modified_before, self._zone)
+        least, most = self.min_amount, self.max_amount
+        if least is not None and most is not None and number_of(least) > number_of(most):
+            raise CrmInputError(f"No amount is at least {least} and at most {most}: `min_amount` is more")
         return {
             "modified_after": changed.after,
             "modified_before": changed.before,

@@ -90,6 +90,9 @@ class SpreadCreateConsentsOperator(CrmMappedOperator):
     repeats from the one before it, a refusal in it is written as its last second, so that no acceptance of these two
     hours lies after it.
 
+    Rows of one person belong in the order of their moments. An acceptance that changed nothing when its row was read
+    is not entered again after an older refusal in a later row: the person ends as refused, until the next run.
+
     .. seealso:: The vendor's page "API - Customer Consentement" at help.spreadfamily.fr.
 
     :param spread_conn_id: the connection. (templated)

@@ -6,7 +6,7 @@ Knows no HTTP. Facts: the vendor's page on customers (help.expertsender.com, "Kl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +27,7 @@ from airflow_provider_crm.schemas.expertsender.cells import (
     int32,
     named_text,
 )
+from airflow_provider_crm.schemas.records import own_columns
 from airflow_provider_crm.values import is_empty, pairs_of, parsed
 
 Mode = Literal["Add", "Update", "AddOrUpdate"]
@@ -43,6 +44,20 @@ KEY_FIELDS: Mapping[str, str] = {
     "VisitorId": "visitorId",
 }
 #: What our exports call a consent that has a column of its own.
+#: What the export of customers has besides.
+_SHOWN = frozenset(
+    (
+        "rfmSegment",
+        "totalSpent",
+        "totalOrders",
+        "totalOrderReturns",
+        "avgOrder",
+        "avgPricePoint",
+        "lastOrder",
+        "avgTimeBetweenOrdersInDays",
+        "currencySymbol",
+    )
+)
 _CONSENT_COLUMN = re.compile(r"consent_(\d+)", re.ASCII | re.IGNORECASE)
 
 
@@ -196,6 +211,10 @@ class CustomerFields:
             "customAttributes.<name>",
             *(f"consents.{name}" for name in self._consent_names or ["<id>"]),
         ]
+
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that the CRM alone writes, where a source with these columns is an export of it."""
+        return own_columns(columns, _SHOWN, "id", "extra")
 
     def _find_consent(self, name: str) -> CustomerField | None:
         # Not every id is in the account's list: web-push consent, for one, is not.

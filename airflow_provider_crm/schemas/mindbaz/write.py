@@ -6,7 +6,8 @@ Knows no HTTP. Facts: the vendor's page on subscribers (learn.mindbaz.com, "Gest
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -16,6 +17,7 @@ import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.http.calls import encode_json
+from airflow_provider_crm.schemas.records import own_columns
 from airflow_provider_crm.values import (
     comparable,
     day_of,
@@ -41,6 +43,8 @@ MAX_SUBSCRIBERS = 5000
 ZONE = ZoneInfo("Europe/Paris")
 
 Subscriber = dict[str, Any]
+#: How an export calls a field whose name another one has too.
+_NUMBERED = re.compile(r".* \((\d+)\)", re.ASCII)
 """``{"id": int, "fields": {field id: value}}``."""
 
 
@@ -54,13 +58,18 @@ class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
     id: int | str | None = None
     fields: list[FieldData] | None = None
 
+    @property
+    def names_nobody(self) -> bool:
+        """Whether no id says whose fields these are."""
+        return self.id is None and all(field.idField != ID for field in self.fields or ())
+
     def plain(self) -> Subscriber:
         fields = {field.idField: field.value for field in self.fields or ()}
         number = fields.get(ID) if self.id is None else self.id
         return {"id": -1 if number is None else int(number), "fields": fields}
 
 
-# A server may print ids as texts.
+# Ids may come as texts (mevdschee/php-crud-api, issue 159); `-1` must be told however it is printed.
 _read_subscribers = msgspec.json.Decoder(list[SubscriberData] | None, strict=False).decode
 
 #: An answer's data when nothing was found: not an empty list.
@@ -85,13 +94,23 @@ def subscribers_of(data: bytes) -> list[Subscriber]:
 
 
 def wire_subscriber(subscriber: Mapping[str, Any]) -> SubscriberData:
-    """Write a subscriber as POST and PUT want it; without an id it is to be created."""
-    fields = [
-        FieldData(field if type(field) is int else int(field), value)
-        for field, value in subscriber["fields"].items()
-    ]
-    number = subscriber.get("id")
-    return SubscriberData(None if number is None else int(number), fields)
+    """Write a subscriber as POST and PUT want it; without an id it is to be created.
+
+    :raises CrmInputError: another shape than subscribers have.
+    """
+    try:
+        fields = [
+            FieldData(field if type(field) is int else int(field), value)
+            for field, value in subscriber["fields"].items()
+        ]
+        number = subscriber.get("id")
+        return SubscriberData(None if number is None else int(number), fields)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        pass  # their words may quote the value
+    raise CrmInputError(
+        'A subscriber is {"fields": {1: "zoe@example.fr", 14: "Zoé"}}, ids of fields to values, and has its "id" '
+        "besides where it exists"
+    )
 
 
 class FieldType(msgspec.Struct, frozen=True):
@@ -164,7 +183,9 @@ class Fields:
         for field in self._by_id.values():
             if field.label:
                 self._ids_by_name.setdefault(field.label.casefold(), field.id)
-        self._ids_by_name |= {field.name.casefold(): field.id for field in self._by_id.values() if field.name}
+        # Of two fields of one name the first has it, and the other its number besides, as in an export.
+        fields = reversed(self._by_id.values())
+        self._ids_by_name |= {field.name.casefold(): field.id for field in fields if field.name}
 
     def find(self, name: str | int) -> FieldType | None:
         """Find a field to write by its id (``14``, ``"14"``, ``"fld14"``), name or label, in any case.
@@ -174,6 +195,8 @@ class Fields:
         text = str(name).strip().casefold()
         digits = text.removeprefix("fld")
         number = int(digits) if digits.isdecimal() else self._ids_by_name.get(text)
+        if number is None and (numbered := _NUMBERED.fullmatch(text)):
+            number = int(numbered[1])
         if number is None:
             return None
         if number == ID:
@@ -186,6 +209,11 @@ class Fields:
     def names(self) -> list[str]:
         """Return the names to choose from, for an error message."""
         return sorted(field.name for field in self._by_id.values() if field.name)
+
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that are no fields of the site, where a source with these columns is an export of it."""
+        own = own_columns(columns, ("id",), "extra")
+        return [column for column in own if self._ids_by_name.get(column, ID) == ID]
 
 
 def date_text(value: Any) -> str:

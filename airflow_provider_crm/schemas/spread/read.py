@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.parameters import yes_or_no
 from airflow_provider_crm.schemas.spread.cells import text_of
 
 Record = dict[str, Any]
@@ -59,7 +60,7 @@ LOYALTY_FILTERS = {
     "amount": "amount",
 }
 
-#: Fields that are text in the vendor's samples; a server may print them as numbers.
+#: Fields that are text in the vendor's samples, but a number in that of a new consent ("API - Customer Consentement").
 _TEXTS = (
     "id",
     "externalId",
@@ -96,6 +97,8 @@ def is_nothing(value: Any) -> bool:
 
 def rows_of(value: Any) -> list[Record]:
     """Read a list of records, which PHP prints as a map where it has gaps (``{"0": {...}, "2": {...}}``).
+
+    So it happened in directus/v8-archive, pull request 1318; the vendor's samples are in PHP's syntax ("Customers").
 
     :raises ValueError: no list of records.
     """
@@ -187,6 +190,8 @@ def query_of(filters: Mapping[str, Any], names: Mapping[str, str]) -> list[tuple
 
 
 def _filter_text(name: str, value: Any) -> str:
+    if name in ("case_insensitive", "show_custom_fields"):
+        value = yes_or_no(name, value)
     try:
         text = text_of(value)
     except ValueError as error:

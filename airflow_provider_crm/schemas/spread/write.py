@@ -15,6 +15,7 @@ from typing import Any, get_args
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.schemas.records import own_columns
 from airflow_provider_crm.schemas.spread.cells import (
     FLAGS,
     ConsentStatus,
@@ -61,6 +62,10 @@ TEXTS = (
 )
 #: Every customer field that can be written.
 CUSTOMER_FIELDS = ("email", *TEXTS, *FLAGS, "tags", "custom_fields")
+#: What the export of customers has besides.
+_SHOWN = frozenset(
+    ("id", "createdAt", "updatedAt", "actionCount", "lastActionDt", "lastOrderDt", "cagnotteAmount")
+)
 _NESTED = ("tags", "custom_fields")
 #: What a single custom field is called, followed by its id.
 CUSTOM_FIELD = "custom_fields."
@@ -89,6 +94,10 @@ class CustomerFields:
     def names(self) -> Collection[str]:
         """Return the names to choose from, for an error message."""
         return self._writable
+
+    def passed_over(self, columns: Collection[str]) -> Collection[str]:
+        """Return the columns that SPREAD alone writes, where a source with these columns is an export of it."""
+        return own_columns(columns, _SHOWN, "extra")
 
 
 def customer_values(fields: Iterable[tuple[str, Any]], *, send_blanks: bool) -> Record:
@@ -230,6 +239,10 @@ def wire_customer(customer: Mapping[str, Any]) -> Record:
         to bare values, several choices being a list. None is sent as ``null``.
     :raises CrmInputError: no e-mail, or a value that cannot be written; the message names the field.
     """
+    if not isinstance(customer, Mapping):
+        raise CrmInputError(
+            f"A customer is a dict of the vendor's field names, not a {type(customer).__name__}"
+        )
     if is_empty(customer.get("email")):
         raise CrmInputError("SPREAD wants the e-mail of a customer in every create and update")
     return {name: _wire_value(name, value) for name, value in customer.items()}

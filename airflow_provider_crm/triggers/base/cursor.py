@@ -14,7 +14,8 @@ from airflow_provider_crm.hooks.base.hook import CrmHook
 
 H = TypeVar("H", bound=CrmHook[Any])
 
-#: How far before the newest change a look begins: the CRM may show a change after later ones.
+#: How far before the newest change a look begins: a change can show after later ones, where its transaction took longer
+#: (PostHog/posthog, pull request 64417; airbytehq/airbyte, issue 80152).
 OVERLAP = dt.timedelta(minutes=5)
 #: Changes that a cursor names, unless more than that share a second: about 64 KiB.
 MOST_NAMED = 4000

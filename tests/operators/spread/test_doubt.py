@@ -7,7 +7,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.exceptions import CrmTransientError
-from airflow_provider_crm.operators.spread import SpreadCreateConsentsOperator, SpreadUpdateEmailsOperator
+from airflow_provider_crm.operators.spread import (
+    SpreadCreateConsentsOperator,
+    SpreadDeleteCustomersOperator,
+    SpreadUpdateEmailsOperator,
+)
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
 from tests.helpers.state import TaskState
 from tests.helpers.waits import one_time
@@ -50,6 +54,53 @@ def test_an_answer_to_a_consent_is_recorded_once(crm_sandbox, spread, run, late,
     ]
 
 
+def recorded(spread) -> list[tuple[str, str]]:
+    return [(event.customer_id, event.created_at) for event in spread.consents.events]
+
+
+@pytest.mark.parametrize("only_changes", [True, False])
+def test_another_rows_line_that_was_not_shown_yet_is_not_taken_for_a_rows_own(
+    crm_sandbox, spread, run, only_changes
+):
+    """The first answer is seen late, and the call of the second never arrives."""
+    spread.add_customer("a@example.fr")
+    crm_sandbox.fault("late_reads", ms=1500)
+    crm_sandbox.fault("drop_before", method="POST", after=1, times=2)
+    moments = ["2024-01-01 00:00:00", "2024-02-01 00:00:00"]
+    rows = [answer("refused", moment) for moment in moments]
+    assert run(SpreadCreateConsentsOperator, rows, only_changes=only_changes) == ["created", "created"]
+    assert [moment for _, moment in recorded(spread)] == moments
+
+
+@pytest.mark.parametrize("late_reads", [False, True])
+def test_an_answer_named_by_email_and_by_id_is_recorded_once(crm_sandbox, spread, run, late_reads):
+    """Such rows hold no name in common that would keep them apart before the customer is looked up."""
+    people = [spread.add_customer(f"p{number}@example.fr") for number in range(20)]
+    if late_reads:
+        crm_sandbox.fault("late_reads", ms=1500)
+    rows = [
+        answer("accepted", "2024-01-01 00:00:00", **who)
+        for person in people
+        for who in ({"email": person.email, "customer_id": None}, {"email": None, "customer_id": person.id})
+    ]
+    said = run(SpreadCreateConsentsOperator, rows)
+    assert (said.count("created"), said.count("unchanged")) == (20, 20)
+    assert len(recorded(spread)) == 20
+
+
+def test_answers_named_by_email_and_by_id_wait_for_what_is_in_doubt(crm_sandbox, spread, run):
+    """Otherwise the line of the one would be taken for the other's, whose call has never arrived."""
+    people = [spread.add_customer(f"p{number}@example.fr") for number in range(20)]
+    crm_sandbox.fault("late_reads", ms=1500)
+    crm_sandbox.fault("drop_before", method="POST", probability=0.4, seed=3)
+    rows = []
+    for person in people:
+        rows.append(answer("refused", "2024-01-01 00:00:00", customer_id=None, email=person.email))
+        rows.append(answer("refused", "2024-02-01 00:00:00", customer_id=person.id, email=None))
+    assert run(SpreadCreateConsentsOperator, rows, only_changes=False) == ["created"] * 40
+    assert len(set(recorded(spread))) == 40
+
+
 def test_a_consent_without_time_to_settle_is_recorded_twice(crm_sandbox, spread, run, late):
     """What the parameter is for."""
     spread.add_customer("a@example.fr")
@@ -61,6 +112,14 @@ def test_a_consent_without_time_to_settle_is_recorded_twice(crm_sandbox, spread,
 def test_a_customer_is_created_once(crm_sandbox, spread, upsert, late):
     assert upsert([{"email": "a@example.fr", "lastName": "A"}]) == ["created"]
     assert len(writes(crm_sandbox)) == 1
+
+
+def test_whoever_was_deleted_a_moment_ago_and_is_still_shown_is_not_rejected(crm_sandbox, spread, run):
+    """As a try that was killed leaves them."""
+    spread.add_customer("a@example.fr")
+    crm_sandbox.fault("late_reads", ms=1500)
+    for _ in range(2):
+        assert run(SpreadDeleteCustomersOperator, [{"email": "a@example.fr"}]) == ["deleted"]
 
 
 def test_an_email_is_changed_once(crm_sandbox, spread, run, late):
@@ -120,3 +179,15 @@ def test_answers_for_channels_are_told_apart_after_a_try_that_failed(
     crm_sandbox.clear()
     assert run(SpreadCreateConsentsOperator, rows, **options) == ["created"] * 4
     assert [event.channel_id for event in spread.consents.events] == ["0", "1", "2", "3"]
+
+
+def test_an_address_that_its_owner_has_just_left_is_given_to_another(crm_sandbox, spread, run):
+    """By an earlier row, which a look does not show yet."""
+    ada, bert = (spread.add_customer(f"{name}@example.fr") for name in ("ada", "bert"))
+    spread.add_customer("carla@example.fr")
+    crm_sandbox.fault("late_reads", ms=1500)
+    changes = [("bert", "dora"), ("ada", "bert"), ("dora", "carla")]
+    rows = [{"old_email": f"{old}@example.fr", "new_email": f"{new}@example.fr"} for old, new in changes]
+    taken = "rejected: another customer has the new e-mail"
+    assert run(SpreadUpdateEmailsOperator, rows) == ["updated", "updated", taken]
+    assert (ada.email, bert.email) == ("bert@example.fr", "dora@example.fr")

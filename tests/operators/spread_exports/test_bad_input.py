@@ -11,6 +11,7 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.operators.spread.exports import (
     SpreadExportConsentsOperator,
     SpreadExportCustomersOperator,
+    SpreadExportLoyaltyOperator,
 )
 from airflow_provider_crm.sandbox.server import Sandbox
 from tests.helpers.exports import export
@@ -40,6 +41,15 @@ def test_bad_parameters(spread: Sandbox, tmp_path: Path, parameters: dict[str, A
     with pytest.raises(CrmInputError, match=said):
         export(SpreadExportConsentsOperator, tmp_path / "x.jsonl", **parameters)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("least", "most"), [(5, 1), ("10", "9"), ("1e1", "9.5")])
+def test_amounts_that_are_turned_round(spread: Sandbox, tmp_path: Path, least: Any, most: Any) -> None:
+    with pytest.raises(CrmInputError, match="`min_amount` is more"):
+        export(SpreadExportLoyaltyOperator, tmp_path / "x.jsonl", min_amount=least, max_amount=most)
+    assert list(tmp_path.iterdir()) == []
+    assert spread_calls(spread) == []
+    export(SpreadExportLoyaltyOperator, tmp_path / "x.jsonl", min_amount="9", max_amount=10)
 
 
 @pytest.mark.parametrize("name", ["x.txt", "x", "x.parquet.gz"])
