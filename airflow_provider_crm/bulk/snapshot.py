@@ -241,7 +241,8 @@ class Snapshot(RowReader[R], Generic[R]):
                 yield self._known(held.popitem(last=False)[1])
             while len(lately) > 2 * self._window + 4 * self._together:
                 lately.popitem(last=False)
-        yield from map(self._known, held.values())
+        while held:
+            yield self._known(held.popitem(last=False)[1])
 
     def _look_up(self, rows: Sequence[AnyRow]) -> Iterator[tuple[AnyRow, Any, int, bytes, bytes]]:
         """Give rows with their keys, None where these cannot be read; their people, cells, and entries."""
