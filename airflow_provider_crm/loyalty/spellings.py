@@ -16,12 +16,19 @@ from airflow_provider_crm.loyalty.states import State
 _NUMBER = re.compile(r"-?\d+([.,]\d+)?", re.ASCII)
 #: Digits behind the point that a number has as text: a data frame's one, and the scales that decimal columns have.
 _SCALES = (1, 2, 3, 4, 6, 8, 9, 10, 12, 18)
+#: Digits of a reference that is filled up with zeros, at most: those of a bar code of freight (SSCC), and two more.
+_WIDEST = 20
 
 
 def folded(key: str) -> str:
     """Return what all spellings of a reference have in common, so that no two of them are in flight together."""
-    found = _NUMBER.fullmatch(key)
-    return key.replace(",", ".").rstrip("0").rstrip(".") if found and found[1] else key
+    if not _NUMBER.fullmatch(key):
+        return key
+    whole, _, fraction = key.replace(",", ".").partition(".")
+    fraction = fraction.rstrip("0")
+    if whole.startswith("0"):
+        whole = whole.lstrip("0") or "0"
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def other_spellings(key: str) -> list[str]:
@@ -33,7 +40,9 @@ def other_spellings(key: str) -> list[str]:
     longer = [f"{whole}.{fraction.ljust(scale, '0')}" for scale in _SCALES if scale > len(fraction)]
     # With a comma, as data frames and spreadsheets of half of Europe write.
     commas = [f"{whole},{fraction or '0'}", f"{whole},{fraction.ljust(2, '0')}"]
-    return [spelling for spelling in dict.fromkeys((shortest, *longer, *commas)) if spelling != key]
+    # With the zeros in front that a data frame or a spreadsheet took off.
+    padded = [] if fraction else [whole.zfill(width) for width in range(len(whole) + 1, _WIDEST + 1)]
+    return [spelling for spelling in dict.fromkeys((shortest, *longer, *commas, *padded)) if spelling != key]
 
 
 def other_spelling(key: str) -> str:
