@@ -45,7 +45,9 @@ def test_openlineage_names_inputs_and_outputs(spread: Sandbox, tmp_path: Path) -
     path = tmp_path / "x.jsonl"
     task = SpreadExportCustomersOperator(task_id="export", path=str(path), window="all")
     extractor = extractors.DefaultExtractor(task)
-    assert extractor.extract_on_failure(None) is None, "nothing is known before it ran"
+    nothing = extractor.extract_on_failure(None)
+    assert not nothing.inputs, "nothing is known before it ran"
+    assert not nothing.outputs
     task.execute({})
     lineage = extractor.extract_on_complete(None)
     [read], [written] = lineage.inputs, lineage.outputs
