@@ -188,13 +188,16 @@ class HistoryReader:
         return sa.and_(_c.state == RUNNING, _c.seen_at < heard)
 
     def _conditions(self, connection: Connection, wanted: RunFilter) -> list[Any]:
-        # Of some days the index of the days is to be used: SQLite would take that of the systems, and read all of their
-        # runs (measured with 100,000 runs of three systems: 33 ms a sum of 30 days, 16 without).
-        system = _c.system if wanted.first_day is None else sa.func.coalesce(_c.system, "")
+        # Of some days the index of the days is to be used: SQLite would take that of the systems or DAGs, and read all
+        # of their runs (measured with 100,000 runs: of three systems 33 ms a sum of 30 days, 16 without; of two DAGs
+        # 232 ms the whole page, 146 without).
+        system, dag_id = _c.system, _c.dag_id
+        if wanted.first_day is not None:
+            system, dag_id = sa.func.coalesce(system, ""), sa.func.coalesce(dag_id, "")
         conditions: list[Any] = [
             column == value
             for column, value in (
-                (_c.dag_id, wanted.dag_id),
+                (dag_id, wanted.dag_id),
                 (_c.task_id, wanted.task_id),
                 (_c.run_id, wanted.run_id),
                 (_c.map_index, wanted.map_index),
