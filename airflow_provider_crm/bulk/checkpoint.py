@@ -55,6 +55,8 @@ class Checkpoint:
         self.in_flight = InFlight(store, parameters)
         self._rows = hashlib.blake2b(digest_size=16)
         self._not_before = 0.0
+        #: An earlier try may have left something that cannot be read.
+        self.is_unreadable = False
 
     def load(self) -> Progress | None:
         """Return what an earlier try left; None when there is nothing that fits."""
@@ -63,6 +65,7 @@ class Checkpoint:
             progress = msgspec.convert(value, Progress) if value is not None else None
         except Exception as error:
             log.warning("The state of an earlier try cannot be read (%s): starting from the first row", error)
+            self.is_unreadable = True
             return None
         if progress is not None and progress.parameters != self._parameters:
             log.info("The parameters are not those of the earlier try: starting from the first row")

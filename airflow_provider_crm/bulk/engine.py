@@ -70,6 +70,7 @@ class BulkEngine(Generic[R]):
     :param source: the rows.
     :param report: takes the outcomes; opened here, closed by the caller.
     :param checkpoint: where a retry goes on; None where Airflow keeps no state.
+    :param may_repeat: an earlier try may have sent some of the rows, and no state tells of it.
     :param concurrency: batches at once.
     :param max_retries: how often a batch is sent again after an unknown outcome.
     :param sleep: waits some seconds; ends early when the task does.
@@ -92,6 +93,7 @@ class BulkEngine(Generic[R]):
         sleep: Callable[[float], object],
         now: Callable[[], float] = time.monotonic,
         stop: Callable[[], None],
+        may_repeat: bool = False,
         snapshot: Snapshot[R] | None = None,
         preview: Preview[R] | None = None,
         span: Mapping[str, str] | None = None,
@@ -111,7 +113,7 @@ class BulkEngine(Generic[R]):
         self._span = span or {}
         self._reported: _Work[R] | None = None
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
-        self._retried = False
+        self._retried = may_repeat
         #: What is locked by rows in flight, and by those of which batch.
         self._locked: dict[str, int] = {}
 
@@ -241,7 +243,12 @@ class BulkEngine(Generic[R]):
         """
         stream = self._batches()
         progress = self._checkpoint.load() if self._checkpoint else None
-        self._retried = progress is not None or (self._snapshot is not None and self._snapshot.unfinished)
+        if (
+            progress is not None
+            or (self._checkpoint is not None and self._checkpoint.is_unreadable)
+            or (self._snapshot is not None and self._snapshot.unfinished)
+        ):
+            self._retried = True
         if self._checkpoint and progress is not None and progress.batches:
             done = EndedRows()
             if not self._same_rows(self._checkpoint, progress, stream, done):
@@ -261,7 +268,7 @@ class BulkEngine(Generic[R]):
             self._checkpoint.restart()
             stream = self._batches()
         self._report.open()
-        if self._checkpoint and not self._retried:
+        if self._checkpoint and progress is None:
             self._checkpoint.begin()  # before the first row is sent: from here on a retry may find it in the CRM
         return stream
 

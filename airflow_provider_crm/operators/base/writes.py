@@ -223,6 +223,7 @@ class CrmWriteOperator(CrmApprovedOperator):
                 source,
                 report,
                 None if snapshot else self._checkpoint(context, hook),
+                may_repeat=self._may_repeat(context),
                 concurrency=hook.concurrency,
                 max_retries=hook.settings.extras.max_retries,
                 sleep=hook.pause,
@@ -307,6 +308,12 @@ class CrmWriteOperator(CrmApprovedOperator):
             self.log.info("This Airflow keeps no state for tasks: a retry starts from the first row")
             return None
         return Checkpoint(store, fingerprint(*self._identity(hook)))
+
+    def _may_repeat(self, context: Context) -> bool:
+        """Return whether an earlier try may have sent rows of which Airflow keeps no state."""
+        if self.only_plan or context.get("task_state_store") is not None:
+            return False
+        return (getattr(context.get("ti"), "try_number", None) or 1) > 1
 
 
 class CrmBulkOperator(CrmWriteOperator):

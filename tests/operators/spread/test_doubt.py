@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmTransientError
+from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmTransientError
 from airflow_provider_crm.operators.spread import (
     SpreadCreateConsentsOperator,
     SpreadDeleteCustomersOperator,
     SpreadUpdateEmailsOperator,
 )
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
+from tests.helpers.connections import set_connection
 from tests.helpers.state import TaskState
 from tests.helpers.waits import one_time
 
@@ -24,6 +26,11 @@ NEWSLETTER, *_ = DEFINITIONS
 @pytest.fixture(autouse=True)
 def _one_time(monkeypatch, crm_sandbox):
     one_time(monkeypatch, crm_sandbox)
+
+
+def second_try() -> dict[str, Any]:
+    """What a task is told in its second try."""
+    return {"ti": SimpleNamespace(try_number=2, xcom_push=lambda key, value: None)}
 
 
 @pytest.fixture(params=["late_commit", "late_reads"])
@@ -160,6 +167,31 @@ def test_a_try_that_failed_without_an_answer_is_not_doubled_by_the_next(
     held = [event["customerConsentCreatedAt"] for event in crm_sandbox.records("spread", "consents")]
     assert sorted(held) == [row["created_at"] for row in rows]
     assert run(SpreadCreateConsentsOperator, rows, only_changes=False, store=state) == ["created"] * 6
+
+
+class UnreadableState(TaskState):
+    """The state of a task, of which nobody learns anything."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise OSError("it is down")
+
+
+@pytest.mark.parametrize("only_changes", [True, False])
+@pytest.mark.parametrize("told", [{"context": second_try()}, {"store": UnreadableState()}])
+def test_a_second_try_without_state_waits_for_what_the_first_may_have_sent(
+    crm_sandbox, spread, run, monkeypatch, told, only_changes
+):
+    """Before Airflow 3.3, where nothing but its number tells that there was a first one, or when its state is lost."""
+    spread.add_customer("a@example.fr")
+    rows = [answer("accepted", "2024-01-01 00:00:00")]
+    set_connection(monkeypatch, crm_sandbox, "spread", max_retries=0)
+    crm_sandbox.fault("late_commit", ms=1500, method="POST", times=1)
+    options = {"only_changes": only_changes}
+    with pytest.raises(CrmOutcomeUnknownError):
+        run(SpreadCreateConsentsOperator, rows, **options)
+    crm_sandbox.clear()
+    assert run(SpreadCreateConsentsOperator, rows, **told, **options) == ["unchanged"]
+    assert len(recorded(spread)) == 1
 
 
 @pytest.mark.parametrize("only_changes", [True, False])
