@@ -10,7 +10,7 @@ import pytest
 
 from airflow_provider_crm.exceptions import CrmFailError, CrmTransientError
 from airflow_provider_crm.sandbox import faults
-from tests.helpers.state import TaskState
+from tests.helpers.state import TaskState, second_try
 
 from .trial import WRITING, Connect, Trial
 
@@ -109,6 +109,21 @@ def test_a_fault_that_stays_fails_the_task_and_a_retry_goes_on(
         trial.sandbox.clear()
         trial.check_resumed(trial.run(store=state))
     assert state == {}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["drop_after", "late_commit"])
+def test_a_second_try_of_whose_first_no_state_tells(trial: Trial, connect: Connect, kind: str) -> None:
+    trial.see_through(kind)
+    connect(trial.destination.system, max_retries=0)
+    for method in WRITING:
+        trial.fault(kind, method=method, after=1, times=1, **SETTINGS.get(kind, {}))
+    failed, ended = trial.run_or_fail(CrmTransientError)
+    if failed is None:
+        trial.check(ended)
+    else:
+        connect(trial.destination.system)
+        trial.check_resumed(trial.run(context=second_try()))
 
 
 def test_a_crm_that_cannot_be_read_fails_the_task_before_it_writes(trial: Trial, connect: Connect) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 
@@ -14,3 +15,8 @@ class TaskState(dict[str, Any]):
 
     def delete(self, key: str) -> None:
         self.pop(key, None)
+
+
+def second_try() -> dict[str, Any]:
+    """What a task is told in its second try, before Airflow 3.3: that it is one, and nothing of the first."""
+    return {"ti": SimpleNamespace(try_number=2, xcom_push=lambda key, value: None)}

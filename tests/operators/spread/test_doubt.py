@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from airflow_provider_crm.operators.spread import (
 )
 from airflow_provider_crm.sandbox.spread.consents import DEFINITIONS
 from tests.helpers.connections import set_connection
-from tests.helpers.state import TaskState
+from tests.helpers.state import TaskState, second_try
 from tests.helpers.waits import one_time
 
 from .calls import writes
@@ -26,11 +25,6 @@ NEWSLETTER, *_ = DEFINITIONS
 @pytest.fixture(autouse=True)
 def _one_time(monkeypatch, crm_sandbox):
     one_time(monkeypatch, crm_sandbox)
-
-
-def second_try() -> dict[str, Any]:
-    """What a task is told in its second try."""
-    return {"ti": SimpleNamespace(try_number=2, xcom_push=lambda key, value: None)}
 
 
 @pytest.fixture(params=["late_commit", "late_reads"])
