@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any, Generic
 
 import msgspec
@@ -26,6 +26,9 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
 WINDOW = 30_000
+
+#: Rows that are read at once: one that cannot be read as most are costs the others of its slice.
+TOGETHER = 200
 
 Waiting = OrderedDict[object, Item[R]]
 """Rows that are held back, by what they are about."""
@@ -59,9 +62,9 @@ class Batch(Generic[R]):
     locks: list[str] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
 
-    def add(self, item: Item[R]) -> None:
-        self.items.append(item)
-        self.locks += item.locks or (item.key,)
+    def add(self, items: Sequence[Item[R]]) -> None:
+        self.items += items
+        self.locks += [lock for item in items for lock in item.locks or (item.key,)]
 
     def numbers(self) -> Iterator[int]:
         """Return the numbers of its rows."""
@@ -69,11 +72,15 @@ class Batch(Generic[R]):
         yield from (row.number for row in self.ended)
 
 
+InRow = Row | UnreadableRow | Ended
+
+
 class RowReader(Generic[R]):
     """Reads each row once, with what earlier rows of the person have opted out of."""
 
     def __init__(self, destination: Destination[R]) -> None:
         self._read = destination.read
+        self._read_many: Callable[..., Any] | None = getattr(destination, "read_many", None)
         self._rule = destination.opt_outs
         self._opt_outs = OptOutMemory(self._rule) if self._rule else None
         #: Tells whether a row read before has opted a person out of something.
@@ -94,6 +101,25 @@ class RowReader(Generic[R]):
         self._rule.keep(item.record, said)
         self._opt_outs.apply(item.key, item.record)
 
+    def slices(self, rows: Iterable[InRow]) -> Iterator[tuple[Sequence[InRow], dict[str, Item[R]] | None]]:
+        """Yield rows in slices.
+
+        :return: each with its items by what they are about; None where its rows are to be read one by one.
+        """
+        iterator = iter(rows)
+        while some := list(islice(iterator, TOGETHER)):
+            yield some, self._items(some)
+
+    def _items(self, rows: Sequence[InRow]) -> dict[str, Item[R]] | None:
+        if self._read_many is None or {*map(type, rows)} != {Row}:
+            return None
+        read = self._read_many([row.data for row in rows])
+        if read is None or len({*read[0]}) < len(rows):
+            return None
+        if self._opt_outs:
+            self._opt_outs.apply_to_all(*read)
+        return dict(zip(read[0], map(Item, rows, *read), strict=True))
+
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Return what a row is about, and the row in the destination's terms.
 
@@ -109,7 +135,7 @@ class RowReader(Generic[R]):
 
 
 def batches(
-    rows: Iterable[Row | UnreadableRow | Ended],
+    rows: Iterable[InRow],
     destination: Destination[R],
     *,
     window: int = WINDOW,
@@ -135,34 +161,45 @@ def batches(
     def fill(most: int = size) -> Batch[R]:
         nonlocal batch
         full, batch = batch, Batch(batch.number + 1)
-        while waiting and len(full.items) < most:
-            full.add(waiting.popitem(last=False)[1])
+        full.add([waiting.popitem(last=False)[1] for _ in range(min(most, len(waiting)))])
         return full
 
-    for row in rows:
-        if isinstance(row, Ended):
-            batch.ended.append(row)
-        elif isinstance(row, UnreadableRow):
-            batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
-        else:
-            try:
-                key, item = reader.read(row)
-            except InvalidRowError as error:
-                ends = _opted_out(reader, waiting, row, error) if error.said else _invalid(error)
-                if ends is not None:
-                    batch.ended.append(Ended(row.number, error.key, row.data, ends))
-            except ValueError as error:
-                batch.ended.append(Ended(row.number, None, row.data, rejected("validate", str(error))))
+    for some, items in reader.slices(rows):
+        if items is not None:
+            if not waiting.keys().isdisjoint(items):
+                for person, item in items.items():
+                    if (earlier := waiting.pop(person, None)) is not None:
+                        batch.ended.append(_duplicate(earlier, item.row.number))
+            waiting.update(items)
+            while len(waiting) >= window + size:
+                yield fill()
+            if len(batch.ended) >= most_ended:
+                yield fill(0)
+            continue
+        for row in some:
+            if isinstance(row, Ended):
+                batch.ended.append(row)
+            elif isinstance(row, UnreadableRow):
+                batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
             else:
-                identity = key.text if key.merges else row.number
-                earlier = waiting.pop(identity, None)
-                if earlier is not None:
-                    batch.ended.append(_duplicate(earlier, row.number))
-                waiting[identity] = item
-        if len(waiting) >= window + size:
-            yield fill()
-        elif len(batch.ended) >= most_ended:
-            yield fill(min(size, _older(waiting, row.number - window)) if isinstance(row, Ended) else 0)
+                try:
+                    key, item = reader.read(row)
+                except InvalidRowError as error:
+                    ends = _opted_out(reader, waiting, row, error) if error.said else _invalid(error)
+                    if ends is not None:
+                        batch.ended.append(Ended(row.number, error.key, row.data, ends))
+                except ValueError as error:
+                    batch.ended.append(Ended(row.number, None, row.data, rejected("validate", str(error))))
+                else:
+                    identity = key.text if key.merges else row.number
+                    earlier = waiting.pop(identity, None)
+                    if earlier is not None:
+                        batch.ended.append(_duplicate(earlier, row.number))
+                    waiting[identity] = item
+            if len(waiting) >= window + size:
+                yield fill()
+            elif len(batch.ended) >= most_ended:
+                yield fill(min(size, _older(waiting, row.number - window)) if isinstance(row, Ended) else 0)
     while waiting or batch.ended:
         yield fill()
 

@@ -50,6 +50,7 @@ class DryRun(Generic[R]):
         self.batch_size = destination.batch_size
         self.opt_outs = destination.opt_outs
         self.read = destination.read
+        self.read_many = getattr(destination, "read_many", None)
         self.plan = destination.plan
 
     def apply(self, steps: Sequence[Step[R]]) -> Sequence[Verdict]:

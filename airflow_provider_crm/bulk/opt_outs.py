@@ -52,6 +52,13 @@ class OptOutMemory(Generic[R]):
             with scratching("The list of the source's opt-outs"):
                 self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)
 
+    def apply_to_all(self, people: Sequence[str], records: Sequence[R]) -> None:
+        """Do as :meth:`apply` does for rows of as many people."""
+        marks, find = self._marks, self._opt_outs.find
+        for person, record in zip(people, records, strict=True):
+            if marks[hash(person) % _MARKS] or find(record):
+                self.apply(person, record)
+
     def remembers(self, person: str) -> bool:
         """Return whether an earlier row of the person has opted out of something."""
         return bool(self._marks[hash(person) % _MARKS] and self._recall(person))

@@ -231,6 +231,9 @@ class Destination(Protocol[R]):
             :class:`InvalidRowError` where it is known whom it is about.
         """
 
+    # A destination may also have `read_many(rows)`, which returns the texts of the rows' keys and the rows in its
+    # terms; None where they have to be read one by one. It is for rows that merge, hold no locks and are not noted.
+
     def plan(self, items: Sequence[Item[R]]) -> Sequence[Outcome | Step[R]]:
         """Decide what to do with each item, with calls that read only.
 

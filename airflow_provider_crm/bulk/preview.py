@@ -92,7 +92,7 @@ class Preview(Generic[R]):
             number += 1
             batch = Batch(number)
             for item in drawn[start : start + size]:
-                batch.add(item)
+                batch.add([item])
             yield batch
 
     def add(self, rows: Iterable[Ended]) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol
 
 import msgspec
 
-from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, batches, superseded
+from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, InRow, RowReader, batches, superseded
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, RowKey, rejected
 from airflow_provider_crm.bulk.prepass import AnyRow, Check
 from airflow_provider_crm.bulk.reasons import masked_reason
@@ -197,7 +197,7 @@ class Snapshot(RowReader[R], Generic[R]):
         for some in batches(ahead, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
             for item in self._sift(some.items, batch.ended):
-                batch.add(item)
+                batch.add([item])
                 if len(batch.items) == size:
                     yield batch
                     batch = Batch(batch.number + 1)
@@ -279,6 +279,9 @@ class Snapshot(RowReader[R], Generic[R]):
     def _superseded(self, person: int, later: int) -> Ended:
         earlier = self._held.pop(person)
         return Ended(earlier.number, earlier.key, _LEFT_OUT, superseded(later))
+
+    def slices(self, rows: Iterable[InRow]) -> Iterator[tuple[Sequence[InRow], None]]:
+        return (((row,), None) for row in rows)  # whether a row is known depends on those before it
 
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         mark = self._ahead.pop(row.number, None)

@@ -235,6 +235,7 @@ class Suppressing(Generic[R]):
         self.batch_size = destination.batch_size
         self.opt_outs = destination.opt_outs
         self.read = destination.read
+        self.read_many = getattr(destination, "read_many", None)
         self.apply = destination.apply
         self._destination = destination
         self._list = suppression

@@ -111,5 +111,8 @@ def _all_pages(keys: Sequence[str], fetch: Callable[[Sequence[str]], P], call: s
 
 
 def _sizes(keys: Iterable[str]) -> list[int]:
+    keys = list(keys)
     # Every other byte takes three; a comma follows.
+    if not "".join(keys).encode().translate(None, _AS_IT_IS):
+        return [len(text) + 1 for text in keys]
     return [len(text) + 2 * len(text.translate(None, _AS_IT_IS)) + 1 for text in map(str.encode, keys)]

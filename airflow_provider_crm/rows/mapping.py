@@ -105,6 +105,23 @@ class FieldMapping(Generic[F]):
             columns, _ = self._columns
         return columns, [data.get(column, ABSENT) for column in columns]
 
+    def columns(
+        self, rows: Sequence[Mapping[str, Any]]
+    ) -> tuple[Mapping[str, F], list[Sequence[Any]]] | None:
+        """Return the columns with their fields as :meth:`values` does, and the values of many rows by column.
+
+        :return: None where one of the rows has other columns than those checked.
+        """
+        columns, values_of = self._columns
+        passed_over = len(self._passed_over)
+        if not self._explicit and {*map(len, rows)} != {len(columns) + passed_over}:
+            return None
+        try:
+            values: list[Sequence[Any]] = list(zip(*map(values_of, rows), strict=True))
+        except KeyError:
+            return None
+        return columns, values[:-passed_over] if passed_over else values
+
     def fields(self, data: Mapping[str, Any]) -> list[tuple[F, Any]]:
         """Return a row's values by field, None for an empty one that is to be sent.
 

@@ -4,7 +4,8 @@ The only place that decides it, for every source and every CRM. Knows no CRM.
 ``docs/values.md`` shows what becomes of what.
 """
 
-from airflow_provider_crm.values.cells import is_empty, plain
+from airflow_provider_crm.values.cells import UNSEEN, is_empty, plain
+from airflow_provider_crm.values.columns import are_plain_emails, clean_texts
 from airflow_provider_crm.values.keys import (
     compared_email,
     is_shortened,
@@ -29,6 +30,9 @@ RULES = 1
 
 __all__ = [
     "RULES",
+    "UNSEEN",
+    "are_plain_emails",
+    "clean_texts",
     "comparable",
     "compared_email",
     "day_of",

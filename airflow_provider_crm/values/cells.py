@@ -18,11 +18,11 @@ _OWN = frozenset(
     (str, int, bool, float, Decimal, dt.date, dt.datetime, dt.time, list, dict, tuple, type(None))
 )
 #: Signs of other kinds that show nothing: fillers, joiners, a blank of Braille, what picks a form of the sign before.
-_UNSEEN = frozenset(
+UNSEEN = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
     + "".join(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 )
-_SEEMS_EMPTY = _UNSEEN | {" "}
+_SEEMS_EMPTY = UNSEEN | {" "}
 
 
 def is_empty(value: Any) -> bool:
@@ -64,7 +64,7 @@ def visible(text: str) -> str:
 
 
 def _is_unseen(sign: str) -> bool:
-    return sign in _UNSEEN or unicodedata.category(sign) in ("Cc", "Cf")
+    return sign in UNSEEN or unicodedata.category(sign) in ("Cc", "Cf")
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,8 @@ from airflow_provider_crm.values.texts import comparable, text_of
 #: From here on a float no longer tells neighbouring whole numbers apart.
 _EXACT_FLOATS = 2**53
 
-_PLAIN_ADDRESS = re.compile(r"[a-z0-9._+%-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+#: What nearly all addresses are: nothing has to be done to them.
+PLAIN_ADDRESS = re.compile(r"[a-z0-9._+%-]+@[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 # The specials of RFC 5322 (section 3.2.3) stand in an address only between quotes, which no CRM here documents. The
 # quotes of word processors and the sign for a lost one (U+FFFD) stand in none; a spreadsheet's apostrophe, an open
 # quote and the end of a sentence are no part of one either, and would name another person.
@@ -38,7 +39,7 @@ def normal_email(value: Any) -> str:
 
     :raises ValueError: empty, or something that no server takes for an address.
     """
-    if type(value) is str and _PLAIN_ADDRESS.fullmatch(value):
+    if type(value) is str and PLAIN_ADDRESS.fullmatch(value):
         return value
     text = "" if is_empty(value) else visible(text_of(value))
     if not text:
@@ -58,6 +59,8 @@ def normal_email(value: Any) -> str:
 
 def compared_email(value: Any) -> str:
     """Return an address that a CRM holds as addresses are compared, one that is none included."""
+    if value is None:
+        return ""
     try:
         return normal_email(value)
     except ValueError:

@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, Refused, Step
 from airflow_provider_crm.destinations.mindbaz.upserts import send
 from airflow_provider_crm.rows.row import Row
+from airflow_provider_crm.schemas.mindbaz.write import SubscriberData, wire_subscriber
 
 
 class Crm:
@@ -17,15 +18,16 @@ class Crm:
     def __init__(self, ids: list[int]) -> None:
         self.ids = ids
 
-    def create_subscribers(self, subscribers: Any) -> list[dict[str, Any]]:
-        return [{"id": number, "fields": {}} for number in self.ids]
+    def write_subscribers(self, method: str, subscribers: Any) -> list[SubscriberData]:
+        assert method == "POST"
+        return [SubscriberData(number, []) for number in self.ids]
 
 
 def steps(number: int) -> list[Step[dict[int, Any]]]:
-    payloads = [{"fields": {1: f"a{place}@example.fr"}} for place in range(number)]
+    records: list[dict[int, Any]] = [{1: f"a{place}@example.fr"} for place in range(number)]
     return [
-        Step(Item(Row(1, {}), "", payload["fields"]), Outcome(Ending.CREATED), payload)
-        for payload in payloads
+        Step(Item(Row(1, {}), "", record), Outcome(Ending.CREATED), wire_subscriber(None, record))
+        for record in records
     ]
 
 

@@ -23,10 +23,10 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     TEXT,
     Fields,
     FieldType,
+    checked_subscriber,
     date_text,
     field_type,
     subscribers_of,
-    wire_subscriber,
 )
 from airflow_provider_crm.values import normal_email
 
@@ -56,7 +56,7 @@ NAME = {"id": 12, "name": "fld12", "fieldType": 1, "length": 5, "description": "
     ],
 )
 def test_subscribers_of(data: Any, subscribers: Any) -> None:
-    assert subscribers_of(json.dumps(data).encode()) == subscribers
+    assert [one.plain() for one in subscribers_of(json.dumps(data).encode())] == subscribers
 
 
 @pytest.mark.parametrize("data", ["{}", "5", "[5]", '[{"id": []}]', '[{"fields": [{}]}]', '[{"id": 1'])
@@ -65,9 +65,9 @@ def test_subscribers_of_another_shape(data: str) -> None:
         subscribers_of(data.encode())
 
 
-def test_wire_subscriber() -> None:
+def test_checked_subscriber() -> None:
     def sent(subscriber: Any) -> Any:
-        return json.loads(msgspec.json.encode(wire_subscriber(subscriber)))
+        return json.loads(msgspec.json.encode(checked_subscriber(subscriber)))
 
     assert sent({"id": "7", "fields": {"1": "a", 2: None}}) == {
         "id": 7,

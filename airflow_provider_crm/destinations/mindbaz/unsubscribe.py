@@ -23,6 +23,7 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     ZONE,
     Subscriber,
     date_text,
+    wire_subscriber,
 )
 
 
@@ -62,7 +63,7 @@ class UnsubscribeSubscribers:
             return Outcome(ending, crm_id=number)
         if not item.record:  # the date stays the one of the first call
             item.record.update({STATUS: UNSUBSCRIBED, UNSUBSCRIBED_AT: date_text(dt.datetime.now(ZONE))})
-        return Step(item, Outcome(ending, crm_id=number), {"id": number, "fields": item.record})
+        return Step(item, Outcome(ending, crm_id=number), wire_subscriber(number, item.record))
 
     def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
         return send(self._hook, steps)

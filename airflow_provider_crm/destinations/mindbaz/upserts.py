@@ -6,9 +6,11 @@ Knows what a Mindbaz call means and what it leaves unsaid; knows neither batches
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Collection, Container, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from itertools import repeat
+from typing import Any, NamedTuple, cast
 
 from airflow_provider_crm.bulk.outcomes import (
     SETTLE_SECONDS,
@@ -45,15 +47,40 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     TEXT,
     FieldType,
     Subscriber,
+    SubscriberData,
+    wire_subscriber,
     with_date,
 )
-from airflow_provider_crm.values import comparable, compared_email, is_empty, key_of, normal_email
+from airflow_provider_crm.values import (
+    UNSEEN,
+    are_plain_emails,
+    clean_texts,
+    comparable,
+    compared_email,
+    is_empty,
+    key_of,
+    normal_email,
+    text_of,
+)
 
 _CREATED = Outcome(Ending.CREATED)
 _SKIPPED = Ending.SKIPPED
 
-Writer = Callable[[Any], Any]
-WrittenField = tuple[int, int, str, Writer]
+
+class WrittenField(NamedTuple):
+    """How a field is written, decided once.
+
+    :ivar is_text: whether a text goes as it is, where it is not longer than ``longest``.
+    :ivar write: turns a value into the field's; raises ValueError.
+    :ivar same: tells whether a value that the CRM holds is one that is wanted.
+    """
+
+    id: int
+    name: str
+    is_text: bool
+    longest: int
+    write: Callable[[Any], Any]
+    same: Callable[[Any, Any], bool]
 
 
 class UpsertSubscribers:
@@ -85,8 +112,7 @@ class UpsertSubscribers:
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe
         self._key_field = KEY_FIELDS[match_by]
-        self._writers: dict[int, Writer] = {}
-        self._names: dict[int, str] = {}
+        self._written: dict[int, WrittenField] = {}
         #: The columns of the rows read last, and how their fields are written.
         self._fields: tuple[Mapping[str, FieldType], list[WrittenField]] = ({}, [])
         #: So many keys the server has been seen to answer for in whole.
@@ -110,50 +136,95 @@ class UpsertSubscribers:
         except ValueError as error:
             raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None
 
+    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[str], Sequence[Values]] | None:
+        found = self._mapping.columns(rows)
+        if found is None:
+            return None
+        fields, columns = self._fields_of(found[0]), found[1]
+        numbers = [field.id for field in fields]
+        place = numbers.index(self._key_field)
+        try:
+            keys = columns[place] = self._keys(columns[place])
+            columns = [self._column(field, cells) for field, cells in zip(fields, columns, strict=True)]
+        except ValueError:
+            return None
+        records = map(dict, map(zip, repeat(numbers), zip(*columns, strict=True)))
+        if any(ABSENT in column for column in columns):
+            records = map(_present, records)
+        return keys, list(records)
+
+    def _keys(self, cells: Sequence[Any]) -> Sequence[str]:
+        if self._match_by == "Email" and are_plain_emails(cells):
+            return cells
+        return [key_text(cell, self._match_by) for cell in cells]
+
+    def _column(self, field: WrittenField, cells: Sequence[Any]) -> Sequence[Any]:
+        """Return what the cells of one column become, :data:`ABSENT` where nothing is sent.
+
+        :raises ValueError: one of them cannot be sent.
+        """
+        texts = clean_texts(cells) if field.is_text or field.id == self._key_field else None
+        if texts and max(map(len, texts)) <= field.longest:
+            return texts
+        return [self._value(field, cell) for cell in cells]
+
     def refusal(self, record: Values) -> Values | None:
         said = self.opt_outs.find(record)
         return self.opt_outs.alone(record[self._key_field], said) if said else None
 
     def _values(self, data: Mapping[str, Any], key: str) -> Values:
         columns, cells = self._mapping.values(data)
-        known, fields = self._fields
-        if known is not columns:
-            fields = [self._written(field) for field in columns.values()]
-            self._fields = columns, fields
         values: Values = {}
-        for (number, longest, name, writer), cell in zip(fields, cells, strict=True):
-            value = key if number == self._key_field else cell
-            # What is printable has no halves of characters, and can be seen.
-            if (
-                longest
-                and value.__class__ is str
-                and value.isprintable()
-                and 0 < len(text := value.strip()) <= longest
-            ):
-                values[number] = text
-                continue
-            empty = is_empty(value)
-            if empty and (not self._mapping.send_nulls or value is ABSENT):
-                continue
-            try:
-                values[number] = _emptied(number) if empty else writer(value)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from None
+        for field, cell in zip(self._fields_of(columns), cells, strict=True):
+            value = self._value(field, key if field.id == self._key_field else cell)
+            if value is not ABSENT:
+                values[field.id] = value
         return values
 
-    def _written(self, field: FieldType) -> WrittenField:
-        """Return how a field is written, with the length of texts that it takes as they are; 0 where it takes none."""
-        as_it_is = field.type == TEXT and (field.id == self._key_field or field.id not in _NORMALISERS)
-        longest = (field.length or sys.maxsize) if as_it_is else 0
-        self._names[field.id] = field.name
-        return field.id, longest, field.name, self._writers.setdefault(field.id, _writer(field))
+    def _value(self, field: WrittenField, cell: Any) -> Any:
+        """Return what a cell becomes, :data:`ABSENT` where nothing is sent.
+
+        :raises ValueError: it cannot be sent; names the field.
+        """
+        if (
+            field.is_text
+            and cell.__class__ is str
+            and cell.isprintable()  # so that it has no halves of characters
+            and 0 < len(text := cell.strip()) <= field.longest
+            and text[0] not in UNSEEN
+        ):
+            return text
+        try:
+            if not is_empty(cell):
+                return field.write(cell)
+            return _emptied(field.id) if self._mapping.send_nulls and cell is not ABSENT else ABSENT
+        except ValueError as error:
+            raise ValueError(f"{field.name}: {error}") from None
+
+    def _fields_of(self, columns: Mapping[str, FieldType]) -> list[WrittenField]:
+        known, fields = self._fields
+        if known is not columns:
+            fields = [self._written_field(field) for field in columns.values()]
+            self._fields = columns, fields
+        return fields
+
+    def _written_field(self, field: FieldType) -> WrittenField:
+        written = self._written.get(field.id)
+        if written is None:
+            is_text = field.type == TEXT and field.id not in _NORMALISERS
+            longest = (field.length or sys.maxsize) if field.type == TEXT else 0
+            write = _writer(field)
+            same = _same_text if is_text else partial(_same, write)
+            written = WrittenField(field.id, field.name, is_text, longest, write, same)
+            self._written[field.id] = written
+        return written
 
     def _opt_out_in(self, data: Mapping[str, Any]) -> list[tuple[int, Any]]:
         """Find what a row opts out of, whatever else of it cannot be read."""
         values: Values = {}
         for field, value in self._mapping.readable(data):
             with suppress(ValueError):
-                values[field.id] = None if value is None else self._written(field)[-1](value)
+                values[field.id] = None if value is None else self._written_field(field).write(value)
         return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
@@ -202,16 +273,23 @@ class UpsertSubscribers:
             owner = email_owners[0]["id"]
             return rejected("crm", f"its e-mail belongs to a subscriber with another {self._match_by}", owner)
         fields = with_date(_for_creation(item.record), item.record)
-        return Step(item, _CREATED, {"fields": fields}, SETTLE_SECONDS)
+        return Step(item, _CREATED, wire_subscriber(None, fields), SETTLE_SECONDS)
 
     def changes(self, steps: Sequence[Step[Values]]) -> list[Changes]:
         return [
             {
-                self._names.get(number, str(number)): {"from": (step.held or {}).get(number), "to": value}
-                for number, value in step.payload["fields"].items()
+                self._name(field.idField): {
+                    "from": (step.held or {}).get(field.idField),
+                    "to": field.value,
+                }
+                for field in step.payload.fields
             }
             for step in steps
         ]
+
+    def _name(self, number: int) -> str:
+        field = self._written.get(number)
+        return field.name if field else str(number)
 
     def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
         number = found[0]["id"]
@@ -228,18 +306,19 @@ class UpsertSubscribers:
         if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
-        return Step(item, outcome, {"id": number, "fields": with_date(changes, item.record)}, held=held)
+        return Step(item, outcome, wire_subscriber(number, with_date(changes, item.record)), held=held)
 
     def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
         """Return what of a row the CRM does not hold yet.
 
         The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
         """
+        key_field, written = self._key_field, self._written
         return {
             number: value
             for number, value in wanted.items()
-            if number != self._key_field
-            and not ((there := held.get(number)) == value or _same(self._writers[number], value, there))
+            if number != key_field
+            and not ((there := held.get(number)) == value or written[number].same(value, there))
         }
 
     def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
@@ -248,57 +327,62 @@ class UpsertSubscribers:
 
 def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
     """Send subscribers in one call: a POST takes new ones and updates together."""
-    payloads = [step.payload for step in steps]
-    if all("id" in payload for payload in payloads):
-        answers = hook.update_subscribers(payloads)
-    else:
-        answers = hook.create_subscribers(payloads)
-    return _verdicts(steps, answers)
+    payloads: list[SubscriberData] = [step.payload for step in steps]
+    updates_only = all(payload.id is not None for payload in payloads)
+    return _verdicts(steps, hook.write_subscribers("PUT" if updates_only else "POST", payloads))
 
 
-def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[Subscriber]) -> list[Verdict]:
+def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[SubscriberData]) -> list[Verdict]:
     """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
-    sent = {step.payload["fields"].get(EMAIL) for step in steps}
-    emails = [_email_of(answer, sent) for answer in answers]
-    by_id = {answer["id"]: answer for answer in answers if answer["id"] >= 0}
-    by_email = {email: answer for email, answer in zip(emails, answers, strict=True) if email}
-    updated = {step.payload.get("id") for step in steps}
-    unnamed = {answer["id"] < 0 for email, answer in zip(emails, answers, strict=True) if not email}
+    sent = [step.payload.value(EMAIL) for step in steps]
+    told = [
+        (cast(int, answer.id), email)
+        for answer, email in zip(answers, _emails_of(answers, {*sent}), strict=True)
+    ]
+    by_id = {number: one for one in told if (number := one[0]) >= 0}
+    by_email = {email: one for one in told if (email := one[1])}
+    updated = {step.payload.id for step in steps}
+    unnamed = {number < 0 for number, email in told if not email}
     # Where only some are refused, a place is too little to tell whose they are.
-    in_order = len(answers) == len(steps) and len(unnamed) == 1
+    in_order = len(told) == len(steps) and len(unnamed) == 1
     verdicts: list[Verdict] = []
-    for place, step in enumerate(steps):
-        number = step.payload.get("id")
-        email = step.payload["fields"].get(EMAIL)
+    for place, (step, email) in enumerate(zip(steps, sent, strict=True)):
+        number = step.payload.id
         answer = by_email.get(email) if number is None else by_id.get(number)
-        if answer is None and in_order and not emails[place]:
-            at_place = answers[place]
-            if at_place["id"] < 0 or (number is None and at_place["id"] not in updated):
-                answer = at_place
-        verdicts.append(UNSAID if answer is None else _verdict(step, answer, email))
+        if answer is None and in_order and not told[place][1]:
+            at_place, _ = told[place]
+            if at_place < 0 or (number is None and at_place not in updated):
+                answer = told[place]
+        verdicts.append(UNSAID if answer is None else _verdict(step, email, *answer))
     return verdicts
 
 
-def _verdict(step: Step[Values], answer: Subscriber, email: str | None) -> Verdict:
-    number = answer["id"]
+def _verdict(step: Step[Values], sent: str | None, number: int, email: str) -> Verdict:
+    """Return what an answer says.
+
+    :param sent: the e-mail of the row, where it was sent.
+    :param number: the answer's id.
+    :param email: its e-mail; empty where it has none.
+    """
     if number < 0:
-        what = "takes this e-mail address for invalid" if email else "does not take this subscriber"
+        what = "takes this e-mail address for invalid" if sent else "does not take this subscriber"
         return Refused(f"Mindbaz {what} (it answered with id -1)")
-    if email and _email_of(answer, (email,)) not in ("", email):
+    if sent and email not in ("", sent):
         return Refused("Mindbaz has kept another e-mail address than this one")
     return step.outcome if number == step.outcome.crm_id else Outcome(step.outcome.ending, crm_id=number)
 
 
-def _email_of(subscriber: Subscriber, known: Container[Any]) -> str:
-    """Return a subscriber's e-mail as addresses are compared.
+def _emails_of(answers: Sequence[SubscriberData], sent: Container[Any]) -> Iterator[str]:
+    """Yield the subscribers' e-mails as addresses are compared.
 
-    :param known: some that are written so.
+    :param sent: some that are written so.
     """
-    email = subscriber["fields"].get(EMAIL)
-    return email if email.__class__ is str and email in known else compared_email(email)
+    for answer in answers:
+        email = answer.value(EMAIL)
+        yield email if email.__class__ is str and email in sent else compared_email(email)
 
 
-def _writer(field: FieldType) -> Writer:
+def _writer(field: FieldType) -> Callable[[Any], Any]:
     """Return what turns values into those of a field."""
     if field.id == STATUS and field.type != LIST:
         field = SYSTEM_FIELDS[STATUS]  # a number whatever the site says: opt-outs are told by it
@@ -320,12 +404,23 @@ def _emptied(number: int) -> Any:
 _NORMALISERS: Mapping[int, Callable[[Any], Any]] = {EMAIL: normal_email, CLIENT_ID: key_of}
 
 
-def _same(writer: Writer, wanted: Any, held: Any) -> bool:
+def _present(values: Values) -> Values:
+    return {number: value for number, value in values.items() if value is not ABSENT}
+
+
+def _same_text(wanted: Any, held: Any) -> bool:
+    """Return what :func:`_same` does, of a text."""
+    if held.__class__ is str and wanted is not None:
+        return comparable(held) == comparable(wanted)
+    return _same(text_of, wanted, held)
+
+
+def _same(write: Callable[[Any], Any], wanted: Any, held: Any) -> bool:
     """Return whether the CRM's value, written as ours are, is the one that is wanted."""
     if wanted is None:
         return is_empty(held)
     try:
-        written = writer(held)
+        written = write(held)
     except ValueError:
         return False
     return bool(written == wanted or _alike(written, wanted))

@@ -33,9 +33,10 @@ from airflow_provider_crm.schemas.mindbaz.write import (
     MAX_SUBSCRIBERS,
     NOTHING,
     Subscriber,
+    SubscriberData,
     WrappedData,
+    checked_subscriber,
     subscribers_of,
-    wire_subscriber,
 )
 from airflow_provider_crm.values import key_of, reference_of, whole_number
 
@@ -132,13 +133,23 @@ class MindbazHook(CrmHook[MindbazExtras]):
             raise CrmInputError(f"Values to look up, or ids of fields, cannot be used: {error}") from None
         if "" in keys or "," in "".join(keys):
             raise CrmInputError("A value to look up is empty or holds a comma, which separates values")
+        return [subscriber.plain() for subscriber in self.find_subscribers(keys, by, wanted, encoding)]
+
+    def find_subscribers(
+        self, keys: Sequence[str], by: By, wanted: str | None, encoding: EmailEncoding = "NONE"
+    ) -> list[SubscriberData]:
+        """Look up as :meth:`get_subscribers` does, by keys that are written as the call wants them, each once.
+
+        :param wanted: the ids of the fields to return, separated by commas.
+        :return: the subscribers in the form of the answer.
+        """
         query: list[tuple[str, str]] = [("filter.by", by)]
         if wanted is not None:
             query.append(("filter.idFields", wanted))
         if encoding != "NONE":
             query.append(("filter.emailEncoding", encoding))
 
-        def fetch(group: Sequence[str]) -> list[Subscriber]:
+        def fetch(group: Sequence[str]) -> list[SubscriberData]:
             call = self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
             try:
                 return self.request(call, self._read_subscribers)
@@ -162,7 +173,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
         :raises CrmRequestError: the CRM stopped at one of them.
         :raises CrmOutcomeUnknownError: some, all or none of them may have been applied.
         """
-        return self._write("POST", subscribers, repeatable=False)
+        return self._write_checked("POST", subscribers)
 
     def update_subscribers(self, subscribers: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
         """Update the given fields of subscribers by their ids, in one PUT.
@@ -171,7 +182,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
         :return: id and sent fields of each, values as the CRM holds them now.
         :raises CrmRequestError: the CRM stopped at one of them; earlier ones stay applied.
         """
-        return self._write("PUT", subscribers, repeatable=True)
+        return self._write_checked("PUT", subscribers)
 
     def list_fields(self) -> list[dict[str, Any]]:
         """List the site's fields.
@@ -196,19 +207,30 @@ class MindbazHook(CrmHook[MindbazExtras]):
             self._site_found = True
         return True
 
-    def _write(
-        self, method: str, subscribers: Sequence[Mapping[str, Any]], *, repeatable: bool
+    def _write_checked(
+        self, method: Literal["POST", "PUT"], subscribers: Sequence[Mapping[str, Any]]
     ) -> list[Subscriber]:
         subscribers = dicts("subscribers", subscribers)
         if len(subscribers) > MAX_SUBSCRIBERS:
             raise CrmInputError(
                 f"Mindbaz takes {MAX_SUBSCRIBERS} subscribers a call, these are {len(subscribers)}"
             )
-        data = [wire_subscriber(subscriber) for subscriber in subscribers]
+        data = [checked_subscriber(subscriber) for subscriber in subscribers]
         if method == "PUT" and any(one.names_nobody for one in data):
             raise CrmInputError("Mindbaz updates subscribers by their `id`: each needs one")
-        body = encode_json(data)
-        call = self._call(method, "/Subscribers", body=body, repeatable=repeatable)
+        return [one.plain() for one in self.write_subscribers(method, data)]
+
+    def write_subscribers(
+        self, method: Literal["POST", "PUT"], subscribers: Sequence[SubscriberData]
+    ) -> list[SubscriberData]:
+        """Send subscribers that are in the form of the call already, and are as many as it takes.
+
+        :param method: POST as in :meth:`create_subscribers`, PUT as in :meth:`update_subscribers`.
+        :return: the answer in the same form.
+        :raises CrmRequestError: the CRM stopped at one of them.
+        :raises CrmOutcomeUnknownError: some, all or none of them may have been applied.
+        """
+        call = self._call(method, "/Subscribers", body=encode_json(subscribers), repeatable=method == "PUT")
         return self.request(call, self._read_subscribers)
 
     def _call(self, method: str, path: str, **parts: Any) -> Call:
@@ -223,7 +245,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
         said = "; ".join(errors) or "no reason given"
         raise CrmRequestError(f"Mindbaz refused the call: {redact(said)}", reason=said, errors=errors)
 
-    def _read_subscribers(self, body: bytes) -> list[Subscriber]:
+    def _read_subscribers(self, body: bytes) -> list[SubscriberData]:
         data = self._data(body)
         try:
             return subscribers_of(data)

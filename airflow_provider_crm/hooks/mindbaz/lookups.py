@@ -40,10 +40,10 @@ def look_up(
     seen: set[int] = set()
     written = compared_email if match_by == "Email" else _client_id
     by_case: dict[str, str] = {}
-    asked = set(keys)
-    for subscriber in hook.get_subscribers(
-        keys, by=cast(By, match_by), field_ids=sorted({ID, key_field, *field_ids})
-    ):
+    asked = dict.fromkeys(keys)
+    wanted = ",".join(map(str, sorted({ID, key_field, *field_ids})))
+    for one in hook.find_subscribers(list(asked), cast(By, match_by), wanted):
+        subscriber = one.plain()
         held = subscriber["fields"].get(key_field)
         if held is None and len(keys) == 1:
             key = keys[0]

@@ -55,6 +55,11 @@ class FieldData(msgspec.Struct, gc=False):
 
 
 class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
+    """A subscriber as calls and answers have it.
+
+    :ivar id: of an answer always a number, which is -1 where the vendor took the subscriber for none.
+    """
+
     id: int | str | None = None
     fields: list[FieldData] | None = None
 
@@ -63,10 +68,15 @@ class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
         """Whether no id says whose fields these are."""
         return self.id is None and all(field.idField != ID for field in self.fields or ())
 
+    def value(self, field_id: int) -> Any:
+        """Return what a field holds; None where it is not here."""
+        for field in self.fields or ():
+            if field.idField == field_id:
+                return field.value
+        return None
+
     def plain(self) -> Subscriber:
-        fields = {field.idField: field.value for field in self.fields or ()}
-        number = fields.get(ID) if self.id is None else self.id
-        return {"id": -1 if number is None else int(number), "fields": fields}
+        return {"id": self.id, "fields": {field.idField: field.value for field in self.fields or ()}}
 
 
 # Ids may come as texts (mevdschee/php-crud-api, issue 159); `-1` must be told however it is printed.
@@ -84,27 +94,33 @@ class WrappedData(msgspec.Struct):
     error: Any = None
 
 
-def subscribers_of(data: bytes) -> list[Subscriber]:
+def subscribers_of(data: bytes) -> list[SubscriberData]:
     """Read the subscribers of an answer; none found is ``null``.
 
-    :raises msgspec.ValidationError: another shape than documented.
+    :raises ValueError: another shape than documented.
     """
-    rows = _read_subscribers(data)
-    return [row.plain() for row in rows or ()]
+    subscribers = _read_subscribers(data) or []
+    for one in subscribers:
+        if one.id.__class__ is not int:
+            number = one.value(ID) if one.id is None else one.id
+            one.id = -1 if number is None else int(number)
+    return subscribers
 
 
-def wire_subscriber(subscriber: Mapping[str, Any]) -> SubscriberData:
-    """Write a subscriber as POST and PUT want it; without an id it is to be created.
+def wire_subscriber(number: int | None, fields: Mapping[int, Any]) -> SubscriberData:
+    """Write a subscriber as POST and PUT want it; without an id it is to be created."""
+    return SubscriberData(number, list(map(FieldData, fields.keys(), fields.values())))
+
+
+def checked_subscriber(subscriber: Mapping[str, Any]) -> SubscriberData:
+    """Write a subscriber of whoever uses the hook, as :func:`wire_subscriber` does.
 
     :raises CrmInputError: another shape than subscribers have.
     """
     try:
-        fields = [
-            FieldData(field if type(field) is int else int(field), value)
-            for field, value in subscriber["fields"].items()
-        ]
+        fields = {int(field): value for field, value in subscriber["fields"].items()}
         number = subscriber.get("id")
-        return SubscriberData(None if number is None else int(number), fields)
+        return wire_subscriber(None if number is None else int(number), fields)
     except (AttributeError, KeyError, TypeError, ValueError):
         pass  # their words may quote the value
     raise CrmInputError(

@@ -1,0 +1,44 @@
+"""Many cells of one column at once: what holds for nearly all cells is told in a few calls for all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_provider_crm.values.cells import UNSEEN
+from airflow_provider_crm.values.keys import PLAIN_ADDRESS
+
+_PLAIN_ADDRESSES = re.compile(rf"{PLAIN_ADDRESS.pattern}(?:\n{PLAIN_ADDRESS.pattern})*")
+
+
+def clean_texts(cells: Sequence[Any]) -> list[str] | None:
+    """Return texts without blanks around them.
+
+    :return: None where one of the cells is no text, is empty, or holds something that has to be looked at.
+    """
+    if {*map(type, cells)} != {str}:
+        return None
+    together = "".join(cells)
+    # What is printable has no halves of characters, and what can be seen is not empty.
+    if not together.isprintable() or not (_is_latin(together) or UNSEEN.isdisjoint(together)):
+        return None
+    texts = list(map(str.strip, cells))
+    return texts if all(texts) else None
+
+
+def _is_latin(text: str) -> bool:
+    """Return True for a text whose signs are all below U+0100, where none is unseen: told without a look at each."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def are_plain_emails(cells: Sequence[Any]) -> bool:
+    """Return True where each cell is an e-mail address that is written as :func:`.normal_email` writes it."""
+    if {*map(type, cells)} != {str}:
+        return False
+    together = "\n".join(cells)
+    return together.count("\n") == len(cells) - 1 and _PLAIN_ADDRESSES.fullmatch(together) is not None
