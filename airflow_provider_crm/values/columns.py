@@ -12,19 +12,27 @@ from airflow_provider_crm.values.keys import PLAIN_ADDRESS
 _PLAIN_ADDRESSES = re.compile(rf"{PLAIN_ADDRESS.pattern}(?:\n{PLAIN_ADDRESS.pattern})*")
 
 
-def clean_texts(cells: Sequence[Any]) -> list[str] | None:
-    """Return texts without blanks around them.
+def clean_texts(cells: Sequence[Any], longest: int) -> Sequence[str | None] | None:
+    """Return texts without blanks around them, and None for None.
 
-    :return: None where one of the cells is no text, is empty, or holds something that has to be looked at.
+    :param longest: characters that a text may have.
+    :return: None where one of the cells is something else, a text of blanks, longer, or holds what has to be looked at.
     """
-    if {*map(type, cells)} != {str}:
+    kinds = {*map(type, cells)}
+    if type(None) in kinds:
+        present = clean_texts([cell for cell in cells if cell is not None], longest)
+        if present is None:
+            return None
+        following = iter(present)
+        return [None if cell is None else next(following) for cell in cells]
+    if not kinds <= {str}:
         return None
     together = "".join(cells)
     # What is printable has no halves of characters, and what can be seen is not empty.
     if not together.isprintable() or not (_is_latin(together) or UNSEEN.isdisjoint(together)):
         return None
     texts = list(map(str.strip, cells))
-    return texts if all(texts) else None
+    return texts if all(texts) and max(map(len, texts), default=0) <= longest else None
 
 
 def _is_latin(text: str) -> bool:
@@ -36,9 +44,12 @@ def _is_latin(text: str) -> bool:
     return True
 
 
-def are_plain_emails(cells: Sequence[Any]) -> bool:
-    """Return True where each cell is an e-mail address that is written as :func:`.normal_email` writes it."""
-    if {*map(type, cells)} != {str}:
+def are_plain_emails(cells: Sequence[Any], longest: int) -> bool:
+    """Return True where each cell is an e-mail address that is written as :func:`.normal_email` writes it.
+
+    :param longest: characters that it may have.
+    """
+    if {*map(type, cells)} != {str} or max(map(len, cells)) > longest:
         return False
     together = "\n".join(cells)
     return together.count("\n") == len(cells) - 1 and _PLAIN_ADDRESSES.fullmatch(together) is not None

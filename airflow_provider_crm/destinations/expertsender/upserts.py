@@ -44,6 +44,7 @@ from airflow_provider_crm.schemas.expertsender.write import (
     MatchBy,
     Mode,
     customer_of,
+    customers_of,
     refusals_in,
 )
 from airflow_provider_crm.values import is_empty
@@ -128,6 +129,17 @@ class UpsertCustomers:
             raise InvalidRowError(str(error), key, refusals_in(self._mapping.readable(data))) from None
         # Of somebody who was asked before, no look tells whether they were asked again.
         return RowKey(key, noted=_forces(customer) and asks_for_confirmation(customer)), customer
+
+    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[str], Sequence[Customer]] | None:
+        found = None if self._mapping.send_nulls else self._mapping.columns(rows)
+        if found is None:
+            return None
+        try:
+            customers = customers_of(list(found[0].values()), found[1])
+        except ValueError:
+            return None
+        keys: list[Any] = [customer.get(self._key_field) for customer in customers or ()]
+        return (keys, customers) if customers and all(keys) else None
 
     def refusal(self, record: Customer) -> Customer | None:
         said = self.opt_outs.find(record)

@@ -144,7 +144,7 @@ class UpsertSubscribers:
         numbers = [field.id for field in fields]
         place = numbers.index(self._key_field)
         try:
-            keys = columns[place] = self._keys(columns[place])
+            keys = columns[place] = self._keys(columns[place], fields[place].longest)
             columns = [self._column(field, cells) for field, cells in zip(fields, columns, strict=True)]
         except ValueError:
             return None
@@ -153,8 +153,8 @@ class UpsertSubscribers:
             records = map(_present, records)
         return keys, list(records)
 
-    def _keys(self, cells: Sequence[Any]) -> Sequence[str]:
-        if self._match_by == "Email" and are_plain_emails(cells):
+    def _keys(self, cells: Sequence[Any], longest: int) -> Sequence[str]:
+        if self._match_by == "Email" and are_plain_emails(cells, longest):
             return cells
         return [key_text(cell, self._match_by) for cell in cells]
 
@@ -163,9 +163,12 @@ class UpsertSubscribers:
 
         :raises ValueError: one of them cannot be sent.
         """
-        texts = clean_texts(cells) if field.is_text or field.id == self._key_field else None
-        if texts and max(map(len, texts)) <= field.longest:
-            return texts
+        if field.is_text or field.id == self._key_field:
+            texts = clean_texts(cells, field.longest)
+            if texts is not None and None not in texts:
+                return texts
+            if texts is not None and not self._mapping.send_nulls:
+                return [ABSENT if text is None else text for text in texts]
         return [self._value(field, cell) for cell in cells]
 
     def refusal(self, record: Values) -> Values | None:
@@ -411,6 +414,8 @@ def _present(values: Values) -> Values:
 def _same_text(wanted: Any, held: Any) -> bool:
     """Return what :func:`_same` does, of a text."""
     if held.__class__ is str and wanted is not None:
+        if held.isascii() and wanted.isascii():
+            return bool(held.strip() == wanted)
         return comparable(held) == comparable(wanted)
     return _same(text_of, wanted, held)
 

@@ -15,7 +15,9 @@ from airflow_provider_crm.values import comparable
 
 def consents_of(customer: Mapping[str, Any] | None) -> dict[Any, Any]:
     """Return a customer's consents, sent or held, as id to value."""
-    data = (customer or {}).get("consentsData") or {}
+    data = customer.get("consentsData") if customer else None
+    if not data:
+        return {}
     return {consent.get("id"): consent.get("value") for consent in data.get("consents") or ()}
 
 

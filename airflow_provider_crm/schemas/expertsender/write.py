@@ -6,7 +6,8 @@ Knows no HTTP. Facts: the vendor's page on customers (help.expertsender.com, "Kl
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+import sys
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ from typing import Any, Literal
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.schemas.expertsender.cells import (
+    LONGEST,
     LONGEST_ATTRIBUTE_NAME,
     MAX_INT32,
     REFUSED,
@@ -28,7 +30,7 @@ from airflow_provider_crm.schemas.expertsender.cells import (
     named_text,
 )
 from airflow_provider_crm.schemas.records import own_columns
-from airflow_provider_crm.values import is_empty, pairs_of, parsed
+from airflow_provider_crm.values import are_plain_emails, clean_texts, is_empty, pairs_of, parsed
 
 Mode = Literal["Add", "Update", "AddOrUpdate"]
 MatchBy = Literal["Email", "PhoneNumber", "CrmId", "GUID", "VisitorId"]
@@ -161,10 +163,14 @@ class CustomerField:
 
     :param name: what a user calls it; two fields of one name are the same.
     :param write: writes a value into a draft; raises ValueError, saying what is allowed.
+    :param value: the vendor's field, where it fills one and nothing else.
+    :param attribute: the custom attribute, where it fills one and nothing else.
     """
 
     name: str
     write: Callable[[Draft, Any], None] = field(compare=False, repr=False)
+    value: str = field(default="", compare=False)
+    attribute: str = field(default="", compare=False)
 
 
 class CustomerFields:
@@ -200,7 +206,9 @@ class CustomerFields:
             return self._find_consent(rest)
         if prefix.casefold() == "customattributes" and 1 <= len(rest) <= LONGEST_ATTRIBUTE_NAME:
             return CustomerField(
-                f"customAttributes.{rest}", lambda draft, value: draft.add_attribute(rest, value)
+                f"customAttributes.{rest}",
+                lambda draft, value: draft.add_attribute(rest, value),
+                attribute="" if is_empty(rest) or not rest.isprintable() else rest,
             )
         return None
 
@@ -251,6 +259,52 @@ def customer_of(values: Iterable[tuple[CustomerField, Any]], *, send_blanks: boo
     return draft.customer()
 
 
+def customers_of(
+    fields: Sequence[CustomerField], columns: Sequence[Sequence[Any]]
+) -> list[WireCustomer] | None:
+    """Write many rows' values into customers as :func:`customer_of` does, where empty cells say nothing.
+
+    :param columns: the cells of all rows by field.
+    :return: None where a field is more than a value or an attribute.
+    :raises ValueError: a value cannot be sent.
+    """
+    if not all(one.value or one.attribute for one in fields):
+        return None
+    written = [_column(one, cells) for one, cells in zip(fields, columns, strict=True)]
+    names = [one.value for one in fields if one.value]
+    values = [cells for one, cells in zip(fields, written, strict=True) if one.value]
+    rows: Iterable[dict[str, Any]] = (
+        dict(zip(names, cells, strict=True)) for cells in zip(*values, strict=True)
+    )
+    if any(None in cells for cells in values):
+        rows = ({name: value for name, value in row.items() if value is not None} for row in rows)
+    customers = list(map(WireCustomer, rows))
+    attributes = [one.attribute for one in fields if one.attribute]
+    if attributes:
+        given = [cells for one, cells in zip(fields, written, strict=True) if one.attribute]
+        for customer, texts in zip(customers, zip(*given, strict=True), strict=True):
+            listed = [
+                {"name": name, "value": text}
+                for name, text in zip(attributes, texts, strict=True)
+                if text is not None
+            ]
+            if listed:
+                customer["customAttributes"] = listed
+    return customers
+
+
+def _column(one: CustomerField, cells: Sequence[Any]) -> Sequence[str | None]:
+    longest = LONGEST.get(one.value, sys.maxsize)
+    if one.value == "email" and are_plain_emails(cells, longest):
+        return cells
+    if one.attribute or one.value in ("firstName", "lastName"):
+        texts = clean_texts(cells, longest)
+        if texts is not None:
+            return texts
+    write: Callable[[Any], str | None] = _WRITERS.get(one.value, cell_text)
+    return [None if is_empty(cell) else write(cell) for cell in cells]
+
+
 def refusals_in(values: Iterable[tuple[CustomerField, Any]]) -> list[int]:
     """Return the ids of the consents that a row refuses, whatever else of it cannot be sent."""
     draft = Draft(send_blanks=False)
@@ -266,7 +320,7 @@ def _value_field(name: str) -> CustomerField:
     def write(draft: Draft, value: Any) -> None:
         draft.values[name] = None if value is None else writer(value)
 
-    return CustomerField(name, write)
+    return CustomerField(name, write, value=name)
 
 
 def _write_attributes(draft: Draft, value: Any) -> None:
