@@ -134,3 +134,12 @@ def test_rows_as_nearly_all_are_read_together(destination: Any) -> None:
     row |= {"points": "3", "vip": ""}
     assert destination("skip", "Email").read_many([row, row | {"email": "c@d.fr"}]) is not None
     assert destination("skip", "Email").read_many([row, {"email": "c@d.fr"}]) is None
+
+
+@pytest.mark.parametrize("text", ["\u3164", "\u2800", "\ufe0f"])
+def test_a_text_of_signs_that_show_nothing_is_empty(text: str) -> None:
+    row = {"email": "a@b.fr", "last_name": text, "first_name": "Ana", "born": None, "client": None}
+    row |= {"points": None, "vip": None}
+    read = {1: "a@b.fr", 15: "Ana"}
+    assert mindbaz("skip", "Email").read(row)[1] == read
+    assert mindbaz("skip", "Email").read_many([row])[1] == [read]  # type: ignore[attr-defined]
