@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk.batches import Batch, Ended
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, rejected
-from airflow_provider_crm.bulk.snapshot import Snapshot, SnapshotStore
+from airflow_provider_crm.bulk.snapshot import Snapshot
 from airflow_provider_crm.bulk.snapshot_digests import Digests
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
 from airflow_provider_crm.rows.sources import open_source
 from tests.helpers.properties import at_least
