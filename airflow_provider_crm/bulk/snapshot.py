@@ -11,7 +11,6 @@ import itertools
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
@@ -144,8 +143,8 @@ class Snapshot(RowReader[R], Generic[R]):
         #: Known rows of the window, by their people; how those end that a row after them has displaced.
         self._held: dict[int, Ended] = {}
         self._displaced: list[Ended] = []
-        #: People of whom rows were read lately, and whether one was passed on.
-        self._lately: OrderedDict[int, bool] = OrderedDict()
+        #: People of whom rows were read lately, the latest last, and whether one was passed on.
+        self._lately: dict[int, bool] = {}
         #: Rows that are passed on and have not ended, and the last of them of each person.
         self._in_flight: dict[int, Mark] = {}
         self._last: dict[int, int] = {}
@@ -206,8 +205,9 @@ class Snapshot(RowReader[R], Generic[R]):
                     yield displaced
             if len(held) > self._window:
                 yield self._let_go(len(held) - self._window)
-            while len(lately) > 2 * self._window + 4 * self._together:
-                lately.popitem(last=False)
+            past = len(lately) - 2 * self._window - 4 * self._together
+            for person in list(itertools.islice(lately, max(0, past))):
+                del lately[person]
         if held:
             yield self._let_go(len(held))
 
@@ -264,7 +264,7 @@ class Snapshot(RowReader[R], Generic[R]):
         row_key, item = super().read(row)
         if mark is not None:
             item.mark = mark
-            self._note_lately(mark.person, passed_on=False)
+            self._lately[mark.person] = self._lately.pop(mark.person, False)
             if mark.person in self._held:
                 self._displaced.append(self._superseded(mark.person, row.number))
         return row_key, item
@@ -273,12 +273,8 @@ class Snapshot(RowReader[R], Generic[R]):
         """Return the opt-out of a row that is rejected; what the person's entry says is not so any more."""
         item = super().opt_out_of(row, key, said, ends)
         item.mark = Mark(self._digests.person(key), b"", b"")
-        self._note_lately(item.mark.person, passed_on=False)
+        self._lately[item.mark.person] = self._lately.pop(item.mark.person, False)
         return item
-
-    def _note_lately(self, person: int, *, passed_on: bool) -> None:
-        self._lately[person] = self._lately.get(person, False) or passed_on
-        self._lately.move_to_end(person)
 
     def _sift(self, items: Sequence[Item[R]], ended: list[Ended]) -> list[Item[R]]:
         """End the items that are known; take out the entries of the others' people.
@@ -302,7 +298,8 @@ class Snapshot(RowReader[R], Generic[R]):
         checked, mark.checked = mark.checked, False
         # A look into the store, made before the row was read, can have missed those that were taken out since.
         if (
-            not mark.entry
+            not mark.found
+            or not mark.entry
             or mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]
             or self._lately.get(mark.person)
         ):
@@ -323,14 +320,17 @@ class Snapshot(RowReader[R], Generic[R]):
         return cells + self._digests.values(item.key, item.record)
 
     def _pass_on(self, items: Sequence[Item[R]]) -> None:
-        if not self._dry:
+        dry, lately = self._dry, self._lately
+        if not dry:
             self._store.take_out([item.mark.person for item in items])
         for item in items:
-            person = item.mark.person
-            if not self._dry or item.mark.checked:  # of others nothing is noted, and not all of them may end
-                self._in_flight[item.row.number] = item.mark
-                self._last[person] = item.row.number
-            self._note_lately(person, passed_on=True)
+            mark: Mark = item.mark
+            mark.cells = mark.found = b""  # they take memory while the row is on its way
+            if not dry or mark.checked:  # of others nothing is noted, and not all of them may end
+                self._in_flight[item.row.number] = mark
+                self._last[mark.person] = item.row.number
+            lately.pop(mark.person, None)
+            lately[mark.person] = True
 
     def note(self, rows: Iterable[Ended]) -> None:
         """Put in what the CRM has accepted.
@@ -338,18 +338,20 @@ class Snapshot(RowReader[R], Generic[R]):
         :param rows: as they have ended, each once.
         """
         accepted = []
-        in_flight = self._in_flight
+        in_flight, last = self._in_flight, self._last
+        ends = {ending: code + self._store.run for ending, code in _CODES.items()}
         for row in rows if in_flight else ():
             mark = in_flight.pop(row.number, None)
             if mark is None:
                 continue
             ending = row.outcome.ending
-            self.drifted += mark.checked and ending in (Ending.CREATED, Ending.UPDATED)
-            if self._last[mark.person] != row.number:
+            if mark.checked:
+                self.drifted += ending in (Ending.CREATED, Ending.UPDATED)
+            if last[mark.person] != row.number:
                 continue  # a later row of the person is on its way: what it leaves is not known yet
-            del self._last[mark.person]
-            if ending in ACCEPTED and mark.entry:
-                accepted.append((mark.person, mark.entry + _CODES[ending] + self._store.run))
+            del last[mark.person]
+            if ending in ends and mark.entry:
+                accepted.append((mark.person, mark.entry + ends[ending]))
             elif self._leave_refused and row.outcome.stage == "crm" and not mark.entry.startswith(_UNTOLD):
                 accepted.append((mark.person, mark.entry + self._refusal(row)))
         if accepted and not self._dry:
