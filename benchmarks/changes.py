@@ -137,9 +137,9 @@ def main() -> None:
         compared = [
             (job, compare(runs, job, folder, server, options.delay, rounds)) for job, rounds in jobs.items()
         ]
-        diff(runs, next(iter(jobs)), folder)
         if options.memory_rows:
             grow(runs, options.memory_rows, folder, server, options.delay)
+        diff(runs, next(iter(jobs)), folder)
     ratios = Table(
         "CRM",
         "1 % changed: times as fast",

@@ -48,7 +48,8 @@ def ours(name: str, resource: str = "customers", file: str = "rows.jsonl", **par
 
 
 LOOP = ("requests", "orjson")
-AIRFLOW_HTTP = ("apache-airflow==3.3.2", "apache-airflow-providers-http")
+AIRFLOW = "apache-airflow==3.3.2"
+AIRFLOW_HTTP = (AIRFLOW, "apache-airflow-providers-http")
 CONSENTS = "customers-consents"
 JOBS = (
     Job("loop", "peers/loop.py", LOOP),

@@ -116,19 +116,26 @@ class Server:
 
 
 def run(
-    script: str, job: Job, source: str, server: Server, delay: int, snapshot: Path | None = None
+    script: str,
+    job: Job,
+    source: str,
+    server: Server,
+    delay: int,
+    snapshot: Path | None = None,
+    python: str = sys.executable,
 ) -> dict[str, Any]:
     """Run a job once.
 
     :param script: who does it.
     :param source: a file, or the URL of a database.
     :param snapshot: where ours keeps what was accepted.
+    :param python: of the environment that it runs in.
     :return: what it took.
     :raises RuntimeError: it failed.
     """
     server.calls()
     command = [
-        sys.executable,
+        python,
         str(HERE / script),
         job.crm,
         f"{server.url}/{delay}/{job.crm}",

@@ -60,5 +60,6 @@ with DAG(
         pool="spread_api",
         rejects_path="{{ params.folder }}/rejects-{{ ti.map_index }}.jsonl",
         max_rejects=0.05,
+        retries=3,
     ).expand(source=split())
     add_up(upsert.output)

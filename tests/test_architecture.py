@@ -71,6 +71,10 @@ print("PROBE" + json.dumps({
     "touched": touched, "imported": imported, "warned": warned, "import_errors": bag.import_errors,
     "dags": {dag_id: dag.fileloc for dag_id, dag in bag.dags.items()},
     "used": sorted({task.task_type for dag in bag.dags.values() for task in dag.tasks}),
+    "mapped": {
+        f"{dag.dag_id}.{task.task_id}": task.retries
+        for dag in bag.dags.values() for task in dag.tasks if hasattr(task, "expand_input")
+    },
 }))
 """
 
@@ -102,6 +106,13 @@ def test_nothing_is_looked_up_at_import_or_parse(probe: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_nothing_deprecated_is_used_at_import_or_parse(probe: dict[str, Any]) -> None:
     assert probe["warned"] == []
+
+
+@pytest.mark.slow
+def test_a_mapped_task_of_an_example_is_tried_again(probe: dict[str, Any]) -> None:
+    # One of many workers is killed now and then, and a shard without a further try has failed.
+    assert probe["mapped"]
+    assert all(probe["mapped"].values()), probe["mapped"]
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """The loop one writes by hand: ``python loop_writes.py CRM URL FILE CONCURRENCY``, with requests in a pool of threads.
 
 It makes the calls that are needed to find who exists, to create the one and update the other; it neither retries, nor
-compares, nor looks at the answers of its writes.
+compares, nor looks at the answers of its writes. Tools that leave the calls to whoever uses them are given these.
 """
 
 from __future__ import annotations
@@ -95,6 +95,11 @@ WRITES: dict[str, Callable[[Sequence[Row]], int]] = {
 }
 
 
+def write_all(rows: Sequence[Row]) -> int:
+    """Write rows, one batch after the other."""
+    return sum(WRITES[crm](rows[start : start + BATCH]) for start in range(0, len(rows), BATCH))
+
+
 def main() -> int:
     write = WRITES[crm]
     written = 0
@@ -107,4 +112,5 @@ def main() -> int:
         return written + sum(one.result() for one in pending)
 
 
-measure(main)
+if __name__ == "__main__":
+    measure(main)
