@@ -72,7 +72,8 @@ class Batch(Generic[R]):
         yield from (row.number for row in self.ended)
 
 
-InRow = Row | UnreadableRow | Ended
+InRow = Row | UnreadableRow | list[Ended]
+"""A row, or several whose end is known."""
 
 
 class RowReader(Generic[R]):
@@ -81,10 +82,14 @@ class RowReader(Generic[R]):
     def __init__(self, destination: Destination[R]) -> None:
         self._read = destination.read
         self._read_many: Callable[..., Any] | None = getattr(destination, "read_many", None)
+        #: Rows that are read already, by their number.
+        self._ready: dict[int, tuple[RowKey, R]] = {}
         self._rule = destination.opt_outs
         self._opt_outs = OptOutMemory(self._rule) if self._rule else None
-        #: Tells whether a row read before has opted a person out of something.
-        self.opted_out: Callable[[str], bool] = self._opt_outs.remembers if self._opt_outs else _nobody
+
+    def opted_out(self) -> Callable[[str], bool] | None:
+        """Return what tells whether a row read so far has opted a person out of something; None where none has."""
+        return self._opt_outs.remembers if self._opt_outs and self._opt_outs.any else None
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return what is left to do of a row that is rejected and opts its person out of something."""
@@ -110,7 +115,7 @@ class RowReader(Generic[R]):
         while some := list(islice(iterator, TOGETHER)):
             yield some, self._items(some)
 
-    def _items(self, rows: Sequence[InRow]) -> dict[str, Item[R]] | None:
+    def _items(self, rows: Sequence[Any]) -> dict[str, Item[R]] | None:
         if self._read_many is None or {*map(type, rows)} != {Row}:
             return None
         read = self._read_many([row.data for row in rows])
@@ -120,12 +125,23 @@ class RowReader(Generic[R]):
             self._opt_outs.apply_to_all(*read)
         return dict(zip(read[0], map(Item, rows, *read), strict=True))
 
+    def prepare(self, rows: Sequence[Row]) -> None:
+        """Read rows at once, as far as that is possible, that are going to be read one by one."""
+        if self._read_many is None:
+            return
+        for start in range(0, len(rows), TOGETHER):
+            some = rows[start : start + TOGETHER]
+            if read := self._read_many([row.data for row in some]):
+                keys = map(RowKey, read[0])
+                self._ready |= zip((row.number for row in some), zip(keys, read[1], strict=True), strict=True)
+
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Return what a row is about, and the row in the destination's terms.
 
         :raises ValueError: it cannot be sent.
         """
-        key, record = self._read(row.data)
+        ready = self._ready.pop(row.number, None) if self._ready else None
+        key, record = ready or self._read(row.data)
         if self._opt_outs:
             self._opt_outs.apply(key.text, record)
         item = Item(row, key.text, record, noted=key.noted)
@@ -177,8 +193,8 @@ def batches(
                 yield fill(0)
             continue
         for row in some:
-            if isinstance(row, Ended):
-                batch.ended.append(row)
+            if isinstance(row, list):
+                batch.ended += row
             elif isinstance(row, UnreadableRow):
                 batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
             else:
@@ -199,7 +215,9 @@ def batches(
             if len(waiting) >= window + size:
                 yield fill()
             elif len(batch.ended) >= most_ended:
-                yield fill(min(size, _older(waiting, row.number - window)) if isinstance(row, Ended) else 0)
+                yield fill(
+                    min(size, _older(waiting, row[-1].number - window)) if isinstance(row, list) else 0
+                )
     while waiting or batch.ended:
         yield fill()
 
@@ -207,10 +225,6 @@ def batches(
 def _older(waiting: Waiting[Any], number: int) -> int:
     """Count the rows before one of that number."""
     return sum(1 for _ in takewhile(lambda item: item.row.number < number, waiting.values()))
-
-
-def _nobody(person: str) -> bool:
-    return False
 
 
 def superseded(later: int) -> Outcome:
