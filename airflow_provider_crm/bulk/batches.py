@@ -76,8 +76,10 @@ class RowReader(Generic[R]):
         self._read = destination.read
         self._rule = destination.opt_outs
         self._opt_outs = OptOutMemory(self._rule) if self._rule else None
-        #: Tells whether a row read before has opted a person out of something.
-        self.opted_out: Callable[[str], bool] = self._opt_outs.remembers if self._opt_outs else _nobody
+
+    def opted_out(self) -> Callable[[str], bool] | None:
+        """Return what tells whether a row read so far has opted a person out of something; None where none has."""
+        return self._opt_outs.remembers if self._opt_outs and self._opt_outs.any else None
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return what is left to do of a row that is rejected and opts its person out of something."""
@@ -109,7 +111,7 @@ class RowReader(Generic[R]):
 
 
 def batches(
-    rows: Iterable[Row | UnreadableRow | Ended],
+    rows: Iterable[Row | UnreadableRow | list[Ended]],
     destination: Destination[R],
     *,
     window: int = WINDOW,
@@ -140,8 +142,8 @@ def batches(
         return full
 
     for row in rows:
-        if isinstance(row, Ended):
-            batch.ended.append(row)
+        if isinstance(row, list):
+            batch.ended += row
         elif isinstance(row, UnreadableRow):
             batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
         else:
@@ -162,7 +164,7 @@ def batches(
         if len(waiting) >= window + size:
             yield fill()
         elif len(batch.ended) >= most_ended:
-            yield fill(min(size, _older(waiting, row.number - window)) if isinstance(row, Ended) else 0)
+            yield fill(min(size, _older(waiting, row[-1].number - window)) if isinstance(row, list) else 0)
     while waiting or batch.ended:
         yield fill()
 
@@ -170,10 +172,6 @@ def batches(
 def _older(waiting: Waiting[Any], number: int) -> int:
     """Count the rows before one of that number."""
     return sum(1 for _ in takewhile(lambda item: item.row.number < number, waiting.values()))
-
-
-def _nobody(person: str) -> bool:
-    return False
 
 
 def superseded(later: int) -> Outcome:

@@ -36,6 +36,8 @@ class OptOutMemory(Generic[R]):
     def __init__(self, opt_outs: OptOutRule[R]) -> None:
         self._opt_outs = opt_outs
         self._marks = bytearray(_MARKS)
+        #: Whether it remembers anybody's.
+        self.any = False
         self._salt = secrets.token_bytes(16)
         self._store = scratch_table("opted_out (person BLOB PRIMARY KEY, said BLOB) WITHOUT ROWID", self)
 
@@ -47,7 +49,7 @@ class OptOutMemory(Generic[R]):
             self._opt_outs.keep(record, earlier)
         said = self._opt_outs.find(record)
         if said and said != earlier:
-            self._marks[mark] = 1
+            self._marks[mark] = self.any = True
             row = self._fingerprint(person), msgspec.json.encode(said)
             with scratching("The list of the source's opt-outs"):
                 self._store.execute("INSERT OR REPLACE INTO opted_out VALUES (?, ?)", row)

@@ -41,7 +41,11 @@ class Reasons:
         :param key: what the row is about, and
         :param data: the row: what the reason says of them is not told.
         """
-        told = reason if reason in self._of_nobody else _ANOTHER_ROW.sub("another row", reason)
+        counted = (end, stage, reason)
+        if counted in self._rows and reason in self._of_nobody:
+            self._rows[counted] += 1
+            return
+        told = _ANOTHER_ROW.sub("another row", reason)
         if told not in self._of_nobody:
             masked = masked_reason(told, key, data)
             if masked == told and len(self._of_nobody) < REMEMBERED:

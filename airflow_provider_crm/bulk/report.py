@@ -40,28 +40,47 @@ class _Pace:
 
 
 class EndedRows:
-    """Up to which row all have ended: rows end in nearly the order of their numbers."""
+    """Up to which row all have ended.
+
+    Beyond it whole runs of rows are kept: any number of known rows may end while one before them waits for its call.
+    """
 
     def __init__(self) -> None:
         #: The number of the last row that has ended with all before it; 0 for none.
         self.last = 0
-        self._beyond: set[int] = set()
+        #: Of each run beyond it the number after its last row, by that of its first, and the other way round.
+        self._after: dict[int, int] = {}
+        self._first: dict[int, int] = {}
 
     def __contains__(self, number: object) -> bool:
-        return isinstance(number, int) and (number <= self.last or number in self._beyond)
+        if not isinstance(number, int):
+            return False
+        return number <= self.last or any(first <= number < after for first, after in self._after.items())
 
     def add(self, numbers: Iterable[int]) -> None:
-        """Note that rows have ended."""
-        beyond, last = self._beyond, self.last
+        """Note that rows have ended, each once."""
+        first = after = self.last + 1
         for number in numbers:
-            if number != last + 1:
-                beyond.add(number)
+            if number == after:
+                after += 1
                 continue
-            last = number
-            while beyond and last + 1 in beyond:
-                last += 1
-                beyond.remove(last)
-        self.last = last
+            self._add(first, after)
+            first, after = number, number + 1
+        self._add(first, after)
+
+    def _add(self, first: int, after: int) -> None:
+        if first == after:
+            return
+        if first in self._first:
+            first = self._first.pop(first)
+            del self._after[first]
+        if after in self._after:
+            after = self._after.pop(after)
+            del self._first[after]
+        if first == self.last + 1:
+            self.last = after - 1
+        else:
+            self._after[first], self._first[after] = after, first
 
 
 class Report:

@@ -11,7 +11,6 @@ import itertools
 import logging
 import random
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
@@ -23,6 +22,7 @@ from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcom
 from airflow_provider_crm.bulk.prepass import AnyRow, Check
 from airflow_provider_crm.bulk.reasons import masked_reason
 from airflow_provider_crm.bulk.snapshot_digests import DIGEST, Digests
+from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.rows.row import Row
 
 log = logging.getLogger(__name__)
@@ -40,6 +40,7 @@ _HOW, _RUN = 2 * DIGEST, slice(2 * DIGEST + 1, 2 * DIGEST + 5)
 #: Of a row that was refused the time in seconds since 1970 follows, and why, without what is the person's.
 _REFUSED, _WHEN, _WHY = bytes([len(ACCEPTED)]), slice(_RUN.stop, _RUN.stop + 4), slice(_RUN.stop + 4, None)
 _LEFT_OUT: Mapping[str, Any] = {}
+_ROWS = frozenset((Row,))
 #: In place of the digest of the cells where these do not tell the whole row.
 _UNTOLD = bytes(DIGEST)
 
@@ -71,45 +72,6 @@ class KeyedDestination(Destination[R], Protocol):
 
         :raises ValueError: it cannot be read.
         """
-
-
-class SnapshotStore(Protocol):
-    """Where entries are kept, by a number for each person.
-
-    An entry is the digest of the row as the source had it, that of what was sent, a byte for how the row ended, and
-    the run in which it did; of a row that was refused also when, and why.
-    """
-
-    @property
-    def salt(self) -> bytes:
-        """Makes digests of no use for another snapshot."""
-
-    @property
-    def run(self) -> bytes:
-        """Names this run, the same for all of its tries."""
-
-    @property
-    def killed(self) -> bool:
-        """Whether a run was killed so lately that the CRM may still be at its last calls: nobody must write yet."""
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether an earlier try, or the run before, did not end well."""
-
-    def find(self, people: Sequence[int]) -> Mapping[int, bytes]:
-        """Return the entries of those who have one."""
-
-    def take_out(self, people: Sequence[int]) -> None:
-        """Remove the entries of these people, so that not even the loss of the machine brings them back."""
-
-    def put_in(self, accepted: Iterable[tuple[int, bytes]]) -> None:
-        """Put entries in; of several of one person the last one counts. May be lost with the process."""
-
-    def complete(self) -> None:
-        """Say that the run is over: another one of its name is to do everything anew."""
-
-    def close(self) -> None:
-        """Close it; what was put in lasts."""
 
 
 class CountingCheck(Check, Protocol):
@@ -179,10 +141,10 @@ class Snapshot(RowReader[R], Generic[R]):
         #: Rows that were read ahead of their turn, by their number.
         self._ahead: dict[int, Mark] = {}
         #: Known rows of the window, by their people; how those end that a row after them has displaced.
-        self._held: OrderedDict[int, Ended] = OrderedDict()
+        self._held: dict[int, Ended] = {}
         self._displaced: list[Ended] = []
-        #: People of whom rows were read lately, and whether one was passed on.
-        self._lately: OrderedDict[int, bool] = OrderedDict()
+        #: People of whom rows were read lately, the latest last, and whether one was passed on.
+        self._lately: dict[int, bool] = {}
         #: Rows that are passed on and have not ended, and the last of them of each person.
         self._in_flight: dict[int, Mark] = {}
         self._last: dict[int, int] = {}
@@ -207,15 +169,16 @@ class Snapshot(RowReader[R], Generic[R]):
         if batch.items or batch.ended:
             yield batch
 
-    def _read_ahead(self, rows: Iterable[AnyRow]) -> Iterator[AnyRow | Ended]:
-        """Give the rows; of those whose cells are the ones that were accepted nothing but how they end.
+    def _read_ahead(self, rows: Iterable[AnyRow]) -> Iterator[AnyRow | list[Ended]]:
+        """Give the rows; of those whose cells are the ones that were accepted nothing but how they end, many at once.
 
         These are held back too, but read never: a later row of the person may come.
         """
         iterator = iter(rows)
         held, lately, readable = self._held, self._lately, self._exempt is None
-        opted_out, verify = self.opted_out, self._verify
+        verify, run = self._verify, self._store.run
         while some := list(itertools.islice(iterator, self._together)):
+            opted_out = self.opted_out()
             for row, key, person, cells, entry in self._look_up(some):
                 checked: bool | float = False
                 if (
@@ -223,36 +186,46 @@ class Snapshot(RowReader[R], Generic[R]):
                     and readable
                     and len(entry) == _RUN.stop
                     and person not in lately
-                    and not opted_out(key)
+                    and not (opted_out and opted_out(key))
                     and not (checked := verify and random.random() < verify)
                 ):
                     if person in held:
-                        yield self._superseded(person, row.number)
-                    held[person] = Ended(row.number, key, _LEFT_OUT, self._as_it_was(entry))
+                        yield [self._superseded(person, row.number)]
+                    outcome = self._as_it_was(entry) if entry.endswith(run) else _KNOWN
+                    held[person] = Ended(row.number, key, _LEFT_OUT, outcome)
                     continue
                 if key is not None:
                     if len(entry) > _RUN.stop and not self._is_left_alone(entry):
                         entry = b""
                     self._ahead[row.number] = Mark(person, cells, entry, checked=bool(checked))
                 yield row
-                yield from self._displaced
-                self._displaced.clear()
-            while len(held) > self._window:
-                yield self._known(held.popitem(last=False)[1])
-            while len(lately) > 2 * self._window + 4 * self._together:
-                lately.popitem(last=False)
-        while held:
-            yield self._known(held.popitem(last=False)[1])
+                opted_out = self.opted_out()
+                if self._displaced:
+                    displaced, self._displaced = self._displaced, []
+                    yield displaced
+            if len(held) > self._window:
+                yield self._let_go(len(held) - self._window)
+            past = len(lately) - 2 * self._window - 4 * self._together
+            for person in list(itertools.islice(lately, max(0, past))):
+                del lately[person]
+        if held:
+            yield self._let_go(len(held))
+
+    def _let_go(self, number: int) -> list[Ended]:
+        """Return the first of the rows that are held back."""
+        rows = list(map(self._held.pop, list(itertools.islice(self._held, number))))
+        self.known += [row.outcome for row in rows].count(_KNOWN)
+        return rows
 
     def _look_up(self, rows: Sequence[AnyRow]) -> Iterator[tuple[AnyRow, Any, int, bytes, bytes]]:
         """Give rows with their keys, None where these cannot be read; their people, cells, and entries."""
-        key_of = self._keyed.key
-        keys: list[str | None] = []
-        for row in rows:
-            try:
-                keys.append(key_of(row.data) if row.__class__ is Row else None)
-            except ValueError:
-                keys.append(None)  # reading it will say so
+        data = [row.data for row in rows]
+        keys: list[str | None]
+        try:
+            keys = list(map(self._keyed.key, data)) if _ROWS.issuperset(map(type, rows)) else []
+        except ValueError:
+            keys = []
+        keys = keys or list(map(self._key_of, rows))
         people = self._digests.people([key or "" for key in keys])
         found = self._store.find(people)
         if self._full:
@@ -261,10 +234,16 @@ class Snapshot(RowReader[R], Generic[R]):
             rows,
             keys,
             people,
-            self._digests.cells([row.data for row in rows]),
+            self._digests.cells(data),
             map(found.get, people, itertools.repeat(b"")),
             strict=False,
         )
+
+    def _key_of(self, row: AnyRow) -> str | None:
+        try:
+            return self._keyed.key(row.data) if isinstance(row, Row) else None
+        except ValueError:
+            return None  # reading it will say so
 
     def _is_left_alone(self, refused: bytes) -> bool:
         return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused
@@ -285,7 +264,7 @@ class Snapshot(RowReader[R], Generic[R]):
         row_key, item = super().read(row)
         if mark is not None:
             item.mark = mark
-            self._note_lately(mark.person, passed_on=False)
+            self._lately[mark.person] = self._lately.pop(mark.person, False)
             if mark.person in self._held:
                 self._displaced.append(self._superseded(mark.person, row.number))
         return row_key, item
@@ -294,12 +273,8 @@ class Snapshot(RowReader[R], Generic[R]):
         """Return the opt-out of a row that is rejected; what the person's entry says is not so any more."""
         item = super().opt_out_of(row, key, said, ends)
         item.mark = Mark(self._digests.person(key), b"", b"")
-        self._note_lately(item.mark.person, passed_on=False)
+        self._lately[item.mark.person] = self._lately.pop(item.mark.person, False)
         return item
-
-    def _note_lately(self, person: int, *, passed_on: bool) -> None:
-        self._lately[person] = self._lately.get(person, False) or passed_on
-        self._lately.move_to_end(person)
 
     def _sift(self, items: Sequence[Item[R]], ended: list[Ended]) -> list[Item[R]]:
         """End the items that are known; take out the entries of the others' people.
@@ -323,7 +298,8 @@ class Snapshot(RowReader[R], Generic[R]):
         checked, mark.checked = mark.checked, False
         # A look into the store, made before the row was read, can have missed those that were taken out since.
         if (
-            not mark.entry
+            not mark.found
+            or not mark.entry
             or mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]
             or self._lately.get(mark.person)
         ):
@@ -344,14 +320,17 @@ class Snapshot(RowReader[R], Generic[R]):
         return cells + self._digests.values(item.key, item.record)
 
     def _pass_on(self, items: Sequence[Item[R]]) -> None:
-        if not self._dry:
+        dry, lately = self._dry, self._lately
+        if not dry:
             self._store.take_out([item.mark.person for item in items])
         for item in items:
-            person = item.mark.person
-            if not self._dry or item.mark.checked:  # of others nothing is noted, and not all of them may end
-                self._in_flight[item.row.number] = item.mark
-                self._last[person] = item.row.number
-            self._note_lately(person, passed_on=True)
+            mark: Mark = item.mark
+            mark.cells = mark.found = b""  # they take memory while the row is on its way
+            if not dry or mark.checked:  # of others nothing is noted, and not all of them may end
+                self._in_flight[item.row.number] = mark
+                self._last[mark.person] = item.row.number
+            lately.pop(mark.person, None)
+            lately[mark.person] = True
 
     def note(self, rows: Iterable[Ended]) -> None:
         """Put in what the CRM has accepted.
@@ -359,17 +338,20 @@ class Snapshot(RowReader[R], Generic[R]):
         :param rows: as they have ended, each once.
         """
         accepted = []
-        for row in rows:
-            mark = self._in_flight.pop(row.number, None)
+        in_flight, last = self._in_flight, self._last
+        ends = {ending: code + self._store.run for ending, code in _CODES.items()}
+        for row in rows if in_flight else ():
+            mark = in_flight.pop(row.number, None)
             if mark is None:
                 continue
             ending = row.outcome.ending
-            self.drifted += mark.checked and ending in (Ending.CREATED, Ending.UPDATED)
-            if self._last[mark.person] != row.number:
+            if mark.checked:
+                self.drifted += ending in (Ending.CREATED, Ending.UPDATED)
+            if last[mark.person] != row.number:
                 continue  # a later row of the person is on its way: what it leaves is not known yet
-            del self._last[mark.person]
-            if ending in ACCEPTED and mark.entry:
-                accepted.append((mark.person, mark.entry + _CODES[ending] + self._store.run))
+            del last[mark.person]
+            if ending in ends and mark.entry:
+                accepted.append((mark.person, mark.entry + ends[ending]))
             elif self._leave_refused and row.outcome.stage == "crm" and not mark.entry.startswith(_UNTOLD):
                 accepted.append((mark.person, mark.entry + self._refusal(row)))
         if accepted and not self._dry:

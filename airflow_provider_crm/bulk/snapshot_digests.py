@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -50,13 +51,14 @@ class Digests:
             digests.append(digest.digest())
         return struct.unpack(f">{len(digests)}q", b"".join(digests))
 
-    def cells(self, rows: Iterable[Mapping[str, Any]]) -> list[bytes]:
+    def cells(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Digest the cells of rows as they are: two that differ in their type only are two."""
         copy, pack, plain = self._row.copy, self._pack, _PLAIN.issuperset
+        all_plain = plain(map(type, itertools.chain.from_iterable([row.values() for row in rows])))
         digests = []
         for row in rows:
             try:
-                packed = pack(row) if plain(map(type, row.values())) else _shown(row)
+                packed = pack(row) if all_plain or plain(map(type, row.values())) else _shown(row)
             except (ValueError, OverflowError):  # half a character, or a number of more than eight bytes
                 packed = _shown(row)
             digest = copy()

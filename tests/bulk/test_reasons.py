@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -89,3 +90,19 @@ def test_up_to_which_row_all_have_ended(numbers: list[int], last: int) -> None:
     at_once = EndedRows()
     at_once.add(numbers)
     assert ended.last == at_once.last == last
+
+
+def test_rows_that_end_beyond_one_that_waits_take_no_memory() -> None:
+    ended = EndedRows()
+    tracemalloc.start()
+    try:
+        for start in range(2, 200_000, 1000):
+            ended.add(range(start, start + 1000))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 10_000
+    assert 150_000 in ended
+    assert 1 not in ended
+    ended.add([1])
+    assert ended.last == 200_001
