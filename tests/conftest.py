@@ -23,6 +23,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import settings
 
 from airflow_provider_crm.http.clock import Clock
+from tests.helpers.public import crms
 from tests.helpers.tasks import TaskRunner
 from tests.helpers.waits import patience, wait_for_nothing
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests/conftest.py could give it a home")
 
+CRMS = crms()
 AIRFLOW_HOME = Path(tempfile.mkdtemp(prefix="airflow-home-"))
 
 # What the caller's shell says about Airflow must not reach the tests; nor whom to trust, which each hook would check.
@@ -51,6 +53,7 @@ os.environ.update(
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME / 'airflow.db'}",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(AIRFLOW_HOME / "logs"),
         "AIRFLOW__LOGGING__COLORED_CONSOLE_LOG": "False",
+        "AIRFLOW__METRICS__LEGACY_NAMES_ON": "False",  # each process would read a long list of them
         "AIRFLOW__METRICS__TIMER_UNIT_CONSISTENCY": "True",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "SCARF_ANALYTICS": "false",
@@ -63,6 +66,19 @@ os.environ.update(
 settings.register_profile("tests", deadline=None, print_blob=True, derandomize=True)
 settings.register_profile("nightly", deadline=None, print_blob=True, max_examples=5000)
 settings.load_profile("tests")
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest chooses by marker
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the first case for each CRM quick where a test says that a sample of its cases is enough."""
+    seen: set[tuple[str, str | None]] = set()
+    for item in items:
+        if item.get_closest_marker("sampled"):
+            test, _, case = item.nodeid.lower().partition("[")
+            one = (test, next((crm for crm in CRMS if crm in case), None))
+            if one in seen:
+                item.add_marker(pytest.mark.slow)
+            seen.add(one)
 
 
 def pytest_unconfigure() -> None:

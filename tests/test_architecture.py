@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,6 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 #: What is wanted before a template is rendered.
 AT_PARSING = ("max_consecutive_failures",)
-
-each_file = pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 #: Imports everything and parses every example DAG, and tells what that touched.
 PROBE = """
@@ -136,27 +135,32 @@ print(sorted(new - set(sys.stdlib_module_names)))
     assert done.stdout.strip() == "['airflow_provider_crm']"
 
 
-@each_file
-def test_a_module_says_what_it_is_for(path: Path) -> None:
-    assert ast.get_docstring(ast.parse(path.read_text()))
+@cache
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
-@each_file
-def test_extras_of_a_connection_are_never_passed_on_as_they_are(path: Path) -> None:
+def test_a_module_says_what_it_is_for() -> None:
+    assert [path for path in FILES if not ast.get_docstring(_parsed(path))] == []
+
+
+def test_extras_of_a_connection_are_never_passed_on_as_they_are() -> None:
     """Who may edit connections may not choose any argument of any library: extras are allow-listed."""
-    assert not re.search(r"\*\*\w*(?:extra_dejson|conn\w*\.extra|get_extra_dejson)", path.read_text())
+    passed_on = re.compile(r"\*\*\w*(?:extra_dejson|conn\w*\.extra|get_extra_dejson)")
+    assert [path for path in FILES if passed_on.search(path.read_text())] == []
 
 
-def _imports_of(path: Path) -> set[str]:
-    """Return the modules of the package that a file imports, those for types alone included."""
+@cache
+def _imports_of(name: str) -> set[str]:
+    """Return the modules of the package that one imports, those for types alone included."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(_parsed(MODULES[name])):
         if isinstance(node, ast.Import):
             names |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             modules = {f"{node.module}.{one.name}" for one in node.names} & MODULES.keys()
             names |= modules if len(modules) == len(node.names) else modules | {node.module}
-    return names & MODULES.keys()
+    return names & MODULES.keys() - {name}
 
 
 MODULES = {
@@ -165,15 +169,12 @@ MODULES = {
 }
 
 
-IMPORTS = {name: _imports_of(path) - {name} for name, path in MODULES.items()}
-
-
 def _all_below(module: str) -> set[str]:
     """Return the modules that a module imports, and those that these import, and so on."""
     below: set[str] = set()
     rest = [module]
     while rest:
-        new = IMPORTS[rest.pop()] - below
+        new = _imports_of(rest.pop()) - below
         below |= new
         rest += new
     return below
@@ -182,14 +183,13 @@ def _all_below(module: str) -> set[str]:
 def test_there_is_no_circle() -> None:
     """Also none of types: what stands in a circle can only be understood all at once."""
     try:
-        list(TopologicalSorter(IMPORTS).static_order())
+        list(TopologicalSorter({name: _imports_of(name) for name in MODULES}).static_order())
     except CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@each_file
-def test_a_file_is_short_enough_to_find_ones_way_in_it(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 400
+def test_a_file_is_short_enough_to_find_ones_way_in_it() -> None:
+    assert [path for path in FILES if len(path.read_text().splitlines()) > 400] == []
 
 
 # What belongs to an operator, and to a CRM: docs/contributing.md

@@ -60,6 +60,7 @@ def pages(file_format: Any, number: int, *, rejects: int = 0) -> Iterator[Export
         )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.gz", ".csv", ".csv.gz", ".parquet"])
 @pytest.mark.parametrize("number", [1, 60], ids=["at the end", "on the way"])
 def test_an_export_leaves_nothing_on_a_disk_that_it_has_filled(

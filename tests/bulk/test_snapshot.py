@@ -271,6 +271,7 @@ def test_a_row_looked_up_before_its_person_was_sent_something_else_is_sent_too(s
     assert second_run.crm.held["a"] == "1"
 
 
+@pytest.mark.sampled
 def test_what_was_accepted_of_a_person_does_not_count_while_a_later_row_is_on_its_way(
     second_run: Killed,
 ) -> None:
@@ -289,6 +290,7 @@ def test_what_was_accepted_of_a_person_does_not_count_while_a_later_row_is_on_it
     assert second_run.crm.held["a"] == "3"
 
 
+@pytest.mark.sampled
 def test_what_was_accepted_earlier_in_the_run_does_not_count_once_a_later_row_is_sent(
     second_run: Killed,
 ) -> None:
@@ -314,6 +316,7 @@ def test_a_known_row_of_a_person_of_whom_another_one_follows_is_skipped(second_r
     assert second_run.snapshot.known == 2
 
 
+@pytest.mark.slow
 def test_rows_that_are_known_hold_no_other_back_to_the_end_of_the_source(tmp_path: Path) -> None:
     crm = Crm()
     people = [f"person {number}" for number in range(10_000)]

@@ -182,6 +182,7 @@ def test_who_is_claimed_by_two_runs_is_not_known_while_the_first_of_them_is_at_i
     assert found(opened) == {0, 1, 2}
 
 
+@pytest.mark.slow
 def test_workers_that_add_the_same_people_at_once(opened: Open) -> None:
     stores = [opened(str(number)) for number in range(4)]
     errors: list[BaseException] = []

@@ -89,6 +89,7 @@ def test_entries_that_name_nobody_are_told_of(caplog: pytest.LogCaptureFixture) 
     assert "1 entries of the suppression list name nobody" in caplog.text
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(min_size=8, max_size=20)), st.lists(st.binary(min_size=8, max_size=8)))
 def test_a_digest_is_found_if_it_was_added(added: list[bytes], others: list[bytes]) -> None:
     digests = DigestSet()

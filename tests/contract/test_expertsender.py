@@ -16,6 +16,7 @@ each_mode = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.sampled
 @each_mode
 @pytest.mark.parametrize("failed_batch", ["none", "good_rows", "up_to_error"])
 @pytest.mark.parametrize("errors", ["list", "object", "none"])
@@ -31,6 +32,7 @@ def test_a_bad_row_is_rejected_alone(trial: Trial, failed_batch: str, errors: st
             assert "attribute Unknown does not exist" in ended.reasons[8]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "each", [(expertsender.UPSERT, mode) for mode in MODES[:2]], ids=MODES[:2], indirect=True
 )
@@ -58,6 +60,7 @@ def test_a_second_run_leaves_a_confirmation_as_it_is(trial: Trial) -> None:
     assert trial.held() == before
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("each", [(expertsender.UPSERT, "Add")], ids=["Add"], indirect=True)
 @pytest.mark.parametrize("fault", ["drop_after", "error_after"])
 @pytest.mark.parametrize("failed_batch", ["none", "good_rows"])

@@ -73,6 +73,7 @@ def test_what_is_shown_late_is_not_done_twice(trial: Trial, kind: str, seconds: 
     trial.check(trial.run())
 
 
+@pytest.mark.sampled
 def test_an_answer_that_comes_too_late(trial: Trial, connect: Connect) -> None:
     connect(trial.destination.system, timeout=0.1)
     for method in WRITING:
@@ -80,6 +81,7 @@ def test_an_answer_that_comes_too_late(trial: Trial, connect: Connect) -> None:
     trial.check(trial.run())
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("seed", range(3))
 def test_faults_of_several_kinds_that_come_again_and_again(trial: Trial, seed: int) -> None:
     for number, kind in enumerate(random.Random(seed).sample(PASSING, 3)):
@@ -126,6 +128,7 @@ def test_a_second_try_of_whose_first_no_state_tells(trial: Trial, connect: Conne
         trial.check_resumed(trial.run(context=second_try()))
 
 
+@pytest.mark.sampled
 def test_a_crm_that_cannot_be_read_fails_the_task_before_it_writes(trial: Trial, connect: Connect) -> None:
     connect(trial.destination.system, max_retries=1)
     trial.fault("error_before", method="GET")

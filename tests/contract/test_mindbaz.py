@@ -40,6 +40,7 @@ FAULTS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.sampled
 @each_mode
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: "-".join(map(str, fault.values()))[:60])
 def test_a_fault_that_passes_changes_nothing(trial: Trial, fault: dict[str, Any]) -> None:
@@ -65,6 +66,7 @@ def test_an_unknown_limit_of_a_look_up_that_drops_the_rest_in_silence(trial: Tri
     trial.check_held()
 
 
+@pytest.mark.sampled
 @upsert
 @pytest.mark.parametrize("existing_email", ["abort", "minus_one", "update"])
 @pytest.mark.parametrize("minus_one_fields", ["echo", "empty", "null"])

@@ -43,6 +43,7 @@ def run(entry: Export, path: Path) -> dict[str, Any]:
     return export(entry.operator, path, **entry.parameters)
 
 
+@pytest.mark.sampled
 @each_export
 def test_an_export_holds_what_there_is(entry: Export, crm_sandbox: Sandbox, tmp_path: Path) -> None:
     entry.seed(crm_sandbox)
@@ -59,6 +60,7 @@ def test_an_export_holds_what_there_is(entry: Export, crm_sandbox: Sandbox, tmp_
     assert {call.method for call in crm_sandbox.calls} == {"GET"}
 
 
+@pytest.mark.sampled
 @each_export
 @each_fault
 def test_a_fault_that_passes_changes_no_file(
@@ -72,6 +74,7 @@ def test_a_fault_that_passes_changes_no_file(
     assert (tmp_path / "second.jsonl").read_bytes() == (tmp_path / "first.jsonl").read_bytes()
 
 
+@pytest.mark.sampled
 @each_export
 @each_fault
 def test_a_fault_that_stays_leaves_no_file(
@@ -116,6 +119,7 @@ def test_a_sensor_waits_and_then_says_what_it_has_seen(entry: Sensor, crm_sandbo
     assert {call.method for call in crm_sandbox.calls} == {"GET"}
 
 
+@pytest.mark.sampled
 @each_sensor
 @each_fault
 def test_a_sensor_bears_a_fault_and_does_not_take_it_for_an_answer(

@@ -48,6 +48,7 @@ def test_an_entry_has_every_mode(destination: Destination) -> None:
     assert set(given) - {None} == modes_of(destination.operator)
 
 
+@pytest.mark.sampled
 @each_first_mode
 def test_an_entry_has_a_person_in_two_rows(trial: Trial) -> None:
     keys = Counter(line["key"] for line in trial.run().results if line["key"])

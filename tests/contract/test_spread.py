@@ -26,6 +26,7 @@ def test_a_wrong_base_url_is_not_taken_for_a_crm_without_anybody(trial: Trial, c
         trial.run()
 
 
+@pytest.mark.sampled
 @with_check
 @pytest.mark.parametrize("switches", [{"page_cap": 1}, {"zone": "Europe/Paris"}], ids=str)
 def test_a_page_cap_or_zone_changes_no_end(trial: Trial, switches: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ ERASURES = first_modes(one for one in DESTINATIONS if issubclass(one.operator, C
 each_erasure = pytest.mark.parametrize("each", ERASURES, ids=by_name, indirect=True)
 
 
+@pytest.mark.sampled
 def test_people_who_appear_between_the_look_and_the_call(trial: Trial) -> None:
     """Whoever was looked up before they were there is left as they are, or written as if they had been seen."""
     trial.see_through("stale")
@@ -29,6 +30,7 @@ def test_people_who_appear_between_the_look_and_the_call(trial: Trial) -> None:
     trial.check_held()
 
 
+@pytest.mark.sampled
 def test_people_whom_no_look_shows(trial: Trial) -> None:
     """Nothing is spoiled by it: a later run, which sees them, brings the CRM to where it should be."""
     trial.see_through("stale")
@@ -48,6 +50,7 @@ def test_an_erasure_does_not_depend_on_a_look(trial: Trial) -> None:
     assert trial.held() == trial.mode.held
 
 
+@pytest.mark.sampled
 @each_erasure
 @pytest.mark.parametrize("max_retries", [0, 3])
 @pytest.mark.parametrize("fault", ["drop_after", "drop_before"])

@@ -42,6 +42,7 @@ def test_erasures_and_opt_outs_need_none() -> None:
     }
 
 
+@pytest.mark.sampled
 @each_that_writes_to_people
 def test_nothing_of_suppressed_people_changes_but_opt_outs(trial: Trial) -> None:
     expected = trial.run(dry_run=True)
@@ -58,11 +59,13 @@ def test_nothing_of_suppressed_people_changes_but_opt_outs(trial: Trial) -> None
             assert out > trial.opted_out, line
 
 
+@pytest.mark.sampled
 @each_that_writes_to_people
 def test_people_who_are_not_suppressed_are_sent_as_ever(trial: Trial) -> None:
     trial.check(trial.run(suppression_source=[{"email": "somebody.else@example.fr"}]))
 
 
+@pytest.mark.sampled
 @each_that_writes_to_people
 def test_a_list_that_cannot_be_read_keeps_everything_from_being_sent(trial: Trial, tmp_path: Any) -> None:
     torn = tmp_path / "torn.csv"

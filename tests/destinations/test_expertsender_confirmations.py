@@ -27,6 +27,7 @@ def test_a_row_that_only_asks_again_is_unchanged(run: Run) -> None:
     assert run.posts() == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("fault", ["error_after", "drop_after", "truncate", "html_after"])
 def test_a_forced_confirmation_is_sent_once_a_run(run: Run, fault: str) -> None:
     rows = [{"email": "a@x.fr", "consents.1": AWAITING, "force": True, "confirmationMessageId": 5}]
@@ -38,6 +39,7 @@ def test_a_forced_confirmation_is_sent_once_a_run(run: Run, fault: str) -> None:
     assert run.mailbox() == {("a@x.fr", 1): 2}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("failed_batch", ["none", "good_rows", "up_to_error"])
 def test_a_forced_confirmation_is_sent_beside_a_bad_row(run: Run, failed_batch: str) -> None:
     run.switch(failed_batch=failed_batch)

@@ -16,6 +16,7 @@ def people(run: Run, count: int) -> None:
         run.sandbox.expertsender.add_customer(f"p{n}@x.fr", phone=f"+3360000{n}", crm_id=f"C/{n}")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("by", "value", "fault"),
     [

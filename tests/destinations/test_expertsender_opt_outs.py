@@ -24,6 +24,7 @@ def hold(run: Run, values: dict[int, str]) -> None:
     run.sandbox.expertsender.add_customer(EMAIL).consents.update(values)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["AddOrUpdate", "Update"])
 @pytest.mark.parametrize("value", [True, AWAITING])
 @pytest.mark.parametrize("more", [{}, {"firstName": "A"}, {"force": True}, {"consents.2": True}], ids=str)
@@ -111,6 +112,7 @@ def test_a_text_that_says_no_allows_nothing(run: Run) -> None:
         run.upsert(rows, allow_resubscribe="perhaps")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("window", [30_000, 0], ids=["near", "far"])
 @pytest.mark.parametrize("allow_resubscribe", [False, True])
 @pytest.mark.parametrize("order", [1, -1])

@@ -31,6 +31,7 @@ def late(request: pytest.FixtureRequest, crm_sandbox: Sandbox) -> None:
         crm_sandbox.fault("drop_after", method="POST", times=1)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["AddOrUpdate", "Add"])
 @pytest.mark.parametrize(("settle_seconds", "calls"), [(10, 1), (0, 2)])
 def test_a_confirmation_is_asked_for_in_one_call(
@@ -56,6 +57,7 @@ def test_a_forced_confirmation_is_asked_for_once(
     assert sorted(mails) == [row["email"] for row in rows]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("existing_email", ["abort", "minus_one"])
 @pytest.mark.parametrize("mode", ["upsert", "create"])
 def test_a_subscriber_who_was_created_is_not_rejected(

@@ -38,6 +38,7 @@ def test_an_update_leaves_nobody_out(crm: Any) -> None:
     assert (summary["updated"], summary["skipped"]) == (40, 1)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("existing_email", ["abort", "minus_one", "update"])
 def test_an_upsert_creates_nobody_who_exists(crm: Any, existing_email: str) -> None:
     crm.switch("mindbaz", existing_email=existing_email)

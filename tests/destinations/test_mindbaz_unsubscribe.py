@@ -76,6 +76,7 @@ def test_a_second_run_changes_nothing(run: Run) -> None:
     assert run.sandbox.records("mindbaz", "subscribers") == before
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "kind",
     ["rate_limited", "error_before", "drop_before", "error_after", "drop_after", "truncate", "html_after"],

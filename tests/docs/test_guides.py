@@ -69,6 +69,7 @@ def test_the_results_in_a_guide_are_those_of_a_run(
     assert _blocks(guide, "jsonl") == rejects[:1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("guide", sorted(GUIDES.glob("*.md")), ids=lambda guide: guide.stem)
 def test_what_a_guide_quotes_is_what_the_package_says(guide: Path) -> None:
     parameters = {one.name for thing in TOLD for one in shown.parameters(thing)}

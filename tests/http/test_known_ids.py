@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,7 @@ def test_ids_that_are_no_numbers_are_known_again() -> None:
     assert "c" in seen
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.lists(
@@ -48,6 +50,7 @@ def test_no_id_is_taken_for_another(pages: list[list[str]]) -> None:
         before.update(keys)
 
 
+@pytest.mark.slow
 def test_memory_for_ids_is_bounded() -> None:
     seen = KnownIds()
     for start in range(0, 40_000 * 9000, 40_000):

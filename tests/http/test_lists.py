@@ -67,6 +67,7 @@ def test_whatever_a_server_caps_pages_at_no_page_is_asked_for_twice(total: int, 
     assert max(Counter(start for start, _ in server.asked).values()) == 1
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(2, 10), max_size=20))
 def test_a_server_may_give_pages_of_any_length(sizes: list[int]) -> None:
     rows = list(map(str, range(sum(sizes))))
@@ -286,6 +287,7 @@ def test_a_list_that_empties_faster_than_it_is_read_is_said_to_have_changed(
         read(server, ahead=1)
 
 
+@pytest.mark.slow
 @at_least(150)
 @given(seed=st.integers(0, 10**9), size=st.integers(4, 12), ahead=st.integers(1, 5))
 def test_what_stays_is_read_once_whatever_goes_and_comes(seed: int, size: int, ahead: int) -> None:

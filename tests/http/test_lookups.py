@@ -44,6 +44,7 @@ def look_up(lookups: Lookups, server: Server, keys: list[str]) -> list[str]:
     return [found for group in lookups.cut(keys) for found in lookups.read(group, server)]
 
 
+@pytest.mark.slow
 @given(keys=keys_lists, more=keys_lists, longest=st.integers(1, 500))
 def test_every_key_is_looked_up_once_whatever_the_server_takes(
     keys: list[str], more: list[str], longest: int

@@ -73,6 +73,7 @@ def close_in_the_handshake(connection: socket.socket) -> None:
     connection.recv(65536)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("handle", "why"),
     [

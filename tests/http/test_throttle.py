@@ -246,6 +246,7 @@ def test_a_new_window_brings_a_new_quota(clock: Any) -> None:
     assert clock.waits == []
 
 
+@pytest.mark.slow
 @given(
     concurrency=st.integers(1, 5),
     answers=st.lists(

@@ -107,6 +107,7 @@ def leave_in_doubt(credit, crm_sandbox, ledger, source, *, applied):
     assert {one.state for one in ledger().values()} == {"unknown"}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("applied", [True, False])
 @pytest.mark.parametrize("by_id", [True, False])
 def test_another_runs_credit_stands_in_the_way(spread, add, credit, crm_sandbox, ledger, applied, by_id):

@@ -52,6 +52,7 @@ def test_many_keys_keep_their_order(process):
     assert [entry.credit.key for entry in one.claim(credits_)] == [credit.key for credit in credits_]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("again", "standing"),
     [

@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from airflow_provider_crm.loyalty.credits import Credit
@@ -46,6 +47,7 @@ def test_the_history(process):
     assert len(list(one.history(until=later))) == 2
 
 
+@pytest.mark.slow
 def test_reading_the_history_slowly_keeps_nobody_from_writing(process, engine):
     one = process()
     one.claim([Credit(f"k{n}", Decimal(1), "1") for n in range(2000)])

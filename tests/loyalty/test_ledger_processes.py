@@ -163,6 +163,7 @@ def test_what_could_not_be_settled_is_left_to_others(process):
     assert claim(three, A).standing is DOUBT
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [2, 5])
 def test_workers_that_claim_the_same_keys_at_once(process, workers):
     ledgers = [process() for _ in range(workers)]

@@ -38,6 +38,7 @@ def read(crm):
     return [line_id(line) for page in line_pages(crm) for line in page]
 
 
+@pytest.mark.slow
 @at_least(300)
 @given(lines=st.integers(0, 40), cap=st.integers(1, 9), grow=st.lists(st.integers(0, 12), max_size=8))
 def test_lines_added_in_front_hide_none_behind(lines, cap, grow):

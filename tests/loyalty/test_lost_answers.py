@@ -39,6 +39,7 @@ def test_an_answer_that_is_lost(spread, add, credit, crm_sandbox, kind, delay):
     assert len(spread.loyalty.lines) == 26
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first", "least_recently_modified"])
 @pytest.mark.parametrize("page_cap", [None, 3])
 def test_lines_that_are_not_ours(spread, add, credit, crm_sandbox, order, page_cap):
@@ -77,6 +78,7 @@ def show_lines_as(monkeypatch, spread, **fields):
     monkeypatch.setattr(spread.loyalty, "add", add)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("shown", ["5,00", "5.000", "+5", " 5 "])
 def test_amounts_in_other_notations(spread, add, credit, crm_sandbox, monkeypatch, shown):
     add("zoe@example.fr")
@@ -86,6 +88,7 @@ def test_amounts_in_other_notations(spread, add, credit, crm_sandbox, monkeypatc
     assert len(spread.loyalty.lines) == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "fields",
     [{"cagnotte_line_id": ""}, {"customer_id": ""}, {"amount": "five"}, {"amount": "1,000"}],
@@ -121,6 +124,7 @@ def test_an_old_line_that_says_little_keeps_nobody_waiting(spread, add, credit, 
     assert len(spread.loyalty.lines) == 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("lines", [0, 1, 7])
 @pytest.mark.parametrize("most_pages", [0, 400])
 @pytest.mark.parametrize("first", [0, 1])

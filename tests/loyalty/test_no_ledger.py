@@ -31,6 +31,7 @@ def test_no_ledger_no_credit(spread, add, credit, crm_sandbox, monkeypatch):
     assert len(crm_sandbox.calls) == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("moment", ["start", "finish"])
 def test_a_ledger_that_goes_away_in_the_middle(spread, add, credit, crm_sandbox, monkeypatch, moment):
     for number in range(50):

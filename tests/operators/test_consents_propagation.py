@@ -95,6 +95,7 @@ def test_acceptances_follow_when_asked_for(people: People) -> None:
     assert people.states("anna", "bert") == {"anna": IN, "bert": IN}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("mindbaz", "minute", "expertsender"),
     [
@@ -119,6 +120,7 @@ def test_no_acceptance_undoes_an_opt_out_in_any_system(
     assert people.states("anna") == before
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
     ("opt_ins", "second", "ends"),

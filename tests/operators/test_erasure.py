@@ -80,6 +80,7 @@ def test_the_report_names_the_certificate_and_counts_what_is_left_to_somebody(er
     assert told == {"by_hand": 2, "certificate_path": str(erasure.certificate_path)}
 
 
+@pytest.mark.slow
 def test_whoever_is_erased_does_not_come_back(erasure: Erasure, run_task: TaskRunner) -> None:
     erasure.run("anna", "nobody")
     erasure.run("anna", "carla", run_id="run-2", certificate_path=str(erasure.certificate_path) + "2")

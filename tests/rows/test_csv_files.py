@@ -232,6 +232,7 @@ def test_a_file_cut_anywhere_keeps_its_whole_rows(
     )
 
 
+@pytest.mark.slow
 @given(
     body=st.binary(max_size=200) | st.text(alphabet='a,"\r\n', max_size=60).map(str.encode), gz=st.booleans()
 )

@@ -161,6 +161,7 @@ def test_what_a_json_writer_writes_is_read_back(
     assert read(path).all == [Row(number, row) for number, row in enumerate(rows, start=1)]
 
 
+@pytest.mark.slow
 @given(body=st.binary(max_size=200) | st.text(alphabet='{}[]":1a\r\n ', max_size=60).map(str.encode))
 def test_no_line_that_is_not_blank_is_lost(read: Any, scratch: Path, body: bytes) -> None:
     path = scratch / "any.jsonl"

@@ -216,6 +216,7 @@ def test_other_databases_are_asked_through_their_hook_for_a_server_side_cursor(
     assert options[0]["stream_results"] is True
 
 
+@pytest.mark.slow
 def test_many_rows_are_fetched_in_parts(read: Any, database: sqlite3.Connection) -> None:
     query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12001) SELECT i FROM n"
     assert [row["i"] for row in read(SqlSource("warehouse", query)).good] == list(range(1, 12_002))

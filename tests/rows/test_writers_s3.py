@@ -133,11 +133,13 @@ def test_an_export_to_s3(s3: Any, tmp_path: Path, suffix: str) -> None:
         assert [row["id"] for row in rows] == [str(n) for n in range(10_000)]
 
 
+@pytest.mark.slow
 def test_a_bucket_that_is_not_there_is_found_before_anything_is_read(s3: Any) -> None:
     with pytest.raises(CrmInputError, match="cannot be written to"):
         target_at("s3://nowhere/x.jsonl").open()
 
 
+@pytest.mark.slow
 def test_what_fails_keeps_the_old_object(s3: Any) -> None:
     s3.pipe("bucket/x.jsonl", b"old")
     target = target_at("s3://bucket/x.jsonl")
@@ -167,6 +169,7 @@ def unfinished(s3: Any) -> set[str]:
     return {upload["UploadId"] for upload in s3.list_multipart_uploads("bucket")}
 
 
+@pytest.mark.slow
 def test_an_upload_in_parts_that_fails_is_aborted_and_so_are_those_of_yesterday(
     s3: Any, faults: Store, tmp_path: Path
 ) -> None:
@@ -195,6 +198,7 @@ def test_an_upload_whose_completion_is_not_answered_for_is_looked_at(s3: Any, fa
     assert unfinished(s3) == set()
 
 
+@pytest.mark.slow
 def test_an_object_of_the_same_size_that_was_there_before_is_not_taken_for_the_new_one(
     s3: Any, faults: Store
 ) -> None:
@@ -206,6 +210,7 @@ def test_an_object_of_the_same_size_that_was_there_before_is_not_taken_for_the_n
     target.abandon()
 
 
+@pytest.mark.slow
 def test_a_list_of_uploads_that_is_refused_is_no_reason_to_fail(s3: Any, faults: Store) -> None:
     faults.refuses_lists = True
     assert large_file().commit() == LARGE

@@ -196,6 +196,7 @@ def test_a_batch_limit(expertsender, crm_sandbox):
     assert post(expertsender, *rows[:2]).status_code == 201
 
 
+@pytest.mark.slow
 def test_changes_can_show_late(expertsender, crm_sandbox):
     crm_sandbox.expertsender.add_customer("a@example.fr", first_name="old")
     crm_sandbox.switch("expertsender", visible_after=patience(0.3))

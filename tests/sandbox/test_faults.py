@@ -101,6 +101,7 @@ def test_too_many_requests_with_and_without_retry_after(crm_sandbox, mindbaz):
     assert 5 < announced < 8
 
 
+@pytest.mark.slow
 def test_latency_and_a_slow_answer_differ_in_when_the_change_is_made(crm_sandbox, mindbaz):
     crm_sandbox.fault("slow_after", **POST, ms=1000 * patience(0.5), times=1)
     with pytest.raises(requests.ReadTimeout):
@@ -114,6 +115,7 @@ def test_latency_and_a_slow_answer_differ_in_when_the_change_is_made(crm_sandbox
     wait_until(lambda: applied(crm_sandbox) == 1)  # although the caller gave up
 
 
+@pytest.mark.slow
 def test_a_call_that_sleeps_through_a_reset_changes_nothing(crm_sandbox, mindbaz):
     crm_sandbox.fault("latency", **POST, ms=1000 * patience(0.5))
     with pytest.raises(requests.ReadTimeout):

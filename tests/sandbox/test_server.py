@@ -151,6 +151,7 @@ def check_breaks(sandbox):
     sandbox.clear()
 
 
+@pytest.mark.slow
 def test_a_sandbox_in_its_own_process():
     switches = {"mindbaz": {"denied_site_status": 401, "rate_limit": None, "token_lifetime": 2.5}}
     with Sandbox.spawn(seed=0, switches=switches) as sandbox:
@@ -169,6 +170,7 @@ def test_a_sandbox_in_its_own_process():
         requests.get(sandbox.url, timeout=1)
 
 
+@pytest.mark.slow
 def test_connections_break_without_the_fast_http_parser_and_loop():
     program = (
         "import sys; sys.modules['httptools'] = sys.modules['uvloop'] = None\n"
@@ -182,6 +184,7 @@ def test_connections_break_without_the_fast_http_parser_and_loop():
         check_breaks(sandbox)
 
 
+@pytest.mark.slow
 def test_serve_prints_what_to_copy():
     command = [
         sys.executable,
@@ -296,6 +299,7 @@ def test_the_plugin_does_no_harm_without_the_extra(pytester):
     result.stdout.fnmatch_lines(["*crm_sandbox needs airflow-provider-crm?sandbox?*"])
 
 
+@pytest.mark.slow
 def test_the_sandbox_imports_nothing_of_the_rest():
     program = (
         "import sys, airflow_provider_crm.sandbox.server, airflow_provider_crm.sandbox.cli\n"

@@ -263,6 +263,7 @@ def test_a_credit_that_cannot_be_applied_changes_nothing(spread, crm_sandbox):
     assert crm_sandbox.spread.loyalty.lines == []
 
 
+@pytest.mark.slow
 def test_a_line_can_show_late(spread, crm_sandbox):
     customer = create(spread, "a@example.fr")
     crm_sandbox.switch("spread", line_delay=patience(0.3))

@@ -106,6 +106,7 @@ def test_of_two_reasons_the_one_that_says_more(tmp_path: Path) -> None:
 words = st.text(st.sampled_from("ab cé.:<>…1@"), max_size=12)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(words, words, words), min_size=1, max_size=5))
 def test_the_reason_of_any_row_is_found_among_those_that_were_counted(
     rows: list[tuple[str, str, str]],

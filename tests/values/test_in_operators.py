@@ -53,6 +53,7 @@ def run(tmp_path: Path) -> TaskRunner:
     return TaskRunner(tmp_path)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("key", CLIENT_IDS, ids=lambda key: type(key).__name__)
 def test_an_opt_out_finds_a_client_however_the_id_is_written(
     crm_sandbox: Sandbox, run: TaskRunner, key: Any
@@ -109,6 +110,7 @@ PLACED: list[tuple[type[Any], str, dict[str, Any], dict[str, Any]]] = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("operator", "column", "row", "more"), PLACED, ids=[f"{one[0].__name__} {one[1]}" for one in PLACED]
 )
@@ -148,6 +150,7 @@ def test_a_consent_is_evidence_and_needs_its_date(crm_sandbox: Sandbox, date: An
     assert not crm_sandbox.calls
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "birth", [dt.datetime(1990, 5, 17, tzinfo=TOKYO), "1990-05-17T00:00:00+09:00", dt.date(1990, 5, 17)]
 )

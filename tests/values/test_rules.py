@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from airflow_provider_crm import values
 from airflow_provider_crm.schemas.expertsender.write import customer_of
 from airflow_provider_crm.schemas.spread.write import CUSTOMER_FIELDS, customer_values
@@ -53,6 +55,7 @@ def digest(become: Callable[[Any], Any]) -> str:
     return hashlib.sha256(json.dumps(written).encode()).hexdigest()[:16]
 
 
+@pytest.mark.slow
 def test_other_results_have_another_version() -> None:
     held = json.loads(GOLDEN.read_text())
     now = results()

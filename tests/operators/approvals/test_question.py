@@ -47,6 +47,7 @@ def test_whoever_waits_has_left_no_report_and_a_link_that_is_not_missed(task: Ta
     assert not results.exists()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("approval", "asked"),
     [(False, 0), (4, 0), (3, 1), ("3", 1), (0, 1), (0.8, 0), (0.79, 1), ("0.79", 1), ("True", 1), (1.0, 0)],

@@ -102,6 +102,7 @@ def test_two_runs_at_once_over_the_same_people(
     assert all(upsert.held(row["email"])[102] == 5 for row in rows)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("unknown_id", ["abort", "minus_one", "ignore"])
 @pytest.mark.parametrize("minus_one_fields", ["echo", "empty", "null"])
 def test_somebody_who_is_deleted_before_the_update_is_created_anew(

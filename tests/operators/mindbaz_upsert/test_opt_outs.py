@@ -33,6 +33,7 @@ def run(upsert: Upsert, rows: list[Row] | str, **parameters: Any) -> dict[str, A
     return upsert(rows, field_map=FIELDS, batch_size=1, **parameters)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("held", [None, 0, 1])
 @pytest.mark.parametrize("allow_resubscribe", [False, True])
 @pytest.mark.parametrize("order", [1, -1])
@@ -61,6 +62,7 @@ def test_the_last_row_wins_in_all_but_the_opt_out(upsert: Upsert, distance: int)
     assert upsert.endings[-1] == "updated"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("status", [2, 5, 9, 12])
 def test_every_way_to_opt_out_counts_and_the_latest_stands(
     upsert: Upsert, distance: int, status: int
@@ -77,6 +79,7 @@ def test_a_technical_status_is_no_opt_out(upsert: Upsert, distance: int) -> None
     assert upsert.held(EMAIL)[7] == 0
 
 
+@pytest.mark.sampled
 def test_nobody_else_is_opted_out(upsert: Upsert, distance: int) -> None:
     others = [{**person(status=0), "email": f"other{number}@example.fr"} for number in range(50)]
     run(upsert, [person(status=1), *others, person(status=0)])
@@ -91,6 +94,7 @@ def test_an_opt_out_before_a_row_that_cannot_be_sent_is_carried_out(upsert: Upse
     assert upsert.endings == ["updated", "rejected"]
 
 
+@pytest.mark.sampled
 @pytest.mark.usefixtures("impatient")
 def test_a_retry_remembers_the_opt_outs_of_the_try_before(upsert: Upsert, distance: int) -> None:
     store = TaskState()
@@ -167,6 +171,7 @@ def test_an_opt_out_that_two_subscribers_share_is_said_to_be_lost(upsert: Upsert
     assert upsert.reason == "2 subscribers share this IdClient (its opt-out is not carried out)"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("order", [1, -1])
 def test_shards_know_the_opt_outs_of_their_people(upsert: Upsert, tmp_path: Path, order: int) -> None:
     upsert.sandbox.mindbaz.insert({1: EMAIL, 7: 0})
@@ -177,6 +182,7 @@ def test_shards_know_the_opt_outs_of_their_people(upsert: Upsert, tmp_path: Path
     assert upsert.held(EMAIL)[7] == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("again", [True, False], ids=["beside its known row", "alone"])
 def test_an_opt_out_in_a_rejected_row_wins_over_a_snapshot(
     upsert: Upsert, tmp_path: Path, distance: int, again: bool

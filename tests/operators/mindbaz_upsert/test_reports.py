@@ -87,6 +87,7 @@ def test_paths_may_be_objects_and_their_folders_are_made(upsert: Upsert, tmp_pat
     assert len(upsert.rejects) == 1
 
 
+@pytest.mark.slow
 def test_progress_is_said(
     upsert: Upsert, csv: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

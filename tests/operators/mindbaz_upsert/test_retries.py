@@ -42,6 +42,7 @@ def test_a_retry_goes_on_where_the_first_try_stopped(
     assert store == {}
 
 
+@pytest.mark.sampled
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("rows", "parameters"),
@@ -87,6 +88,7 @@ def test_a_retry_towards_another_account_starts_afresh(
     assert len(upsert.emails()) == 90
 
 
+@pytest.mark.sampled
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("harm", ["gone", "short", "state"])
 def test_a_retry_without_what_the_first_try_left_starts_afresh(

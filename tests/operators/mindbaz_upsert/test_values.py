@@ -24,6 +24,7 @@ def test_columns_are_found_by_id_name_and_label(upsert: Upsert) -> None:
     }
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("nothing", [None, "", "  ", float("nan")], ids=["none", "empty", "blank", "nan"])
 @pytest.mark.parametrize("nulls", ["skip", "send"])
 def test_nulls(upsert: Upsert, nulls: str, nothing: Any) -> None:

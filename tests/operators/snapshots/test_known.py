@@ -33,6 +33,7 @@ def test_rows_that_were_accepted_cost_no_call(nightly: Nightly) -> None:
     assert nightly.looks <= 1, "what is looked at before the first row"
 
 
+@pytest.mark.sampled
 def test_the_report_counts_what_was_known(nightly: Nightly) -> None:
     class Told(OneTask):
         def xcom_push(self, key: str, value: Any) -> None:
@@ -47,6 +48,7 @@ def test_the_report_counts_what_was_known(nightly: Nightly) -> None:
     assert "sample" not in xcoms["crm_report"]
 
 
+@pytest.mark.sampled
 def test_what_has_changed_is_sent(nightly: Nightly) -> None:
     nightly(nightly.people(1, 2, 3))
     changed = [*nightly.people(1), *nightly.people(2, name="Martin"), *nightly.people(3, 4)]
@@ -89,6 +91,7 @@ def refuse(nightly: Nightly) -> None:
     )
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("no", [False, "False"])
 def test_rows_that_were_refused_are_left_alone_while_they_are_the_same(
     nightly: Nightly, no: Any, monkeypatch: pytest.MonkeyPatch
@@ -111,6 +114,7 @@ def test_rows_that_were_refused_are_left_alone_while_they_are_the_same(
     assert nightly.writes == 1
 
 
+@pytest.mark.sampled
 def test_rows_that_were_refused_come_again_where_nothing_else_is_said(nightly: Nightly) -> None:
     refuse(nightly)
     how = {"snapshot": nightly.place, "retry_rejects": False}
@@ -125,6 +129,7 @@ def test_what_was_refused_is_known_by_a_snapshot_only(nightly: Nightly) -> None:
     assert nightly.writes == 0
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("said", [True, "True", " true"])
 def test_a_full_resync_sends_all_and_renews(nightly: Nightly, said: Any) -> None:
     nightly(nightly.people(1, 2))
@@ -133,6 +138,7 @@ def test_a_full_resync_sends_all_and_renews(nightly: Nightly, said: Any) -> None
     assert nightly(nightly.people(1, 2), full_resync="False").summary["known"] == 2
 
 
+@pytest.mark.sampled
 def test_of_several_rows_of_a_person_the_last_one_counts(nightly: Nightly) -> None:
     one, other = nightly.people(1)[0], nightly.people(1, name="Martin")[0]
     nightly([one, other])
@@ -144,6 +150,7 @@ def test_of_several_rows_of_a_person_the_last_one_counts(nightly: Nightly) -> No
     assert nightly.writes == 1
 
 
+@pytest.mark.sampled
 def test_a_dry_run_says_what_a_run_would_do_and_leaves_the_snapshot_alone(nightly: Nightly) -> None:
     assert nightly(nightly.people(1, 2), dry_run=True).summary["known"] == 0
     assert nightly(nightly.people(1, 2), dry_run=True).summary["known"] == 0
@@ -192,6 +199,7 @@ def test_a_key_that_the_crm_does_not_take_voids_nothing(
     assert nightly(nightly.people(1)).summary["known"] == 1
 
 
+@pytest.mark.sampled
 def test_a_run_that_fails_keeps_what_was_accepted_and_its_retry_counts_it(
     nightly: Nightly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +319,7 @@ def opted_out(nightly: Nightly) -> bool:
     return customer is not None and customer.consents[1] == "False"
 
 
+@pytest.mark.sampled
 def test_people_who_are_suppressed_are_skipped_although_they_are_known(nightly: Nightly) -> None:
     rows = nightly.people(1, 2)
     nightly(rows)
@@ -324,6 +333,7 @@ def test_people_who_are_suppressed_are_skipped_although_they_are_known(nightly: 
     assert nightly.writes == 1, "what was not sent because of the list is not taken for sent"
 
 
+@pytest.mark.sampled
 def test_the_opt_out_of_somebody_suppressed_is_no_reason_to_take_their_row_for_sent(nightly: Nightly) -> None:
     if nightly.upsert.opt_out is None:
         pytest.skip("rows hold no opt-out")

@@ -17,6 +17,7 @@ class Shard(OneTask):
         self.map_index = number
 
 
+@pytest.mark.sampled
 def test_shards_share_a_table_and_each_has_its_people_known(nightly: Nightly) -> None:
     if isinstance(nightly.place, str):
         with pytest.raises(CrmInputError, match="`snapshot` is the same for each instance"):

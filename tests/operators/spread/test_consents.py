@@ -90,6 +90,7 @@ def test_a_refusal_is_the_last_word_where_an_acceptance_of_the_same_moment_came_
     assert consent(rows) == ["unchanged"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "refused",
     ["2025-10-26T02:10:00+01:00", "2025-10-26T01:10:00Z", "2025-10-26 02:10:00"],
@@ -150,6 +151,7 @@ def test_every_row_is_an_entry_when_changes_are_not_asked_for(crm_sandbox, sprea
     assert len(spread.consents.events) == 4
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("only_changes", [True, False])
 @pytest.mark.parametrize("kind", ["latency", "drop_after", "drop_before"])
 def test_each_channel_has_an_answer_of_its_own(crm_sandbox, spread, consent, only_changes, kind):
@@ -168,6 +170,7 @@ def test_each_channel_has_an_answer_of_its_own(crm_sandbox, spread, consent, onl
     assert consent(old) == ["created", "skipped: a refusal that is as new or newer is in SPREAD"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("only_changes", [True, False])
 @pytest.mark.parametrize(("kind", "calls"), [("drop_after", 1), ("drop_before", 2), ("html_after", 1)])
 def test_an_unanswered_call_makes_one_entry(crm_sandbox, spread, consent, only_changes, kind, calls):
@@ -211,6 +214,7 @@ def test_columns_are_renamed_and_a_customer_may_be_an_id(crm_sandbox, spread, co
     assert crm_sandbox.calls.count(route="/customers") == 1  # nobody had to be found
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

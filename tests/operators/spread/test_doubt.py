@@ -73,6 +73,7 @@ def test_another_rows_line_that_was_not_shown_yet_is_not_taken_for_a_rows_own(
     assert [moment for _, moment in recorded(spread)] == moments
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("late_reads", [False, True])
 def test_an_answer_named_by_email_and_by_id_is_recorded_once(crm_sandbox, spread, run, late_reads):
     """Such rows hold no name in common that would keep them apart before the customer is looked up."""
@@ -142,6 +143,7 @@ def test_only_rows_in_doubt_wait(crm_sandbox, spread, run, monkeypatch):
     assert max(waits) < 1, "what the CRM shows at once has not to be waited for"
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("kind", ["drop_after", "late_commit"])
 @pytest.mark.parametrize("after", [0, 3])
 def test_a_try_that_failed_without_an_answer_is_not_doubled_by_the_next(
@@ -170,6 +172,7 @@ class UnreadableState(TaskState):
         raise OSError("it is down")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("only_changes", [True, False])
 @pytest.mark.parametrize("told", [{"context": second_try()}, {"store": UnreadableState()}])
 def test_a_second_try_without_state_waits_for_what_the_first_may_have_sent(
@@ -188,6 +191,7 @@ def test_a_second_try_without_state_waits_for_what_the_first_may_have_sent(
     assert len(recorded(spread)) == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("only_changes", [True, False])
 @pytest.mark.parametrize("after", [0, 1, 2])
 def test_answers_for_channels_are_told_apart_after_a_try_that_failed(

@@ -195,6 +195,7 @@ class TestMatchByExternalId:
         ]
         assert [customer.email for customer in spread.customers.values()] == before
 
+    @pytest.mark.sampled
     @pytest.mark.parametrize("habit", ["update", "ignore", "400"])
     @pytest.mark.parametrize("more", [{}, {"lastName": "Martin"}])
     def test_another_email_goes_its_own_way(self, crm_sandbox, spread, upsert, habit, more):

@@ -28,6 +28,7 @@ V1_SWITCHES = [
 ]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("switches", V1_SWITCHES, ids=str)
 def test_version_1_writes_and_version_2_tells_what_became_of_it(
     crm_sandbox, spread, upsert, monkeypatch, switches
@@ -56,6 +57,7 @@ def test_version_1_writes_and_version_2_tells_what_became_of_it(
     assert upsert(rows)[:2] == ["unchanged", "unchanged"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "kind",
     ["drop_after", "drop_before", "error_after", "truncate", "html_after", "html_before", "redirect_after"],

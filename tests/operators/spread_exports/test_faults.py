@@ -149,6 +149,7 @@ def test_a_page_that_the_server_cannot_give_is_asked_for_in_halves(
     assert [row["id"] for row in lines(path)] == list(few_retries.spread.customers)
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("fault", "error"),
     [

@@ -118,6 +118,7 @@ def other_customers(answers: Sandbox) -> tuple[str, dict[str, Any]]:
     return answer(answers, FIRST, customer=second), {"source": [second]}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("other", [another_consent, another_name, another_status, other_customers])
 def test_a_later_run_for_other_rows_skips_none(
     answers: Sandbox, states: AssetStates, tmp_path: Path, other: Any

@@ -50,6 +50,7 @@ def test_as_many_rows_as_allowed_may_break_the_schema(spread: Sandbox, tmp_path:
     assert export(SpreadExportCustomersOperator, path, max_rejects="0.5")["rows"] == 1
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
@@ -97,6 +98,7 @@ def test_a_list_that_php_prints_as_a_map(spread: Sandbox, tmp_path: Path, rows: 
     assert [row["id"] for row in lines(path)] == ["1", "3"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("nothing", ["[]", "{}", "null", "false", '""'])
 @pytest.mark.parametrize("raw", [False, True])
 def test_nothing_in_any_of_phps_ways(spread: Sandbox, tmp_path: Path, nothing: str, raw: bool) -> None:

@@ -128,6 +128,7 @@ def test_the_zone_can_be_another_one(spread: Sandbox, tmp_path: Path) -> None:
     assert [row["customerConsentCreatedAt"] for row in lines(path)] == ["2024-07-01T10:00:00+00:00"]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("minutes", [15, 20, 30, 60, 90])
 @pytest.mark.parametrize("offset", [0, 30])
 def test_the_repeated_hour_of_october(spread: Sandbox, tmp_path: Path, offset: int, minutes: int) -> None:
