@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import griffe
+from markdown.extensions.toc import slugify
 
 ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`(~?)([\w.]+)`")
 SEE_ALSO = re.compile(r"^\.\. seealso:: ", re.MULTILINE)
+PAGE = re.compile(r"``docs/([\w/-]+\.md)``")
 FIELD = re.compile(r"^:\w+[^:]*:", re.MULTILINE)
 LITERAL = re.compile(r"``([^`]+)``")
 
@@ -20,9 +23,15 @@ def _link(role: re.Match[str]) -> str:
     return f'<autoref identifier="{target}" optional><code>{shown}</code></autoref>'
 
 
+def _page(found: re.Match[str]) -> str:
+    title = Path(__file__).parents[1].joinpath(found[1]).read_text().partition("\n")[0].removeprefix("# ")
+    return f'<autoref identifier="{slugify(title, "-")}">{title}</autoref>'
+
+
 def to_markdown(text: str) -> str:
     """Return a docstring, or a part of one, as Markdown."""
-    return LITERAL.sub(r"`\1`", SEE_ALSO.sub("See also: ", ROLE.sub(_link, text)))
+    text = PAGE.sub(_page, ROLE.sub(_link, text))
+    return LITERAL.sub(r"`\1`", SEE_ALSO.sub("See also: ", text))
 
 
 def fields_last(text: str) -> str:

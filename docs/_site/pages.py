@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from docstrings import to_markdown
 from parameters import Parameter, find, parameters
 
 ROOT = Path(__file__).parents[2]
-REPOSITORY = "https://github.com/airflow-provider-crm/airflow-provider-crm/blob/main/"
+_URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
+REPOSITORY = f"{_URLS['Source']}/blob/main/"
 #: Where a guide wants the parameters of a class.
 TABLE = re.compile(r"<!-- parameters: ([\w.]+) -->")
 #: Where a page wants the faults of the sandbox.
@@ -52,7 +54,7 @@ def table(path: str) -> str:
     given = [one._replace(meaning=_meaning(one, given)) for one in given]
     own = [one for one in given if one.own]
     shared = [one for one in given if not one.own]
-    parts = [_rows(own), "Shared with other operators:", _rows(shared)] if own and shared else [_rows(given)]
+    parts = [_rows(own), "Shared with other tasks:", _rows(shared)] if own and shared else [_rows(given)]
     return "\n\n".join(parts)
 
 

@@ -32,7 +32,7 @@ def find(path: str) -> type[Any]:
 
 
 def parameters(task: type[Any]) -> list[Parameter]:
-    """Return all parameters that the package gives a class; Airflow's are not among them."""
+    """Return all parameters that the package gives a class, the required ones first; Airflow's are not among them."""
     meanings: dict[str, str] = {}
     for cls in _own_classes(task):
         for name, text in PARAMETER.findall(inspect.getdoc(cls) or "" if "__doc__" in vars(cls) else ""):
@@ -47,7 +47,7 @@ def parameters(task: type[Any]) -> list[Parameter]:
             default = "required" if one.default is one.empty else f"`{one.default!r}`"
             template = KEPT_AS.get(name, name) in getattr(task, "template_fields", ())
             found.setdefault(name, Parameter(name, default, meanings.get(name, ""), template, cls is task))
-    return list(found.values())
+    return sorted(found.values(), key=lambda one: one.default != "required")
 
 
 def _own_classes(task: type[Any]) -> Iterator[type[Any]]:

@@ -79,7 +79,7 @@ def airflow_web(
     history = json.dumps({"conn_type": "sqlite", "host": str(home / "history.db")})
     airflow = Standalone(
         home / "home",
-        sorted(Path(__file__).with_name("dags").glob("*.py")),
+        [*sorted(Path(__file__).with_name("dags").glob("*.py")), _example(home)],
         users=USERS,
         env={**crm.environ(), "AIRFLOW_CONN_CRM_HISTORY": history},
         CRM__HISTORY_CONN_ID="crm_history",
@@ -91,6 +91,20 @@ def airflow_web(
         yield airflow
     finally:
         airflow.kill()
+
+
+def _example(folder: Path) -> Path:
+    """The example of a DAG that answers start, which looks each second here and writes where anybody may."""
+    text = (Path(__file__).parents[2] / "example_dags/spread_consents_to_mindbaz.py").read_text()
+    for old, new in (
+        ("EventTrigger(CONSENT_ID)", "EventTrigger(CONSENT_ID, poll_interval=1)"),
+        ("/data/consents", str(folder)),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path = folder / "consents.py"
+    path.write_text(text)
+    return path
 
 
 @pytest.fixture

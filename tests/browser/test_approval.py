@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,13 +23,14 @@ Look = Callable[..., "Page"]
 
 
 @pytest.fixture
-def people(crm: RemoteSandbox, tmp_path: Path) -> dict[str, str]:
+def people(crm: RemoteSandbox) -> Iterator[dict[str, str]]:
     """A request of two people, of whom SPREAD knows one."""
     crm.seed(1, ["spread"])
     known = crm.records("spread", "customers")[-1]["email"]
-    source = tmp_path / "requests.csv"
-    source.write_text(f"email\n{known}\nnobody@example.fr\n")
-    return {"source": str(source), "folder": str(tmp_path)}
+    with tempfile.TemporaryDirectory(prefix="requests-") as folder:  # a short path, for the pictures
+        source = Path(folder, "people.csv")
+        source.write_text(f"email\n{known}\nnobody@example.fr\n")
+        yield {"source": str(source), "folder": folder}
 
 
 def ask(airflow: Standalone, people: dict[str, str]) -> str:

@@ -24,7 +24,7 @@ def test_airflow_and_the_index_find_the_addresses() -> None:
     site = re.search(r"^site_url: (.+)$", (ROOT / "mkdocs.yml").read_text(), re.MULTILINE)
     assert site is not None
     assert site[1] == URLS["Documentation"]
-    assert f'"{REPOSITORY}"' in (ROOT / "docs/_site/pages.py").read_text()
+    assert URLS["Issues"] == f"{URLS['Source']}/issues"
 
 
 def test_links_of_the_readme_are_absolute_on_the_shelf() -> None:

@@ -104,8 +104,11 @@ def test_what_is_no_redis_is_refused(limited: Any, connection: dict[str, Any], s
         ("rediss://h", {"ssl": True}),
     ],
 )
-def test_a_redis_connection_is_read_as_airflow_means_it(uri: str, expected: dict[str, Any]) -> None:
-    arguments = redis_arguments(Connection(conn_id="limits", uri=uri))
+def test_a_redis_connection_is_read_as_airflow_means_it(
+    uri: str, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LIMITS", uri)
+    arguments = redis_arguments(ExpertSenderHook.get_connection("limits"))
     assert {name: arguments[name] for name in expected} == expected
     assert ("ssl" in arguments) == ("ssl" in expected)
 
