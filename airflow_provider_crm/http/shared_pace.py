@@ -52,12 +52,14 @@ class SharedPacer:
         from limits.strategies import FixedWindowRateLimiter
 
         self._redis = redis
+        # Before 5.1 the library lets nobody choose the prefix of its keys: their namespace tells them from others'.
         self._limiter = FixedWindowRateLimiter(
-            RedisStorage("redis://", connection_pool=redis.connection_pool, key_prefix="crm-pace")
+            RedisStorage("redis://", connection_pool=redis.connection_pool)
         )
         self._interval = 60.0 / per_minute
         # Redis forgets a slot once nobody can ask for it any more.
-        self._one_hit = RateLimitItemPerSecond(1, math.ceil(LONGEST_QUEUE * self._interval), name)
+        seconds = math.ceil(LONGEST_QUEUE * self._interval)
+        self._one_hit = RateLimitItemPerSecond(1, seconds, f"crm-pace:{name}")
         self._called = called
         self._monotonic = now
         self._lock = threading.Lock()

@@ -31,8 +31,9 @@ USERS = {"admin": "admin", "only_newsletter": "viewer"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what is in this folder."""
+    folder = f"{Path(__file__).parent}{os.sep}"
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if str(item.path).startswith(folder):
             for name in ("browser", "system", "slow"):
                 item.add_marker(name)
             item.add_marker(pytest.mark.xdist_group("browser"))  # one Airflow for all of it

@@ -104,6 +104,7 @@ def test_a_run_of_the_same_name_goes_on_and_another_does_not(tmp_path: Path) -> 
     assert len(set(numbers)) == 3
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("harm", ["lost", "empty", "header", "half", "inside"])
 def test_a_snapshot_that_is_lost_or_damaged_begins_anew(
     harm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -100,6 +100,7 @@ def test_a_digest_is_found_if_it_was_added(added: list[bytes], others: list[byte
     assert [digest in digests for digest in others] == [digest in known for digest in others]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 3), max_size=40))
 def test_a_digest_that_lies_across_two_others_is_not_found(signs: list[int]) -> None:
     """All in one bucket, of few different bytes: what is found by chance is most likely here."""

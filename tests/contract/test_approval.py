@@ -16,6 +16,7 @@ from .trial import Trial
 pytestmark = needs_a_person
 
 
+@pytest.mark.sampled
 def test_nothing_is_written_before_it_is_approved(trial: Trial, person: Person) -> None:
     def approve() -> dict[str, Any]:
         assert trial.held() == trial.before
@@ -33,6 +34,7 @@ def test_nothing_is_written_before_it_is_approved(trial: Trial, person: Person) 
                 assert cell not in person.read
 
 
+@pytest.mark.sampled
 def test_nothing_is_written_that_was_refused(trial: Trial, person: Person) -> None:
     instance = Instance()
     with pytest.raises(CrmNotApprovedError, match="ada has refused it at 09:30 UTC on 02 March 2026"):

@@ -50,6 +50,7 @@ def test_a_fault_that_passes_changes_nothing(trial: Trial, fault: dict[str, Any]
     assert active.fired or fault.get("method") == "POST"  # an update has none
 
 
+@pytest.mark.sampled
 @upsert
 @pytest.mark.parametrize("switches", [{"lookup_limit": 3}, {"clock_shift": 3600.0}, {"zone": "UTC"}], ids=str)
 def test_a_limit_or_clock_that_nobody_knows_changes_nothing(trial: Trial, switches: dict[str, Any]) -> None:

@@ -77,6 +77,7 @@ def test_a_list_that_cannot_be_read_keeps_everything_from_being_sent(trial: Tria
     assert not [call for call in trial.sandbox.calls if call.method in WRITING]
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "each",
     [each for each in WRITES_TO_PEOPLE if each[0].will],

@@ -50,6 +50,7 @@ def test_another_match_by_than_the_accounts_own_fails_at_once(run: Run, match_by
     assert run.emails() == set()
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("match_by", "column", "value"),
     [

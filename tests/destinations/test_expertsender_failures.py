@@ -54,6 +54,7 @@ def test_an_address_that_is_not_expertsender_is_told(run: Run, monkeypatch: pyte
             task(expertsender_conn_id="wrong")
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("mode", ["AddOrUpdate", "Add", "Update"])
 def test_a_server_of_customers_alone_will_do(run: Run, mode: str) -> None:
     """The vendor's page on customers knows no list of consents."""

@@ -43,6 +43,7 @@ def test_a_confirmation_is_asked_for_in_one_call(
     assert crm_sandbox.calls.count("expertsender", "POST", "/customers") == calls
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("held", [{}, {1: AWAITING}], ids=["new", "asked before"])
 def test_a_forced_confirmation_is_asked_for_once(
     crm_sandbox: Sandbox, run_task: TaskRunner, late: None, held: dict[int, str]

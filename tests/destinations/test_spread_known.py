@@ -201,6 +201,7 @@ def pages_read(crm_sandbox):
     return sum("maxResults=1000" in call.query for call in crm_sandbox.calls)
 
 
+@pytest.mark.slow
 def test_a_nightly_run_of_everybody_costs_few_calls(crm_sandbox, upsert):
     crm_sandbox.seed(300, ["spread"])
     rows = rows_like(crm_sandbox)
@@ -220,6 +221,7 @@ def test_pages_that_are_short_or_late_change_no_end(crm_sandbox, upsert, fault):
     assert pages_read(crm_sandbox) <= 200 / LOOKUPS_A_PAGE + 4
 
 
+@pytest.mark.slow
 def test_the_last_row_about_a_person_counts_whatever_a_page_showed(crm_sandbox, upsert, monkeypatch):
     crm_sandbox.seed(100, ["spread"])
     monkeypatch.setitem(batches.__kwdefaults__, "window", 0)

@@ -54,6 +54,7 @@ def _comparable(result: dict[str, Any]) -> dict[str, Any]:
     return {name: "..." if name in MEASURED else value for name, value in result.items()}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("guide", SCENES)
 def test_the_results_in_a_guide_are_those_of_a_run(
     guide: str,
@@ -80,6 +81,7 @@ def test_what_a_guide_quotes_is_what_the_package_says(guide: Path) -> None:
     assert [one for one in quoted if one not in known and not is_said(one)] == []
 
 
+@pytest.mark.slow
 def test_each_line_of_the_index_stands_in_the_source() -> None:
     page = (GUIDES.parent / "at-night.md").read_text()
     headings = [

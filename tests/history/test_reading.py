@@ -57,6 +57,7 @@ def test_pages_go_from_the_newest_to_the_oldest(history, add):
     assert history.count() == 7
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [

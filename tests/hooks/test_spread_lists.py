@@ -32,6 +32,7 @@ def test_iter_customers_reads_to_the_end(spread: Any, requests_mock: Any, cap: i
     assert len(starts) == len(set(starts)) == -(-7 // min(cap, 5000)) + 1
 
 
+@pytest.mark.slow
 def test_all_filters_of_customers(spread: Any, requests_mock: Any) -> None:
     requests_mock.get(f"{BASE}/customers", json={"customers": []})
     filters = {
@@ -134,6 +135,7 @@ def test_lists_of_nothing(spread: Any, requests_mock: Any, nothing: Any) -> None
     assert list(spread.iter_consent_definitions()) == []
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "answer",
     [
@@ -268,6 +270,7 @@ class Customers:
         return {"customers": [{"id": number} for number in found[start : start + self.cap]]}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("cap", [60, 5000])
 @pytest.mark.parametrize("longest", [300, 4000, 10**6])
 def test_any_number_of_ids(spread: Any, requests_mock: Any, cap: int, longest: int) -> None:

@@ -66,6 +66,7 @@ def test_a_host_without_the_path_of_the_api(
 # SPREAD
 
 
+@pytest.mark.sampled
 @each_passing
 def test_spread_lists_are_read_whole(sandbox: Any, clock: Any, fault: Any) -> None:
     sandbox.seed(30, ["spread"])
@@ -115,6 +116,7 @@ def test_a_spread_customer_who_exists(sandbox: Any, behaviour: str) -> None:
         hook.create_customer({"email": "a@example.fr"})
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("keys", ["sample", "list", "both"])
 @pytest.mark.parametrize("number_type", ["int", "str"])
 def test_spread_consents(sandbox: Any, keys: str, number_type: str) -> None:

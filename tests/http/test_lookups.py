@@ -55,6 +55,7 @@ def test_every_key_is_looked_up_once_whatever_the_server_takes(
     assert [key for group in server.asked for key in group] == keys + more
 
 
+@pytest.mark.slow
 @given(keys=keys_lists)
 def test_groups_are_as_long_as_servers_commonly_take(keys: list[str]) -> None:
     groups = list(Lookups().cut(keys))

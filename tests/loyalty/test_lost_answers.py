@@ -185,6 +185,7 @@ def test_line_ids_that_do_not_rise(spread, add, credit, crm_sandbox, monkeypatch
     assert amounts(spread) == {(zoe, Decimal(5)): 5}
 
 
+@pytest.mark.slow
 def test_a_server_that_ignores_the_filter_by_customer(spread, add, credit, crm_sandbox, monkeypatch):
     people = [add(f"p{n}@example.fr") for n in range(30)]
     for person in people:

@@ -250,6 +250,7 @@ def test_any_bytes_give_rows_or_an_input_error(read: Any, scratch: Path, body: b
         read(path)
 
 
+@pytest.mark.slow
 @given(body=st.binary(max_size=200).map(lambda data: data.replace(b'"', b"'").replace(b"\r", b"")))
 def test_without_quotes_every_line_that_is_not_blank_is_one_row(
     read: Any, scratch: Path, body: bytes

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import json
-import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,9 +17,8 @@ from airflow_provider_crm.rows.targets import target_at
 from airflow_provider_crm.rows.writers import format_for
 from airflow_provider_crm.schemas.records import Column, RecordType
 
-s3fs = pytest.importorskip("s3fs", reason="the S3 client is not installed beside this Airflow")
-moto_server = pytest.importorskip("moto.server", reason="the S3 server is not installed beside this Airflow")
-make_server = import_module("werkzeug.serving").make_server
+if TYPE_CHECKING:
+    from .s3 import Store
 
 try:
     airflow_stores = import_module("airflow.sdk.io.store")
@@ -32,51 +29,14 @@ COLUMNS = (Column("id", "text", "", required=True), Column("name", "text", ""))
 TYPE = RecordType("things", COLUMNS, key="id")
 
 
-_INITIATED = re.compile(rb"(<UploadId>(.*?)</UploadId>.*?<Initiated>)[^<]*", re.DOTALL)
-NOW = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z").encode()
-
-
-class Store:
-    """A server of S3 with faults in the calls of an upload in parts."""
-
-    def __init__(self) -> None:
-        self._app = moto_server.DomainDispatcherApplication(moto_server.create_backend_app)
-        self.refuses_parts = False
-        self.loses_completion = False
-        self.refuses_lists = False
-        #: Uploads that were begun now; others the server dates in 2010.
-        self.fresh: set[str] = set()
-
-    def __call__(self, environ: Any, start_response: Any) -> Any:
-        call, query = environ["REQUEST_METHOD"], environ["QUERY_STRING"]
-        in_parts, listing = "uploadId=" in query, call == "GET" and "uploads" in query
-        if (in_parts and call == "PUT" and self.refuses_parts) or (listing and self.refuses_lists):
-            return _refuse(start_response, "403 Forbidden", "AccessDenied", "no more")
-        if in_parts and call in ("POST", "DELETE") and self.loses_completion:
-            if call == "POST":
-                b"".join(self._app(environ, lambda *status_and_headers: None))
-            return _refuse(start_response, "404 Not Found", "NoSuchUpload", "no such upload")
-        answer = self._app(environ, start_response)
-        return [_INITIATED.sub(self._dated, b"".join(answer))] if listing else answer
-
-    def _dated(self, upload: re.Match[bytes]) -> bytes:
-        return upload[1] + (NOW if upload[2].decode() in self.fresh else b"2010-11-10T20:48:33.000Z")
-
-
-def _refuse(start_response: Any, status: str, code: str, words: str) -> list[bytes]:
-    start_response(status, [("Content-Type", "application/xml")])
-    return [f"<Error><Code>{code}</Code><Message>{words}</Message></Error>".encode()]
-
-
-class SmallParts(s3fs.S3FileSystem):  # type: ignore[misc]
-    """Sends in parts what is a tenth of what it usually would be."""
-
-    async def _put_file(self, lpath: str, rpath: str, **kwargs: Any) -> None:
-        await super()._put_file(lpath, rpath, chunksize=5 * 2**20, **kwargs)
-
-
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[Store, str]]:
+    pytest.importorskip("s3fs", reason="the S3 client is not installed beside this Airflow")
+    pytest.importorskip("moto.server", reason="the S3 server is not installed beside this Airflow")
+    from werkzeug.serving import make_server
+
+    from .s3 import Store
+
     store = Store()
     server = make_server("127.0.0.1", 0, store, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -97,6 +57,8 @@ def faults(served: tuple[Store, str], monkeypatch: pytest.MonkeyPatch) -> Store:
 @pytest.fixture
 def s3(served: tuple[Store, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """Give ``s3://`` to Airflow, with an empty bucket."""
+    from .s3 import SmallParts
+
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.setenv(name, "127.0.0.1")
     fs = SmallParts(key="k", secret="s", endpoint_url=served[1], skip_instance_cache=True)

@@ -118,6 +118,7 @@ def test_put_takes_the_id_from_field_0_too(mindbaz, crm_sandbox):
     assert crm_sandbox.mindbaz.by_email("a@example.fr")[15] == "Zoé"
 
 
+@pytest.mark.slow
 def test_more_than_5000_are_refused_whole(mindbaz, crm_sandbox):
     answer = mindbaz("POST", "/Subscribers", json=[new(f"u{i}@example.fr") for i in range(5001)]).json()
     assert answer["success"] is False

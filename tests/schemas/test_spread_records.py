@@ -175,6 +175,7 @@ def test_a_custom_field_with_a_column_of_its_own_is_taken_from_there():
         assert customer_values(fields, send_blanks=False) == {"custom_fields": {"1": "own", "2": "map"}}
 
 
+@pytest.mark.slow
 @given(
     st.one_of(st.none(), st.text(), st.integers(), st.floats(), st.binary(), st.lists(st.text())),
     st.sampled_from(CUSTOMER_FIELDS),

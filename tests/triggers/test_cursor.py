@@ -52,6 +52,7 @@ def test_it_names_the_last_minutes_only() -> None:
     assert len(mark.seen) == 31
 
 
+@pytest.mark.slow
 def test_many_rows_shorten_it() -> None:
     second = cursor.MOST_NAMED // 2 - 100
     _, mark = taken(Cursor(START), *(change(number // second, number) for number in range(10 * second)))

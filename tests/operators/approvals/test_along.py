@@ -133,6 +133,7 @@ def test_the_certificate_says_who_has_approved(erasure: Erasure, person: Person)
     assert address("anna") not in person.read
 
 
+@pytest.mark.slow
 def test_an_unusual_number_of_people_suppresses_nobody(
     erasure: Erasure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

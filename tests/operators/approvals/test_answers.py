@@ -69,6 +69,7 @@ def test_the_history_has_no_run_that_waits_and_knows_who_approved(task: Task) ->
 # What it is about
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize(
     "rows",
     [

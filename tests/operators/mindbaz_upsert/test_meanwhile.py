@@ -16,6 +16,7 @@ from .upserting import Upsert
 # Opt-outs
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("wanted", [0, "0", "Abonné"])
 def test_nobody_is_put_back_to_subscribed_in_passing(upsert: Upsert, wanted: Any) -> None:
     statuses = range(1, 13)
@@ -67,6 +68,7 @@ def test_an_opt_out_between_look_up_and_creation_stays(
 # Others at the same time
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("existing_email", ["abort", "minus_one", "update"])
 def test_two_runs_at_once_over_the_same_people(
     upsert: Upsert, tmp_path: Path, existing_email: str, monkeypatch: pytest.MonkeyPatch

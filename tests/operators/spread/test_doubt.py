@@ -43,6 +43,7 @@ def answer(status: str, created_at: str, **more: Any) -> dict[str, Any]:
     return {"email": "a@example.fr", "consent_id": 9876, "status": status, "created_at": created_at, **more}
 
 
+@pytest.mark.sampled
 @pytest.mark.parametrize("only_changes", [True, False])
 def test_an_answer_to_a_consent_is_recorded_once(crm_sandbox, spread, run, late, only_changes):
     spread.add_customer("a@example.fr")
@@ -90,6 +91,7 @@ def test_an_answer_named_by_email_and_by_id_is_recorded_once(crm_sandbox, spread
     assert len(recorded(spread)) == 20
 
 
+@pytest.mark.slow
 def test_answers_named_by_email_and_by_id_wait_for_what_is_in_doubt(crm_sandbox, spread, run):
     """Otherwise the line of the one would be taken for the other's, whose call has never arrived."""
     people = [spread.add_customer(f"p{number}@example.fr") for number in range(20)]

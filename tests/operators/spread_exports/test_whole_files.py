@@ -190,6 +190,7 @@ def test_two_runs_of_one_window_give_the_same_bytes(spread: Sandbox, tmp_path: P
             assert pyarrow.parquet.read_table(one) == pyarrow.parquet.read_table(two)
 
 
+@pytest.mark.slow
 def test_pages_are_read_ahead_but_no_further_than_allowed(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(2000, ["spread"])
     spread.fault("latency", system="spread", ms=30)
