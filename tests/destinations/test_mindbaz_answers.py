@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk.outcomes import UNSAID, Ending, Item, Outcome, Refused, Step
-from airflow_provider_crm.destinations.mindbaz.upserts import send
+from airflow_provider_crm.destinations.mindbaz.verdicts import send
 from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.schemas.mindbaz.write import SubscriberData, wire_subscriber
 

@@ -103,6 +103,7 @@ ROWS = st.lists(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("destination", [mindbaz, expertsender])
 @pytest.mark.parametrize("nulls", ["skip", "send"])
 @pytest.mark.parametrize("match_by", ["Email", "IdClient"])

@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step, Verdict, rejected
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.mindbaz.opt_outs import Values, has_opted_out
-from airflow_provider_crm.destinations.mindbaz.upserts import send
+from airflow_provider_crm.destinations.mindbaz.verdicts import send
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import key_text, look_up_surely
 from airflow_provider_crm.schemas.mindbaz.write import (

@@ -1,0 +1,69 @@
+"""How subscribers are sent to Mindbaz in one call, and what its answer says of each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Sequence
+from typing import Any, cast
+
+from airflow_provider_crm.bulk.outcomes import UNSAID, Outcome, Refused, Step, Verdict
+from airflow_provider_crm.destinations.mindbaz.opt_outs import Values
+from airflow_provider_crm.hooks.mindbaz import MindbazHook
+from airflow_provider_crm.schemas.mindbaz.write import EMAIL, SubscriberData
+from airflow_provider_crm.values import compared_email
+
+
+def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
+    """Send subscribers in one call: a POST takes new ones and updates together."""
+    payloads: list[SubscriberData] = [step.payload for step in steps]
+    updates_only = all(payload.id is not None for payload in payloads)
+    return _verdicts(steps, hook.write_subscribers("PUT" if updates_only else "POST", payloads))
+
+
+def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[SubscriberData]) -> list[Verdict]:
+    """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
+    sent = [step.payload.value(EMAIL) for step in steps]
+    told = [
+        (cast(int, answer.id), email)
+        for answer, email in zip(answers, _emails_of(answers, {*sent}), strict=True)
+    ]
+    by_id = {number: one for one in told if (number := one[0]) >= 0}
+    by_email = {email: one for one in told if (email := one[1])}
+    updated = {step.payload.id for step in steps}
+    unnamed = {number < 0 for number, email in told if not email}
+    # Where only some are refused, a place is too little to tell whose they are.
+    in_order = len(told) == len(steps) and len(unnamed) == 1
+    verdicts: list[Verdict] = []
+    for place, (step, email) in enumerate(zip(steps, sent, strict=True)):
+        number = step.payload.id
+        answer = by_email.get(email) if number is None else by_id.get(number)
+        if answer is None and in_order and not told[place][1]:
+            at_place, _ = told[place]
+            if at_place < 0 or (number is None and at_place not in updated):
+                answer = told[place]
+        verdicts.append(UNSAID if answer is None else _verdict(step, email, *answer))
+    return verdicts
+
+
+def _verdict(step: Step[Values], sent: str | None, number: int, email: str) -> Verdict:
+    """Return what an answer says.
+
+    :param sent: the e-mail of the row, where it was sent.
+    :param number: the answer's id.
+    :param email: its e-mail; empty where it has none.
+    """
+    if number < 0:
+        what = "takes this e-mail address for invalid" if sent else "does not take this subscriber"
+        return Refused(f"Mindbaz {what} (it answered with id -1)")
+    if sent and email not in ("", sent):
+        return Refused("Mindbaz has kept another e-mail address than this one")
+    return step.outcome if number == step.outcome.crm_id else Outcome(step.outcome.ending, crm_id=number)
+
+
+def _emails_of(answers: Sequence[SubscriberData], sent: Container[Any]) -> Iterator[str]:
+    """Yield the subscribers' e-mails as addresses are compared.
+
+    :param sent: some that are written so.
+    """
+    for answer in answers:
+        email = answer.value(EMAIL)
+        yield email if email.__class__ is str and email in sent else compared_email(email)
