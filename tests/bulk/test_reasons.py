@@ -92,6 +92,7 @@ def test_up_to_which_row_all_have_ended(numbers: list[int], last: int) -> None:
     assert ended.last == at_once.last == last
 
 
+@pytest.mark.slow
 def test_rows_that_end_beyond_one_that_waits_take_no_memory() -> None:
     ended = EndedRows()
     tracemalloc.start()

@@ -131,6 +131,7 @@ def test_whoever_was_written_is_not_trusted_to_a_page_again(pages):
     assert known.holds("p2@example.fr", {}) is None
 
 
+@pytest.mark.slow
 def test_pages_are_read_in_step_with_look_ups(pages):
     pages.rows = [[customer(number)] for number in range(10)]
     known = KnownCustomers(iter(pages))

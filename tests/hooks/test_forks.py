@@ -98,7 +98,7 @@ def seeded(sandbox: Sandbox, hook: CrmHook[Any], kind: str) -> list[str]:
     return [one["email"] if "email" in one else one["fields"][1] for one in sandbox.records(system, kind)]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @each_hook
 def test_each_process_gets_its_own_person(
     crm_sandbox: Any, fork: Fork, hook_class: Any, look: Any, kind: str

@@ -179,6 +179,7 @@ def test_a_list_that_ignores_the_offset(spread: Any, requests_mock: Any) -> None
         list(spread.iter_loyalty_lines())
 
 
+@pytest.mark.slow
 def test_a_404_behind_the_end_of_a_list(spread: Any, requests_mock: Any) -> None:
     def behind(*starts: int) -> None:
         rows = [{"id": "1"}, {"id": "2"}, {"id": "3"}]

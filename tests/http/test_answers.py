@@ -111,6 +111,7 @@ def test_words_are_found_in_any_json(answer: Any) -> None:
     assert all(error.strip() for error in vendor_errors(json.dumps(answer).encode()))
 
 
+@pytest.mark.slow
 @given(st.binary(max_size=200))
 def test_words_are_found_in_any_bytes(body: bytes) -> None:
     assert all(error.strip() for error in vendor_errors(body))

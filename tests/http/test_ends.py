@@ -67,6 +67,7 @@ def test_an_answer_that_comes_byte_by_byte_is_not_waited_for(
         assert server.connections == 1
 
 
+@pytest.mark.slow
 def test_each_call_on_a_kept_connection_has_its_own_time(make_client: MakeClient) -> None:
     def answer(connection: socket.socket) -> None:
         for _ in range(6):
@@ -124,6 +125,7 @@ def test_a_call_in_flight_ends_with_the_task(
         assert server.connections == 1
 
 
+@pytest.mark.slow
 def test_a_handshake_ends_with_the_task(
     ending: Ending,
 ) -> None:
@@ -141,6 +143,7 @@ def test_a_handshake_ends_with_the_task(
         assert not isinstance(call.exception(patience(5)), CrmOutcomeUnknownError | None)
 
 
+@pytest.mark.slow
 def test_a_connection_that_nobody_takes_ends_with_the_task(
     ending: Ending,
 ) -> None:

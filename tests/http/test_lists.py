@@ -60,6 +60,7 @@ def test_a_list_is_read_whole_and_in_order(rows: int, size: int, ahead: int) -> 
     assert read(server, size=size, ahead=ahead) == server.rows
 
 
+@pytest.mark.slow
 @given(total=st.integers(0, 60), cap=st.integers(1, 70))
 def test_whatever_a_server_caps_pages_at_no_page_is_asked_for_twice(total: int, cap: int) -> None:
     server = Server(total, cap=cap)

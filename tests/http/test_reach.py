@@ -70,6 +70,7 @@ def test_nobody_takes_the_call(make_client: MakeClient) -> None:
     assert isinstance(caught.value.__cause__, TimeoutError)
 
 
+@pytest.mark.slow
 def test_nobody_shakes_hands(make_client: MakeClient) -> None:
     with RawServer(until_hung_up) as server:
         client = make_client(f"https://{server.address}", max_retries=1, timeout=0.2)

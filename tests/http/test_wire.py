@@ -135,6 +135,7 @@ BAD = [truncated, truncated_but_whole_json, truncated_chunk, broken_gzip, no_htt
 each_bad = pytest.mark.parametrize("bad", BAD, ids=lambda bad: bad.__name__)
 
 
+@pytest.mark.slow
 @each_bad
 def test_an_answer_that_is_not_whole_is_asked_for_again(client: HttpClient, server: Any, bad: Any) -> None:
     server.RequestHandlerClass.respond = in_turn(bad, good)
@@ -142,6 +143,7 @@ def test_an_answer_that_is_not_whole_is_asked_for_again(client: HttpClient, serv
     assert client.counters.retries == 1
 
 
+@pytest.mark.slow
 @each_bad
 def test_a_credit_without_a_whole_answer_is_not_repeated(client: HttpClient, server: Any, bad: Any) -> None:
     server.RequestHandlerClass.respond = in_turn(bad, good)

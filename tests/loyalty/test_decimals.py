@@ -88,6 +88,7 @@ def test_a_rounded_credit_is_found_once_others_of_its_batch_are_answered(
     assert amounts(spread) == {(zoe, Decimal(4)): 1, (bob, Decimal(8)): 1}
 
 
+@pytest.mark.slow
 def test_nothing_is_decided_before_the_crm_has_shown_what_it_makes_of_decimals(
     spread, add, ends, lose, crm_sandbox, ledger
 ):
@@ -115,6 +116,7 @@ def test_decimals_from_elsewhere_tell_nothing(spread, add, ends, lose, crm_sandb
     assert amounts(spread) == {(zoe, Decimal("0.5")): 1, (zoe, Decimal(3)): 1, (zoe, Decimal(4)): 1}
 
 
+@pytest.mark.slow
 def test_a_line_is_left_to_another_runs_credit_of_its_amount(
     spread, add, ends, credit, lose, crm_sandbox, ledger
 ):

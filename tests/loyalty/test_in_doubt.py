@@ -39,6 +39,7 @@ def test_an_outcome_unknown_at_the_end_is_a_failure_that_may_be_retried(
     assert amounts(spread) == {(zoe, Decimal(5)): 1}
 
 
+@pytest.mark.slow
 def test_a_crm_that_never_answers(spread, add, credit, crm_sandbox, monkeypatch):
     connection = {
         **json.loads(crm_sandbox.connections()["spread_default"]),
@@ -129,6 +130,7 @@ def test_of_two_rows_the_one_in_doubt_is_sent_first(spread, add, credit, crm_san
     assert amounts(spread) == {(zoe, Decimal(5)): 2}
 
 
+@pytest.mark.slow
 def test_a_customer_who_is_not_to_be_found_any_more(spread, add, ends, credit, crm_sandbox, ledger):
     """Nobody can tell what became of the credit: others like it must not be sent, and need not wait."""
     add("zoe@example.fr")
@@ -161,6 +163,7 @@ def test_a_line_taken_by_mistake_is_given_back(spread, add, credit, crm_sandbox,
     assert amounts(spread) == {(zoe, Decimal(5)): 2}
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_while_it_waits_ends(spread, add, credit, monkeypatch):
     add("zoe@example.fr")
     hooks = []

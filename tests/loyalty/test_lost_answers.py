@@ -39,7 +39,7 @@ def test_an_answer_that_is_lost(spread, add, credit, crm_sandbox, kind, delay):
     assert len(spread.loyalty.lines) == 26
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["oldest_first", "newest_first", "least_recently_modified"])
 @pytest.mark.parametrize("page_cap", [None, 3])
 def test_lines_that_are_not_ours(spread, add, credit, crm_sandbox, order, page_cap):

@@ -62,6 +62,7 @@ def test_a_ledger_that_goes_away_in_the_middle(spread, add, credit, crm_sandbox,
     assert sent == posts(crm_sandbox)
 
 
+@pytest.mark.slow
 def test_a_claim_is_confirmed_after_a_long_wait(spread, add, credit, crm_sandbox, monkeypatch):
     """A 429 may hold a call back for longer than the lease: the ledger decides again before it leaves."""
     add("zoe@example.fr")

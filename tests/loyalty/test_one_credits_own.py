@@ -25,7 +25,7 @@ def good(customer, number=3):
     return [row(f"good-{n}", customer, n + 1) for n in range(number)]
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("most_pages", [0, 400])
 def test_customers_who_share_an_address(
     spread, add, ends, ledger, twins, crm_sandbox, monkeypatch, most_pages
@@ -45,7 +45,7 @@ def test_customers_who_share_an_address(
     assert all(not one.owner for one in ledger().values())
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("most_pages", [0, 400])
 def test_lines_of_a_customer_whom_the_crm_does_not_know(
     spread, add, ends, ledger, crm_sandbox, monkeypatch, most_pages

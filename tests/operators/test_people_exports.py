@@ -197,6 +197,7 @@ def test_a_text_is_no_yes_or_no(people: list[str], tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow
 def test_expertsender_is_asked_side_by_side(people: list[str], crm_sandbox: Sandbox, tmp_path: Path) -> None:
     crm_sandbox.fault("latency", system="expertsender", ms=20)
     export(ExpertSenderExportCustomersOperator, tmp_path / "x.jsonl", source=rows_of(people))

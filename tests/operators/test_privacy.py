@@ -312,7 +312,7 @@ def databases(left: Left, folder: Path) -> None:
                 left.add(name, "\n".join(database.iterdump()))
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @each_job
 def test_a_run_names_nobody(job: Job, run: Callable[[Job], Any], left: Left, tmp_path: Path) -> None:
     assert run(job) in ("success", "rejects", None), "all rows were processed"

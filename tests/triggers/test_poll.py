@@ -53,6 +53,7 @@ def test_serialize_makes_the_same_trigger_again() -> None:
     assert "zoe" not in repr(made)
 
 
+@pytest.mark.slow
 def test_it_waits_until_it_is_there(crm_sandbox: Sandbox) -> None:
     async def go() -> None:
         waiting = asyncio.create_task(events_of(trigger()))
@@ -66,6 +67,7 @@ def test_it_waits_until_it_is_there(crm_sandbox: Sandbox) -> None:
     assert crm_sandbox.calls.count("mindbaz", "GET") >= 5
 
 
+@pytest.mark.slow
 def test_a_few_failures_are_borne(crm_sandbox: Sandbox) -> None:
     arrive()
     crm_sandbox.fault("error_before", system="mindbaz", status=503, times=9)

@@ -17,6 +17,7 @@ def test_airflow_finds_it() -> None:
     assert entry.load() is CrmSyncsPlugin
 
 
+@pytest.mark.slow
 def test_it_is_under_browse_where_airflow_has_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.fr/team/airflow/")
     plugin = CrmSyncsPlugin()

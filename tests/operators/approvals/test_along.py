@@ -28,6 +28,7 @@ from .asking import Answering, Task, people
 pytestmark = needs_a_person
 
 
+@pytest.mark.slow
 def test_checks_of_the_source_come_before_the_question(task: Task) -> None:
     with pytest.raises(CrmInputError, match="min_rows"):
         task.begin(people(3), min_rows=4)
@@ -54,6 +55,7 @@ def test_whoever_is_suppressed_is_not_counted(task: Task) -> None:
     assert task.sent == 2
 
 
+@pytest.mark.slow
 def test_with_a_snapshot_the_question_is_about_what_has_changed(task: Task, tmp_path: Path) -> None:
     kept = {
         "snapshot": str(tmp_path / "snapshot"),

@@ -53,6 +53,7 @@ def test_an_answer_that_airflow_could_not_use(task: Task) -> None:
     assert "zoe" not in str(task.report)
 
 
+@pytest.mark.slow
 def test_the_history_has_no_run_that_waits_and_knows_who_approved(task: Task) -> None:
     task.begin(people(3), history_conn_id="runs")
     with History.at("runs") as history:

@@ -37,6 +37,7 @@ def test_a_dry_run_calls_nothing_that_writes(upsert: Upsert) -> None:
     assert store == {}
 
 
+@pytest.mark.slow
 def test_too_many_rejects_fail_after_all_other_rows(upsert: Upsert) -> None:
     rows = [{"email": "private.person@nodot"}, {"email": "private.person"}]
     rows += [{"email": f"a{number}@example.fr"} for number in range(8)]

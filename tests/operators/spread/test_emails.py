@@ -10,6 +10,7 @@ from airflow_provider_crm.operators.spread import SpreadUpdateEmailsOperator
 from .calls import writes
 
 
+@pytest.mark.slow
 def test_a_chain_of_addresses_is_walked_in_order(crm_sandbox, spread, run):
     customer = spread.add_customer("a0@example.fr")
     crm_sandbox.fault("latency", ms=20, probability=0.5, seed=1)

@@ -127,6 +127,7 @@ def test_rows_that_come_and_go_meanwhile(spread: Sandbox, tmp_path: Path, order:
     assert stays <= set(ids)
 
 
+@pytest.mark.slow
 def test_a_page_that_the_server_cannot_give_is_asked_for_in_halves(
     few_retries: Sandbox, tmp_path: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_several_consents(spread: Sandbox, tmp_path: Path, given: Any) -> None:
     assert sorted(row["trackId"] for row in rows) == sorted(held)
 
 
+@pytest.mark.slow
 def test_consents_by_technical_name_and_filters(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(100, ["spread"])
     name = "J'accepte d'être contacté occasionnellement par téléphone"
@@ -121,6 +122,7 @@ def test_loyalty_lines(spread: Sandbox, tmp_path: Path) -> None:
     assert {row["amount"] for row in rows} == {Decimal(-5)}
 
 
+@pytest.mark.slow
 def test_customers_by_id(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(3000, ["spread"])
     ids = list(spread.spread.customers)[::2]
@@ -179,6 +181,7 @@ def test_raw_rows_that_are_printed_over_several_lines(spread: Sandbox, tmp_path:
     assert path.read_bytes() == b'{"id":1,"x":{"y":[1,2]}}\n'
 
 
+@pytest.mark.slow
 def test_two_runs_of_one_window_give_the_same_bytes(spread: Sandbox, tmp_path: Path) -> None:
     spread.seed(300, ["spread"])
     for suffix in ("jsonl.gz", "parquet", "csv"):
