@@ -27,8 +27,8 @@ from airflow_provider_crm.rows.sources import Row, UnreadableRow
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
 WINDOW = 30_000
 
-#: Rows that are read at once: one that cannot be read as most are costs the others of its slice.
-TOGETHER = 200
+#: Rows that are read at once; and in what parts where one of them cannot be read as most are.
+TOGETHER, PART = 200, 20
 
 Waiting = OrderedDict[object, Item[R]]
 """Rows that are held back, by what they are about."""
@@ -72,6 +72,9 @@ class Batch(Generic[R]):
         yield from (row.number for row in self.ended)
 
 
+Read = tuple[Sequence[str], Sequence[R]]
+"""Of several rows the texts of their keys, and what they are in a destination's terms."""
+
 InRow = Row | UnreadableRow | list[Ended]
 """A row, or several whose end is known."""
 
@@ -113,27 +116,43 @@ class RowReader(Generic[R]):
         """
         iterator = iter(rows)
         while some := list(islice(iterator, TOGETHER)):
-            yield some, self._items(some)
+            if self._read_many is None or {*map(type, some)} != {Row}:
+                yield some, None
+                continue
+            for part, read in self._read_slice(some):
+                yield part, self._items(part, read) if read else None
 
-    def _items(self, rows: Sequence[Any]) -> dict[str, Item[R]] | None:
-        if self._read_many is None or {*map(type, rows)} != {Row}:
-            return None
+    def _read_slice(self, rows: Sequence[Any]) -> Iterator[tuple[Sequence[Any], Read[R] | None]]:
+        """Yield rows with what is read of them: all together, else in parts, since mostly one row alone is at fault."""
+        assert self._read_many is not None
         read = self._read_many([row.data for row in rows])
-        if read is None or len({*read[0]}) < len(rows):
+        if read or len(rows) <= PART:
+            yield rows, read
+            return
+        for start in range(0, len(rows), PART):
+            part = rows[start : start + PART]
+            yield part, self._read_many([row.data for row in part])
+
+    def _items(self, rows: Sequence[Row], read: Read[R]) -> dict[str, Item[R]] | None:
+        if len({*read[0]}) < len(rows):  # which of a person's rows counts is seen one by one
+            self._keep_ready(rows, read)
             return None
         if self._opt_outs:
             self._opt_outs.apply_to_all(*read)
         return dict(zip(read[0], map(Item, rows, *read), strict=True))
+
+    def _keep_ready(self, rows: Sequence[Row], read: Read[R]) -> None:
+        keys = map(RowKey, read[0])
+        self._ready |= zip((row.number for row in rows), zip(keys, read[1], strict=True), strict=True)
 
     def prepare(self, rows: Sequence[Row]) -> None:
         """Read rows at once, as far as that is possible, that are going to be read one by one."""
         if self._read_many is None:
             return
         for start in range(0, len(rows), TOGETHER):
-            some = rows[start : start + TOGETHER]
-            if read := self._read_many([row.data for row in some]):
-                keys = map(RowKey, read[0])
-                self._ready |= zip((row.number for row in some), zip(keys, read[1], strict=True), strict=True)
+            for part, read in self._read_slice(rows[start : start + TOGETHER]):
+                if read:
+                    self._keep_ready(part, read)
 
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Return what a row is about, and the row in the destination's terms.

@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 _NAMED = 1000
 #: How databases write bytes in a statement. Drivers and SQLAlchemy take half of a run's time to bind them one by one;
 #: with others than these they do.
-_BYTES = {"sqlite": "x'{}'", "mysql": "x'{}'", "mariadb": "x'{}'", "postgresql": "'\\x{}'::bytea"}
+_BYTES = {"sqlite": "x'{}'", "mysql": "x'{}'", "mariadb": "x'{}'", "postgresql": "decode('{}','hex')"}
 #: Seconds after which new entries are made to last, at the latest.
 _COMMIT_EVERY = 1.0
 #: Seconds between two signs of life of a run, and after how many without one it is taken for dead where another
@@ -84,8 +84,6 @@ people_table = sa.Table(
     sqlite_with_rowid=False,
 )
 
-#: For statements that name people: SQLAlchemy is not to keep them.
-_ONCE: Any = {"execution_options": {"compiled_cache": None}}
 P = TypeVar("P")
 _s, _r, _p = snapshots_table.c, runs_table.c, people_table.c
 
@@ -296,7 +294,7 @@ class SnapshotTable:
             for claim, of_it in claims.items():
                 changed = sa.or_(_p.claim != claim, _p.entry != b"")
                 taken = people_table.update().where(self._named(of_it), changed)
-                connection.execute(taken.values(entry=b"", claim=claim), **_ONCE)
+                _execute_once(connection, taken.values(entry=b"", claim=claim))
             missing += [person for person in some if person not in held]
         self._add(connection, [(person, b"") for person in missing], self._try)
 
@@ -329,7 +327,7 @@ class SnapshotTable:
             mine = [person for person, claim in self._locked(connection, some).items() if claim == self._try]
             # No two databases write many rows by one statement in the same way, but for new ones.
             if mine:
-                connection.execute(people_table.delete().where(self._named(mine)), **_ONCE)
+                _execute_once(connection, people_table.delete().where(self._named(mine)))
             self._add(connection, [(person, entries[person]) for person in mine], 0)
 
     # The database
@@ -340,7 +338,11 @@ class SnapshotTable:
                 return self._database.write(work)
             except IntegrityError:
                 continue  # another run has added the same people just now
-        return self._database.write(work)
+        try:
+            return self._database.write(work)
+        except IntegrityError:
+            pass  # its message quotes the statement
+        raise SnapshotTableError.because("other runs add the same people again and again")
 
     def _say_alive(self, connection: Connection, now: float) -> None:
         mine = runs_table.update().where(self._of_it, _r.try_number == self._try)
@@ -361,7 +363,7 @@ class SnapshotTable:
     def _locked(self, connection: Connection, people: Sequence[int]) -> dict[int, int]:
         """Return these people's claims, which nobody else changes until the transaction is over."""
         claims = sa.select(_p.person, _p.claim).where(self._named(people)).order_by(_p.person)
-        found = connection.execute(claims.with_for_update(), **_ONCE)
+        found = _execute_once(connection, claims.with_for_update())
         return {row.person: row.claim for row in found}
 
     def _add(self, connection: Connection, entries: Iterable[tuple[int, bytes]], claim: int) -> None:
@@ -378,6 +380,11 @@ class SnapshotTable:
                 connection.execute(
                     people_table.insert(), [of_it | {"person": one, "entry": entry} for one, entry in some]
                 )
+
+
+def _execute_once(connection: Connection, statement: Any) -> Any:
+    """Execute a statement that names people, which SQLAlchemy is not to keep."""
+    return connection.execution_options(compiled_cache=None).execute(statement)
 
 
 def _person_in(people: Sequence[int]) -> str:

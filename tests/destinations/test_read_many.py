@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.bulk.outcomes import Destination, InvalidRowError
 from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustomers
 from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
 from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.schemas.expertsender.write import CustomerFields
-from airflow_provider_crm.schemas.mindbaz.write import BOOLEAN, DATE, INTEGER, TEXT, Fields, FieldType
+from airflow_provider_crm.schemas.mindbaz.write import BOOLEAN, DATE, INTEGER, STATUS, TEXT, Fields, FieldType
 
 MINDBAZ = Fields(
     [
@@ -144,3 +146,84 @@ def test_a_text_of_signs_that_show_nothing_is_empty(text: str) -> None:
     read = {1: "a@b.fr", 15: "Ana"}
     assert mindbaz("skip", "Email").read(row)[1] == read
     assert mindbaz("skip", "Email").read_many([row])[1] == [read]  # type: ignore[attr-defined]
+
+
+class OneByOne:
+    """A destination whose rows are read one by one."""
+
+    def __init__(self, destination: Any) -> None:
+        self.batch_size, self.opt_outs = destination.batch_size, destination.opt_outs
+        self.read = destination.read
+
+
+PEOPLE = st.builds(
+    lambda number, name: (
+        ({} if number == 9 else {"email": f"p{number}@b.fr" if number else "none"}) | {"last_name": name}
+    ),
+    st.integers(0, 9),
+    st.sampled_from(["Ana", "Zoé", "a" * 13, None]),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("destination", [mindbaz, expertsender])
+@given(people=st.lists(PEOPLE, min_size=1, max_size=60), filler=st.integers(0, 250))
+def test_the_batches_are_the_same_however_rows_are_read(
+    destination: Any, people: list[dict[str, Any]], filler: int
+) -> None:
+    rest = dict.fromkeys(("first_name", "born", "client", "points", "vip"))
+    people = [{"email": f"f{number}@b.fr", "last_name": "Bo"} for number in range(filler)] + people
+    rows = [Row(number, person | rest) for number, person in enumerate(people, start=1)]
+
+    def cut(crm: Any) -> list[Any]:
+        return [
+            (
+                batch.number,
+                [(item.row.number, item.key, item.record) for item in batch.items],
+                batch.locks,
+                sorted((row.number, row.key, row.outcome) for row in batch.ended),
+            )
+            for batch in batches(iter(rows), crm, window=100, size=50)
+        ]
+
+    crm = destination("skip", "Email")
+    together, alone = cut(crm), cut(OneByOne(crm))
+    assert [one for batch in together for one in batch[1]] == [one for batch in alone for one in batch[1]]
+    assert sorted(one for batch in together for one in batch[3]) == sorted(
+        one for batch in alone for one in batch[3]
+    )
+    assert all(locks == [key for _, key, _ in items] for _, items, locks, _ in together)
+
+
+def test_rows_without_the_column_of_the_key_are_rejected_one_by_one() -> None:
+    crm = UpsertSubscribers(
+        None,  # type: ignore[arg-type]
+        FieldMapping(MINDBAZ.find, {"last_name": "last_name"}),
+        key_column="",
+        match_by="Email",
+        mode="upsert",
+        batch_size=5000,
+        allow_resubscribe=False,
+    )
+    (batch,) = batches([Row(1, {"last_name": "Zoé"})], crm)
+    assert (batch.items, [row.outcome.reason for row in batch.ended]) == ([], ["the e-mail is empty"])
+
+
+@pytest.mark.parametrize("cell", [1, "1"])
+def test_a_status_is_a_number_whatever_the_site_says(cell: Any) -> None:
+    fields = Fields([FieldType(1, "email", TEXT), FieldType(STATUS, "status", TEXT)])
+    crm = UpsertSubscribers(
+        None,  # type: ignore[arg-type]
+        FieldMapping(fields.find, {"email": "email", "status": "status"}),
+        key_column="email",
+        match_by="Email",
+        mode="upsert",
+        batch_size=5000,
+        allow_resubscribe=False,
+    )
+    row = {"email": "a@b.fr", "status": cell}
+    read = crm.read_many([row])
+    assert read is not None
+    assert list(read[1]) == [{1: "a@b.fr", STATUS: 1}]
+    assert crm._changes({STATUS: 1}, {STATUS: "0"}) == {STATUS: 1}
+    assert crm._changes({STATUS: 1}, {STATUS: "1"}) == {}

@@ -139,6 +139,8 @@ class UpsertSubscribers:
             return None
         fields, columns = self._fields_of(found[0]), found[1]
         numbers = [field.id for field in fields]
+        if self._key_field not in numbers:
+            return None
         place = numbers.index(self._key_field)
         try:
             keys = columns[place] = self._keys(columns[place], fields[place].longest)
@@ -211,7 +213,7 @@ class UpsertSubscribers:
     def _written_field(self, field: FieldType) -> WrittenField:
         written = self._written.get(field.id)
         if written is None:
-            is_text = field.type == TEXT and field.id not in _NORMALISERS
+            is_text = field.type == TEXT and field.id != STATUS and field.id not in _NORMALISERS
             longest = (field.length or sys.maxsize) if field.type == TEXT else 0
             write = _writer(field)
             same = _same_text if is_text else partial(_same, write)

@@ -70,7 +70,7 @@ class SubscriberData(msgspec.Struct, gc=False, omit_defaults=True):
 
     def value(self, field_id: int) -> Any:
         """Return what a field holds; None where it is not here."""
-        for field in self.fields or ():
+        for field in reversed(self.fields or ()):  # of several the last one counts, as in a map
             if field.idField == field_id:
                 return field.value
         return None
