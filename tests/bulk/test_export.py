@@ -98,7 +98,7 @@ def test_a_page_of_slices_is_the_page_of_all_rows(
     assert joined.newest == max(newest, default=None)
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("file_format", [*FORMATS, JsonLines(compressed=True)])
 def test_a_file_that_is_given_up_leaves_no_complaint_behind(
     file_format: Format, monkeypatch: pytest.MonkeyPatch

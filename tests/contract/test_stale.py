@@ -30,7 +30,7 @@ def test_people_who_appear_between_the_look_and_the_call(trial: Trial) -> None:
     trial.check_held()
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 def test_people_whom_no_look_shows(trial: Trial) -> None:
     """Nothing is spoiled by it: a later run, which sees them, brings the CRM to where it should be."""
     trial.see_through("stale")

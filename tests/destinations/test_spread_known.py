@@ -213,7 +213,7 @@ def test_a_nightly_run_of_everybody_costs_few_calls(crm_sandbox, upsert):
     assert crm_sandbox.calls.count(method="PUT") == 1
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [{"kind": "page_cap", "limit": 5}, {"kind": "error_before", "times": 2}])
 def test_pages_that_are_short_or_late_change_no_end(crm_sandbox, upsert, fault):
     crm_sandbox.seed(200, ["spread"])
@@ -237,7 +237,7 @@ def test_the_last_row_about_a_person_counts_whatever_a_page_showed(crm_sandbox, 
     assert pages_read(crm_sandbox) > 0
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", [{"mode": "create"}, {"match_by": "externalId"}])
 def test_pages_tell_nothing_of_who_exists(crm_sandbox, upsert, parameters):
     crm_sandbox.seed(60, ["spread"])

@@ -49,7 +49,7 @@ BODY = HEAD + b"Content-Length: 1000000\r\n\r\n"
 CHUNKS = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "more"),
     [(b"", b"x"), (HEAD, b"X-More: x\r\n"), (BODY, b" "), (CHUNKS, b"1\r\nx\r\n"), (HEAD + b"\r\n", b" ")],

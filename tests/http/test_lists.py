@@ -313,6 +313,7 @@ def test_what_stays_is_read_once_whatever_goes_and_comes(seed: int, size: int, a
     assert stays <= set(got)
 
 
+@pytest.mark.slow
 def test_pages_are_fetched_side_by_side_and_no_further_ahead_than_allowed() -> None:
     server = Server(200)
     under_way, most = 0, 0

@@ -32,6 +32,7 @@ def leave(throttle: Throttle) -> None:
 # Calls a minute
 
 
+@pytest.mark.slow
 @given(
     per_minute=st.floats(0.5, 6000),
     gaps=st.lists(st.floats(0, 5), min_size=1, max_size=50),

@@ -17,7 +17,7 @@ YEARS_AHEAD = "2030-01-01 00:00:00"
 WHOLE_ONLY = "rejected: amount: SPREAD keeps whole points only: it has rounded another credit"
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize("order", [("12", "12.5"), ("12.5", "12"), ("13", "12.5"), ("12.5", "13")])
 def test_a_line_of_a_credits_own_amount_is_rather_its_own(spread, add, credit, lose, order):
     """The whole points were applied, the call with decimals never arrived."""
@@ -29,6 +29,7 @@ def test_a_line_of_a_credits_own_amount_is_rather_its_own(spread, add, credit, l
     assert audit["credits"] == audit["lines"] == 2
 
 
+@pytest.mark.slow
 def test_points_given_by_hand_are_no_rounded_credit(spread, add, ends, credit, lose):
     """Where answers have shown that decimals are kept."""
     zoe = add("zoe@example.fr")

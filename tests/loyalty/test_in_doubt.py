@@ -122,6 +122,7 @@ def test_another_runs_credit_stands_in_the_way(spread, add, credit, crm_sandbox,
     assert amounts(spread) == {(zoe, Decimal(5)): 2}
 
 
+@pytest.mark.slow
 def test_of_two_rows_the_one_in_doubt_is_sent_first(spread, add, credit, crm_sandbox, ledger):
     """It keeps the other one from being sent, so that the two would wait for each other."""
     zoe = add("zoe@example.fr")

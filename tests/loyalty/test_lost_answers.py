@@ -88,7 +88,7 @@ def test_amounts_in_other_notations(spread, add, credit, crm_sandbox, monkeypatc
     assert len(spread.loyalty.lines) == 1
 
 
-@pytest.mark.sampled
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [{"cagnotte_line_id": ""}, {"customer_id": ""}, {"amount": "five"}, {"amount": "1,000"}],
@@ -167,6 +167,7 @@ def test_a_list_that_is_refused_rejects_no_row(spread, add, credit, crm_sandbox)
     assert posts(crm_sandbox) == 0
 
 
+@pytest.mark.slow
 def test_line_ids_that_do_not_rise(spread, add, credit, crm_sandbox, monkeypatch):
     zoe = add("zoe@example.fr")
     original = spread.loyalty.add
@@ -223,6 +224,7 @@ def test_hundreds_of_unknown_outcomes_cost_one_wait(spread, add, credit, crm_san
     assert others(crm_sandbox) < 60  # all customers and all lines at once, and not each alone
 
 
+@pytest.mark.slow
 def test_customers_lines_are_read_one_by_one_where_there_are_too_many(
     spread, add, credit, crm_sandbox, monkeypatch
 ):
@@ -236,6 +238,7 @@ def test_customers_lines_are_read_one_by_one_where_there_are_too_many(
     assert amounts(spread) == {(zoe, Decimal(5)): 26, (zoe, Decimal(6)): 1}
 
 
+@pytest.mark.slow
 def test_a_repaired_row_does_not_inherit_the_baseline_of_another_customer(
     spread, add, ends, crm_sandbox, monkeypatch
 ):

@@ -57,6 +57,7 @@ def test_a_key_that_comes_twice_in_one_source(spread, add, ends):
     assert amounts(spread) == {(zoe, Decimal(5)): 1}
 
 
+@pytest.mark.slow
 def test_a_key_that_comes_very_often_costs_no_waits(spread, add, credit, monkeypatch):
     zoe = add("zoe@example.fr")
     waits = []
@@ -244,6 +245,7 @@ SPELLINGS = {
 }
 
 
+@pytest.mark.slow
 def test_one_reference_is_one_credit_however_it_is_written(spread, add, ends):
     zoe = add("zoe@example.fr")
     rows = [row(key) for key in SPELLINGS.values()]

@@ -75,9 +75,11 @@ class UpdateEmails:
         if old == new:
             return Outcome(Ending.UNCHANGED)
         looked_at = self._hook.clock.now()
+        # Before the look: while it lasts, what was fresh as it began may be dropped.
+        old_fresh, new_fresh = self._fresh.get(old, 0.0), self._fresh.get(new, 0.0)
         customer = self._hook.find_customer(email=old)
         owner = self._hook.find_customer(email=new)
-        if customer is None and self._is_fresh(item, old, looked_at):
+        if customer is None and _is_fresh(item, old_fresh, looked_at):
             return rejected("crm", "no customer has the old e-mail yet")  # looked up again, since it is fresh
         if owner is None:
             if customer is None:
@@ -90,14 +92,8 @@ class UpdateEmails:
             return Outcome(ending, crm_id=owner["id"])
         if customer["id"] == owner["id"]:
             return Outcome(Ending.UNCHANGED, crm_id=owner["id"])
-        self._is_fresh(item, new, looked_at)
+        _is_fresh(item, new_fresh, looked_at)
         return rejected("crm", "another customer has the new e-mail", customer["id"])
-
-    def _is_fresh(self, item: Item[EmailRecord], email: str, looked_at: float) -> bool:
-        """Return whether a look need not show what an earlier row did to an address; the row waits so long."""
-        until = self._fresh.get(email, 0.0)
-        item.in_doubt_until = max(item.in_doubt_until, until)
-        return until > looked_at
 
     def apply(self, steps: Sequence[Step[EmailRecord]]) -> list[Verdict]:
         verdicts = send_each(self._hook, steps)
@@ -113,3 +109,9 @@ class UpdateEmails:
             past = list(takewhile(lambda email: self._fresh[email] <= now, self._fresh))
             for email in past:
                 del self._fresh[email]
+
+
+def _is_fresh(item: Item[EmailRecord], until: float, looked_at: float) -> bool:
+    """Return whether a look need not show what an earlier row did to an address; the row waits so long."""
+    item.in_doubt_until = max(item.in_doubt_until, until)
+    return until > looked_at
