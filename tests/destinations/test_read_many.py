@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.bulk.batches import batches
-from airflow_provider_crm.bulk.outcomes import Destination, InvalidRowError
+from airflow_provider_crm.bulk.outcomes import InvalidRowError
 from airflow_provider_crm.destinations.expertsender.upserts import UpsertCustomers
 from airflow_provider_crm.destinations.mindbaz.upserts import UpsertSubscribers
 from airflow_provider_crm.rows.mapping import FieldMapping
@@ -30,12 +30,23 @@ MINDBAZ = Fields(
 )
 
 
-def mindbaz(nulls: str, match_by: str) -> Destination[Any]:
+#: Rows are read without any call.
+NO_HOOK: Any = None
+
+
+def mindbaz(nulls: str, match_by: str) -> UpsertSubscribers:
     columns = {name: name for name in ("email", "last_name", "first_name", "born", "client", "points", "vip")}
+    key_column = {"Email": "email", "IdClient": "client"}[match_by]
+    return subscribers(FieldMapping(MINDBAZ.find, columns, nulls=nulls), key_column, match_by)
+
+
+def subscribers(
+    mapping: FieldMapping[FieldType], key_column: str, match_by: str = "Email"
+) -> UpsertSubscribers:
     return UpsertSubscribers(
-        None,  # type: ignore[arg-type]
-        FieldMapping(MINDBAZ.find, columns, nulls=nulls),
-        key_column={"Email": "email", "IdClient": "client"}[match_by],
+        NO_HOOK,
+        mapping,
+        key_column=key_column,
         match_by=match_by,
         mode="upsert",
         batch_size=5000,
@@ -43,7 +54,7 @@ def mindbaz(nulls: str, match_by: str) -> Destination[Any]:
     )
 
 
-def expertsender(nulls: str, match_by: str) -> Destination[Any]:
+def expertsender(nulls: str, match_by: str) -> UpsertCustomers:
     columns = {
         "email": "email",
         "last_name": "lastName",
@@ -54,7 +65,7 @@ def expertsender(nulls: str, match_by: str) -> Destination[Any]:
         "vip": "customAttributes.vip",
     }
     return UpsertCustomers(
-        None,  # type: ignore[arg-type]
+        NO_HOOK,
         FieldMapping(CustomerFields().find, columns, nulls=nulls),
         key_column={"Email": "email", "IdClient": "client"}[match_by],
         match_by={"Email": "Email", "IdClient": "CrmId"}[match_by],
@@ -145,7 +156,11 @@ def test_a_text_of_signs_that_show_nothing_is_empty(text: str) -> None:
     row |= {"points": None, "vip": None}
     read = {1: "a@b.fr", 15: "Ana"}
     assert mindbaz("skip", "Email").read(row)[1] == read
-    assert mindbaz("skip", "Email").read_many([row])[1] == [read]  # type: ignore[attr-defined]
+    together = mindbaz("skip", "Email").read_many([row])
+    assert together is not None
+    assert list(together[1]) == [read]
+    customer = expertsender("skip", "Email").read(row)[1]
+    assert customer == {"email": "a@b.fr", "firstName": "Ana"}
 
 
 class OneByOne:
@@ -196,15 +211,7 @@ def test_the_batches_are_the_same_however_rows_are_read(
 
 
 def test_rows_without_the_column_of_the_key_are_rejected_one_by_one() -> None:
-    crm = UpsertSubscribers(
-        None,  # type: ignore[arg-type]
-        FieldMapping(MINDBAZ.find, {"last_name": "last_name"}),
-        key_column="",
-        match_by="Email",
-        mode="upsert",
-        batch_size=5000,
-        allow_resubscribe=False,
-    )
+    crm = subscribers(FieldMapping(MINDBAZ.find, {"last_name": "last_name"}), "")
     (batch,) = batches([Row(1, {"last_name": "Zoé"})], crm)
     assert (batch.items, [row.outcome.reason for row in batch.ended]) == ([], ["the e-mail is empty"])
 
@@ -212,15 +219,7 @@ def test_rows_without_the_column_of_the_key_are_rejected_one_by_one() -> None:
 @pytest.mark.parametrize("cell", [1, "1"])
 def test_a_status_is_a_number_whatever_the_site_says(cell: Any) -> None:
     fields = Fields([FieldType(1, "email", TEXT), FieldType(STATUS, "status", TEXT)])
-    crm = UpsertSubscribers(
-        None,  # type: ignore[arg-type]
-        FieldMapping(fields.find, {"email": "email", "status": "status"}),
-        key_column="email",
-        match_by="Email",
-        mode="upsert",
-        batch_size=5000,
-        allow_resubscribe=False,
-    )
+    crm = subscribers(FieldMapping(fields.find, {"email": "email", "status": "status"}), "email")
     row = {"email": "a@b.fr", "status": cell}
     read = crm.read_many([row])
     assert read is not None

@@ -45,7 +45,6 @@ KEY_FIELDS: Mapping[str, str] = {
     "GUID": "visitorId",
     "VisitorId": "visitorId",
 }
-#: What our exports call a consent that has a column of its own.
 #: What the export of customers has besides.
 _SHOWN = frozenset(
     (
@@ -60,6 +59,7 @@ _SHOWN = frozenset(
         "currencySymbol",
     )
 )
+#: What our exports call a consent that has a column of its own.
 _CONSENT_COLUMN = re.compile(r"consent_(\d+)", re.ASCII | re.IGNORECASE)
 
 

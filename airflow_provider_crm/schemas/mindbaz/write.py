@@ -43,9 +43,10 @@ MAX_SUBSCRIBERS = 5000
 ZONE = ZoneInfo("Europe/Paris")
 
 Subscriber = dict[str, Any]
+"""``{"id": int, "fields": {field id: value}}``."""
+
 #: How an export calls a field whose name another one has too.
 _NUMBERED = re.compile(r".* \((\d+)\)", re.ASCII)
-"""``{"id": int, "fields": {field id: value}}``."""
 
 
 # Without `gc`, Python does not look for reference cycles among tens of thousands of these.
