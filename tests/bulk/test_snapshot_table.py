@@ -306,3 +306,32 @@ def test_no_run_beside_another_leaves_an_entry_that_is_not_true(data: st.DataObj
     for person, value in known.items():
         assert together.held.get(person) == value
     together.engine.dispose()
+
+
+def test_a_conflict_that_does_not_end_quotes_no_statement(opened: Open, monkeypatch: Any) -> None:
+    store = opened()
+
+    def conflict(work: Any) -> None:
+        raise sa.exc.IntegrityError("INSERT INTO crm_snapshot_person VALUES (1,2,x'ab12',3)", {}, Exception())
+
+    monkeypatch.setattr(store._database, "write", conflict)
+    with pytest.raises(SnapshotTableError) as caught:
+        store.take_out([1])
+    assert "ab12" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_statements_that_name_people_are_not_kept(url: str) -> None:
+    """Each of them is another text: SQLAlchemy would keep hundreds of a thousand people each."""
+    engine = sa.create_engine(url)
+    store = SnapshotTable(engine, "nightly", ABOUT, "run")
+    kept = []
+    for first in (0, 10, 20, 30):
+        people = range(first, first + 10)
+        for _ in range(2):  # claimed people whom the table has not, and whom it has
+            store.take_out(people)
+            store.put_in((person, b"entry") for person in people)
+            store._flush()
+        kept.append(len(engine._compiled_cache))  # type: ignore[attr-defined, unused-ignore]
+    store._database.close()
+    assert kept[-1] == kept[0]
