@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,8 +33,8 @@ class Digests:
 
     def __init__(self, salt: bytes, secret: str) -> None:
         key = stretched(secret, salt)
-        self._person = hashlib.blake2b(b"person", digest_size=8, key=key)
-        self._row = hashlib.blake2b(b"row", digest_size=DIGEST, key=key)
+        self._person = hashlib.blake2s(b"person", digest_size=8, key=key)
+        self._row = hashlib.blake2s(b"row", digest_size=DIGEST, key=key)
         self._pack = msgspec.msgpack.Encoder().encode
         self._encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -66,11 +66,17 @@ class Digests:
             digests.append(digest.digest())
         return digests
 
-    def values(self, key: str, record: Any) -> bytes:
-        """Digest what is sent of a row, in whatever order."""
-        digest = self._row.copy()
-        digest.update(self._encode((key, sorted(record.items()))))
-        return digest.digest()
+    def values(self, rows: Iterable[tuple[str, Any]]) -> list[bytes]:
+        """Digest what is sent of rows, each a key and a record with its fields in whatever order."""
+        copy, encode, digests = self._row.copy, self._encode, []
+        for key, record in rows:
+            names = list(record)
+            names.sort()
+            packed = encode((key, record if names == [*record] else {name: record[name] for name in names}))
+            digest = copy()
+            digest.update(packed)
+            digests.append(digest.digest())
+        return digests
 
 
 #: What a packed row tells apart by itself; of others, such as times, it has the text alone.

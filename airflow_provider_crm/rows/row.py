@@ -44,6 +44,9 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     data: dict[str, Any]
 
 
+AnyRow = Row | UnreadableRow
+
+
 def check_column_names(names: Sequence[str], where: str) -> list[str]:
     """Raise an error for columns of one name, of which a row would keep only one.
 

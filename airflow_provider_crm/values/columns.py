@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -44,7 +45,7 @@ def _is_latin(text: str) -> bool:
     return True
 
 
-def are_plain_emails(cells: Sequence[Any], longest: int) -> bool:
+def are_plain_emails(cells: Sequence[Any], longest: float = math.inf) -> bool:
     """Return True where each cell is an e-mail address that is written as :func:`.normal_email` writes it.
 
     :param longest: characters that it may have.

@@ -48,6 +48,7 @@ class Crm:
 
     opt_outs = Statuses()
     batch_size = 2
+    is_keyed_by_email = False
 
     def __init__(self) -> None:
         self.held: dict[str, str] = {}
@@ -62,6 +63,13 @@ class Crm:
         if data["value"] == "bad":
             raise ValueError("bad")
         return RowKey(person), {"person": person, "value": str(data["value"])}
+
+    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Record]] | None:
+        try:
+            read = [self.read(row) for row in rows]
+        except ValueError:
+            return None
+        return [key.text for key, _ in read], [record for _, record in read]
 
     def plan(self, items: Sequence[Item[Record]]) -> list[Step[Record]]:
         return [Step(item, Outcome(Ending.UPDATED)) for item in items]
