@@ -197,7 +197,7 @@ class Snapshot(RowReader[R], Generic[R]):
                 yield [self._take_displaced()], None
         if all(known):
             return
-        left = part.chosen([not one for one in known])
+        left = part.chosen([not one for one in known]) if any(known) else part
         for row, key, person, cells, entry in zip(*left, strict=True):
             if key is not None:
                 if len(entry) > _RUN.stop and not self._is_left_alone(entry):
