@@ -224,5 +224,5 @@ def test_a_status_is_a_number_whatever_the_site_says(cell: Any) -> None:
     read = crm.read_many([row])
     assert read is not None
     assert list(read[1]) == [{1: "a@b.fr", STATUS: 1}]
-    assert crm._changes({STATUS: 1}, {STATUS: "0"}) == {STATUS: 1}
-    assert crm._changes({STATUS: 1}, {STATUS: "1"}) == {}
+    held = [{STATUS: "0"}, {STATUS: "1"}]
+    assert crm._missing([{STATUS: 1}, {STATUS: 1}], held, {STATUS}) == [{STATUS: 1}, {}]
