@@ -36,6 +36,7 @@ from airflow_provider_crm.hooks.mindbaz.lookups import (
     look_up,
 )
 from airflow_provider_crm.rows.mapping import ABSENT, FieldMapping
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
     EMAIL,
@@ -115,7 +116,7 @@ class UpsertSubscribers:
         except ValueError as error:
             raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None
 
-    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[str], Sequence[Values]] | None:
+    def read_many(self, rows: Sequence[Row]) -> tuple[Sequence[str], Sequence[Values]] | None:
         found = self._mapping.columns(rows)
         if found is None:
             return None
