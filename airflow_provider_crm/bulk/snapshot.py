@@ -251,7 +251,7 @@ class Snapshot(RowReader[R], Generic[R]):
         if self._full:
             found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
         entries = list(map(found.get, people, itertools.repeat(b"")))
-        return LookedUp(rows, keys, people, self._digests.cells([row.data for row in rows]), entries)
+        return LookedUp(rows, keys, people, self._digests.cells(rows), entries)
 
     def _is_left_alone(self, refused: bytes) -> bool:
         return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 from airflow_provider_crm.bulk.outcomes import Destination, R
-from airflow_provider_crm.rows.row import AnyRow, Row
+from airflow_provider_crm.rows.row import AnyRow, Row, by_column
 from airflow_provider_crm.values import are_plain_emails
 
 _ROWS = frozenset((Row,))
@@ -32,8 +32,9 @@ class KeyedDestination(Destination[R], Protocol):
 def keys_of(rows: Sequence[AnyRow], destination: KeyedDestination[Any]) -> Sequence[str | None]:
     """Return the keys of rows, None where one cannot be read."""
     if destination.is_keyed_by_email and _ROWS.issuperset(map(type, rows)):
-        cells = [row.data.get(destination.key_column) for row in rows]
-        if are_plain_emails(cells):
+        columns = by_column(cast(Sequence[Row], rows))
+        cells = columns.get(destination.key_column) if columns else None
+        if cells and are_plain_emails(cells):
             return cells
     return [_key_of(row, destination) for row in rows]
 

@@ -25,6 +25,7 @@ from airflow_provider_crm.bulk.snapshot_digests import Digests
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.rows.sources import open_source
 from tests.helpers.properties import at_least
 
@@ -64,9 +65,9 @@ class Crm:
             raise ValueError("bad")
         return RowKey(person), {"person": person, "value": str(data["value"])}
 
-    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[Record]] | None:
+    def read_many(self, rows: Sequence[Row]) -> tuple[list[str], list[Record]] | None:
         try:
-            read = [self.read(row) for row in rows]
+            read = [self.read(row.data) for row in rows]
         except ValueError:
             return None
         return [key.text for key, _ in read], [record for _, record in read]
