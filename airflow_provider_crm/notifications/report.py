@@ -212,8 +212,14 @@ def _text_of(message: Mapping[str, Any]) -> str:
 
 
 def _teams_card(text: str) -> dict[str, Any]:
-    blocks = [{"type": "TextBlock", "text": line, "wrap": True} for line in text.splitlines()]
-    card = {"type": "AdaptiveCard", "version": "1.4", "body": blocks}
+    # No TextBlock: it reads Markdown, and no way of escaping is shown the same by all of Teams' clients
+    # (github.com/MicrosoftDocs/msteams-docs/issues/5793). Names would lose underscores, and what a CRM has answered
+    # could be a link. A text run is shown as it is.
+    lines = [
+        {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": line}]}
+        for line in text.splitlines()
+    ]
+    card = {"type": "AdaptiveCard", "version": "1.2", "body": lines}
     attachment = {"contentType": "application/vnd.microsoft.card.adaptive", "content": card}
     return {"type": "message", "attachments": [attachment]}
 

@@ -6,6 +6,7 @@ import posixpath
 import re
 import sys
 import tomllib
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,27 @@ def _rows(given: list[Parameter]) -> str:
 
 
 def on_page_content(html: str, page: Any, config: Any, **kwargs: Any) -> str:
-    """Note the page for ``llms.txt``: its title, address and first paragraph."""
+    """Note the page for ``llms.txt``, its title, address and first paragraph, and name its cells."""
     first = re.search(r"<p>(.*?)</p>", html, re.DOTALL)
-    text = " ".join(re.sub(r"<[^>]+>", "", first[1]).split()) if first else ""
+    text = _plain(first[1]) if first else ""
     _told.append((page.title, page.canonical_url, text))
-    return html
+    return re.sub(r"<table>.*?</table>", _name_cells, html, flags=re.DOTALL)
+
+
+def _name_cells(table: re.Match[str]) -> str:
+    """Note in each cell its column: on a phone, the cells of a line stand below each other."""
+    heads = [_plain(head) for head in re.findall(r"<th\b[^>]*>(.*?)</th>", table[0], re.DOTALL)]
+    head, *lines = table[0].split("<tr")
+    for number, line in enumerate(lines):
+        columns = iter(heads)
+        lines[number] = re.sub(
+            r"<td\b", lambda _, columns=columns: f'<td data-column="{escape(next(columns, ""))}"', line
+        )
+    return "<tr".join([head, *lines])
+
+
+def _plain(html: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", "", html)).split())
 
 
 def on_post_build(config: Any, **kwargs: Any) -> None:

@@ -87,6 +87,16 @@ def _in_the_reference() -> set[str]:
     }
 
 
+@pytest.mark.slow
+def test_a_phone_finds_the_column_of_each_cell(site: Path) -> None:
+    page = (site / "at-night/index.html").read_text()
+    columns = ["line", "what has happened", "what to do"]
+    assert re.findall(r'<td data-column="(.*?)"', page) == columns * (
+        page.count("<tr>") - page.count("<thead>")
+    )
+    assert all("<td>" not in page.read_text() for page in site.glob("guides/*/index.html"))
+
+
 @pytest.mark.parametrize("task", tasks("operators", "sensors"), ids=lambda task: task.__name__)
 def test_each_task_is_in_the_reference(task: Any) -> None:
     assert task.__name__ in _in_the_reference()

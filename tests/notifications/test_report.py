@@ -140,12 +140,24 @@ def test_a_connection_without_an_address(hook: Any, posted: list[dict[str, Any]]
         CrmReportNotifier("webhook").notify(context(REPORT))
 
 
-def test_teams(hook: Any, posted: list[dict[str, Any]]) -> None:
+def test_teams_shows_each_line_as_it_is(hook: Any, posted: list[dict[str, Any]]) -> None:
     hook(TEAMS)
-    CrmReportNotifier("webhook").notify(context(REPORT))
+    reasons = [{"end": "rejected", "stage": "crm", "reason": "[sign in](https://x.example) *now*", "rows": 6}]
+    CrmReportNotifier("webhook").notify(context(REPORT | {"reasons": reasons}))
     (attachment,) = posted[0]["attachments"]
     assert attachment["contentType"] == "application/vnd.microsoft.card.adaptive"
-    assert attachment["content"]["body"][0]["text"] == "dag.task, manual__1: rejects"
+    card = attachment["content"]
+    # Text blocks read Markdown; rich ones do not, and are of version 1.2.
+    assert (card["type"], card["version"]) == ("AdaptiveCard", "1.2")
+    assert card["body"] == [
+        {"type": "RichTextBlock", "inlines": [{"type": "TextRun", "text": line}]}
+        for line in (
+            "dag.task, manual__1: rejects",
+            "read 10, created 4, rejected 6",
+            "6 rejected: [sign in](https://x.example) *now*",
+            "CrmRejectsError: 6 of 10 rows were rejected",
+        )
+    ]
 
 
 @pytest.mark.parametrize("state", ["success", "stopped", "dry_run"])

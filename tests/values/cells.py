@@ -1,12 +1,13 @@
 """What cells of every type become in every kind of field: what the tests hold, and ``docs/values.md`` shows.
 
-``python tests/values/cells.py`` writes the table into the page.
+``python tests/values/cells.py`` writes the tables into the page.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import itertools
 import uuid
 from collections.abc import Callable, Iterator
 from decimal import Decimal
@@ -21,7 +22,7 @@ import pyarrow as pa
 from airflow_provider_crm import values
 
 PAGE = Path(__file__).parents[2] / "docs" / "values.md"
-BEGIN, END = "<!-- the table begins -->\n", "<!-- the table ends -->\n"
+BEGIN, END = "<!-- the tables begin -->\n", "<!-- the tables end -->\n"
 PARIS = ZoneInfo("Europe/Paris")
 A_UUID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
@@ -36,6 +37,8 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "phone": values.phone_of,
     "reference": values.reference_of,
 }
+#: In the tables "key", where they become the same.
+KEYS = {"id", "phone", "reference"}
 EMPTY, REJECTED = "empty", "rejected"
 
 
@@ -647,22 +650,33 @@ CELLS: tuple[Cell, ...] = (
 
 
 def markdown() -> str:
-    """Write the table of the page."""
+    """Write the tables of the page."""
     return "".join(_lines())
 
 
 def _lines() -> Iterator[str]:
-    yield "| source | cell | " + " | ".join(KINDS) + " |\n"
-    yield "|---" * (len(KINDS) + 2) + "|\n"
-    for cell in CELLS:
-        becomes = cell.becomes
-        told = [EMPTY if isinstance(becomes, str) else _code(becomes.get(kind)) for kind in KINDS]
-        yield f"| {cell.source} | {_code(cell.written)} | {' | '.join(told)} |\n"
+    for source, cells in itertools.groupby(CELLS, key=lambda cell: cell.source):
+        yield f"\n### {source[0].upper()}{source[1:]}\n\n| cell | becomes |\n|---|---|\n"
+        for cell in cells:
+            yield f"| {_code(cell.written)} | {_becomes(cell.becomes)} |\n"
 
 
-def _code(text: str | None) -> str:
-    if text is None:
+def _becomes(becomes: dict[str, str] | str) -> str:
+    if isinstance(becomes, str):
+        return becomes
+    if not becomes:
         return "–"
+    kinds = dict(becomes)
+    if kinds.keys() >= KEYS and len({kinds[kind] for kind in KEYS}) == 1:
+        kinds["key"] = kinds["id"]
+        kinds = {kind: value for kind, value in kinds.items() if kind not in KEYS}
+    of_value: dict[str, list[str]] = {}
+    for kind, value in kinds.items():
+        of_value.setdefault(value, []).append(kind)
+    return "; ".join(f"{', '.join(kinds)} {_code(value)}" for value, kinds in of_value.items())
+
+
+def _code(text: str) -> str:
     visible = "".join(
         sign if sign.isprintable() else sign.encode("unicode_escape", "surrogatepass").decode()
         for sign in text
@@ -671,10 +685,10 @@ def _code(text: str | None) -> str:
 
 
 def write_page() -> None:
-    """Bring the page's table up to date."""
+    """Bring the page's tables up to date."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{markdown()}\n{END}{after}")
+    PAGE.write_text(f"{before}{BEGIN}{markdown()}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,10 @@ Knows no HTTP and no file. Facts: the vendor's pages "Customers", "API - Custome
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
+from itertools import repeat
+from operator import attrgetter, itemgetter
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -95,6 +98,12 @@ LOYALTY_LINES = RecordType(
 
 #: What may follow the hour in a local time.
 _MINUTES = frozenset(f":{minute:02d}:{second:02d}" for minute in range(60) for second in range(60))
+#: A local time and a line's end, once each digit is a 0.
+_FORM = "0000-00-00 00:00:00\n"
+_AS_ZEROS = str.maketrans("123456789", "0" * 9)
+#: Where the tens of its minutes and its seconds stand.
+_TENS = (14, 17)
+_hour_of = itemgetter(slice(13))
 
 
 class LocalTimes:
@@ -110,25 +119,53 @@ class LocalTimes:
         self._zone = zone
         self._hours = _Hours(self.aware)
 
-    def zoned(self, texts: Iterable[str | None]) -> list[str | None]:
-        """Write each ``2018-06-11 13:03:05`` as ``2018-06-11T13:03:05+02:00``.
+    def complete(self, rows: Sequence[Any], column: str) -> None:
+        """Write each ``2018-06-11 13:03:05`` of a column as ``2018-06-11T13:03:05+02:00``.
 
         :raises ValueError: one is no time.
         """
-        texts = list(texts)
-        hours, minutes = self._hours, _MINUTES
+        texts = list(map(attrgetter(column), rows))
+        if texts.count(None) < len(texts):
+            # A loop, without code that runs for each row.
+            deque(map(setattr, rows, repeat(column), self._zoned(texts)), maxlen=0)
+
+    def _zoned(self, texts: list[str | None]) -> list[str | None]:
         try:
-            # The zone's rules are asked once an hour of data: they cost more than all the rest of a row.
-            return [
-                None
-                if text is None
-                else f"{(hour := hours[text[:13]])[0]}{minute}{hour[1]}"
-                if (minute := text[13:]) in minutes
-                else self._other_form(text)
-                for text in texts
-            ]
+            return self._of_one_offset(texts) or self._one_by_one(texts)
         except ValueError:
             return [self._other_form(text) if text else None for text in texts]
+
+    def _of_one_offset(self, texts: list[Any]) -> list[Any] | None:
+        """Write times all at once, which takes half as long as one after the other.
+
+        :return: None where they are not all times of the usual form, with the clock unchanged between them.
+        :raises ValueError: one is no time.
+        """
+        try:
+            lines = "\n".join(texts)
+        except TypeError:  # one is None
+            return None
+        if f"{lines}\n".translate(_AS_ZEROS) != _FORM * len(texts):
+            return None
+        if any(lines[place :: len(_FORM)].strip("012345") for place in _TENS):
+            return None
+        offsets = {self._hours[hour][1] for hour in set(map(_hour_of, texts))}
+        if len(offsets) != 1:
+            return None
+        [offset] = offsets
+        return f"{lines}{offset}".replace(" ", "T").replace("\n", f"{offset}\n").split("\n")
+
+    def _one_by_one(self, texts: list[str | None]) -> list[str | None]:
+        hours, minutes = self._hours, _MINUTES
+        # The zone's rules are asked once an hour of data: they cost more than all the rest of a row.
+        return [
+            None
+            if text is None
+            else f"{(hour := hours[text[:13]])[0]}{minute}{hour[1]}"
+            if (minute := text[13:]) in minutes
+            else self._other_form(text)
+            for text in texts
+        ]
 
     def aware(self, value: dt.datetime) -> dt.datetime:
         """Return the moment that a local time stands for; one that has a zone is given back."""
@@ -155,6 +192,10 @@ class _Hours(dict[str, tuple[str, str]]):
 
     def __missing__(self, hour: str) -> tuple[str, str]:
         written = self._aware(dt.datetime.fromisoformat(f"{hour}:00:00")).isoformat()
+        if written[:10] != hour[:10]:
+            raise ValueError(
+                "Expected an hour of the day"
+            )  # newer Pythons read 24:00 as the next day's beginning
         if len(self) > 100_000:
             self.clear()
         known = self[hour] = (written[:13], written[19:])
@@ -175,10 +216,8 @@ def customer_reader(zone: ZoneInfo) -> RecordReader:
                 row.tags = [tag for tag in tags.split("|") if tag] if tags else ()
             if row.custom_fields is not None:
                 row.custom_fields = _named_values(row.custom_fields)
-            if row.lastActionDt is not None:
-                [row.lastActionDt] = times.zoned([row.lastActionDt])
-            if row.lastOrderDt is not None:
-                [row.lastOrderDt] = times.zoned([row.lastOrderDt])
+        times.complete(rows, "lastActionDt")
+        times.complete(rows, "lastOrderDt")
 
     return RecordReader(CUSTOMERS, RowsUnder("customers"), finish, times.aware)
 
@@ -191,8 +230,7 @@ def consent_reader(zone: ZoneInfo, asked: str | None) -> RecordReader:
     times = LocalTimes(zone)
 
     def finish(rows: Sequence[Any]) -> None:
-        for row, time in zip(rows, times.zoned([row.customerConsentCreatedAt for row in rows]), strict=True):
-            row.customerConsentCreatedAt = time
+        times.complete(rows, "customerConsentCreatedAt")
 
     return RecordReader(CONSENTS, RowsUnderConsent(asked), finish, times.aware)
 
@@ -202,13 +240,10 @@ def loyalty_reader(zone: ZoneInfo) -> RecordReader:
     times = LocalTimes(zone)
 
     def finish(rows: Sequence[Any]) -> None:
-        dates = times.zoned([row.cagnotteLineDate for row in rows])
-        validations = times.zoned([row.cagnotteLineValidationDate for row in rows])
-        for row, date, validation in zip(rows, dates, validations, strict=True):
-            row.cagnotteLineDate = date
-            row.cagnotteLineValidationDate = validation
-            if row.amount is not None:
-                check_decimal(row.amount)
+        times.complete(rows, "cagnotteLineDate")
+        times.complete(rows, "cagnotteLineValidationDate")
+        for amount in {row.amount for row in rows} - {None}:
+            check_decimal(amount)
 
     return RecordReader(LOYALTY_LINES, RowsUnder("cagnottes"), finish, times.aware)
 
@@ -220,8 +255,7 @@ class HistoryReader:
         times = LocalTimes(zone)
 
         def finish(rows: Sequence[Any]) -> None:
-            for row in rows:
-                [row.customerConsentCreatedAt] = times.zoned([row.customerConsentCreatedAt])
+            times.complete(rows, "customerConsentCreatedAt")
 
         self._reader = RecordReader(CONSENTS, RowsUnderConsent(None), finish, times.aware)
 
