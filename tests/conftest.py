@@ -361,3 +361,13 @@ def _run(command: list[str], *, env: Mapping[str, str] | None = None, timeout: f
     if process.returncode:
         pytest.fail(f"{' '.join(command)} ended {ended}:\n{log}", pytrace=False)
     return log
+
+
+@pytest.fixture
+def requests_mock(requests_mock: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Answers that a test makes up, to the package's calls too."""
+    from airflow_provider_crm.http.transport import Transport  # it imports Airflow
+    from tests.helpers.made_up import send_through_requests
+
+    monkeypatch.setattr(Transport, "send", send_through_requests)
+    return requests_mock

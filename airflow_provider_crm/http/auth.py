@@ -9,16 +9,18 @@ from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import requests.auth
-from requests import PreparedRequest
-
 from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmRequestError, CrmUnreadableAnswerError
+from airflow_provider_crm.http.wire import Request
 
 
-class CrmAuth(requests.auth.AuthBase):
-    """Puts credentials on a request; requests then never looks into a ``.netrc`` for others."""
+class CrmAuth:
+    """Puts credentials on a request."""
 
-    def renew(self, refused: PreparedRequest) -> bool:
+    def __call__(self, request: Request) -> None:
+        """Put them on it."""
+        raise NotImplementedError
+
+    def renew(self, refused: Request) -> bool:
         """Get new credentials after a 401.
 
         :param refused: the request that got it.
@@ -34,8 +36,8 @@ class CrmAuth(requests.auth.AuthBase):
 class NoAuth(CrmAuth):
     """For calls that carry their credentials in the body."""
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
-        return request
+    def __call__(self, request: Request) -> None:
+        pass
 
 
 class BasicAuth(CrmAuth):
@@ -45,9 +47,8 @@ class BasicAuth(CrmAuth):
         self._secrets = (password, b64encode(f"{user}:{password}".encode()).decode())
         self._header = f"Basic {self._secrets[1]}"
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+    def __call__(self, request: Request) -> None:
         request.headers["Authorization"] = self._header
-        return request
 
     def secrets(self) -> tuple[str, ...]:
         return self._secrets
@@ -60,9 +61,8 @@ class ApiKeyAuth(CrmAuth):
         self._name = header
         self._key = key
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+    def __call__(self, request: Request) -> None:
         request.headers[self._name] = self._key
-        return request
 
     def secrets(self) -> tuple[str, ...]:
         return (self._key,)
@@ -103,14 +103,13 @@ class PasswordGrantAuth(CrmAuth):
         self._refresh_token = ""
         self._use_until = 0.0
 
-    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+    def __call__(self, request: Request) -> None:
         with self._lock:
             if self._now() >= self._use_until:
                 self._get_token()
             request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
-    def renew(self, refused: PreparedRequest) -> bool:
+    def renew(self, refused: Request) -> bool:
         with self._lock:
             # Another thread may have renewed it while this call was under way.
             if refused.headers.get("Authorization") == f"Bearer {self._token}":

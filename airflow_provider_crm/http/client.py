@@ -6,15 +6,14 @@ It is made of plain settings; whose they are, and how a CRM's calls look, is up 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import requests
 import urllib3.exceptions
-from requests.structures import CaseInsensitiveDict
 
 from airflow_provider_crm import __version__
 from airflow_provider_crm.exceptions import (
@@ -40,7 +39,8 @@ from airflow_provider_crm.http.retry import (
     without_answer,
 )
 from airflow_provider_crm.http.throttle import Pacer, Throttle, Unpaced
-from airflow_provider_crm.http.transport import Adapter, Routes
+from airflow_provider_crm.http.transport import Transport
+from airflow_provider_crm.http.wire import Answer, Request
 
 T = TypeVar("T")
 
@@ -108,13 +108,12 @@ class HttpClient:
         self._base_url = base_url
         self._auth = auth
         self._called = called
-        self._timeouts = (min(CONNECT_TIMEOUT, timeout), timeout)
         self._max_retries = max_retries
         self._quota = quota
         self._throttle = Throttle(concurrency, pacer or Unpaced(), self._clock)
-        self._adapter = Adapter(pool_connections=4, pool_maxsize=concurrency)
-        self._routes = Routes(verify, called)
-        self._local = threading.local()
+        self._transport = Transport(
+            verify, called, concurrency=concurrency, connect=min(CONNECT_TIMEOUT, timeout), read=timeout
+        )
 
     def close(self) -> None:
         """End calls that wait, and close the connections that are kept open.
@@ -124,12 +123,12 @@ class HttpClient:
         self._clock.end()
         self.pool.close()
         if self._throttle.in_flight:
-            timer = threading.Timer(GRACE, self._adapter.hang_up)
+            timer = threading.Timer(GRACE, self._transport.hang_up)
             timer.daemon = True
             timer.start()
         else:
-            self._adapter.hang_up()
-        self._adapter.close()
+            self._transport.hang_up()
+        self._transport.close()
 
     def request(self, call: Call, read: Callable[[bytes], T], *, budget: float = RETRY_BUDGET) -> T:
         """Send a call until its answer can be read, as far as repeating it is safe.
@@ -162,18 +161,18 @@ class HttpClient:
     def _attempt(self, call: Call, read: Callable[[bytes], T], patience: float) -> T:
         auth = call.auth or self._auth
         request = self._prepare(call, auth)
-        response, body = self._exchange(call, request, patience)
-        if response.status_code == 401 and auth.renew(request):
-            response, body = self._exchange(call, self._prepare(call, auth), patience)
-        status = response.status_code
+        answer = self._exchange(call, request, patience)
+        if answer.status == 401 and auth.renew(request):
+            answer = self._exchange(call, self._prepare(call, auth), patience)
+        status, body = answer.status, in_utf8(answer.body, answer.headers.get("Content-Type", ""))
         if not 200 <= status < 300:
             raise with_status(
                 call,
                 status,
                 body,
                 errors=tuple(map(self._hide, vendor_errors(body))),
-                reason=self._hide(response.reason or ""),
-                retry_after=seconds_asked(response.headers, self._quota, self._clock),
+                reason=self._hide(answer.reason),
+                retry_after=seconds_asked(answer.headers, self._quota, self._clock),
                 called=self._called,
             )
         try:
@@ -190,73 +189,56 @@ class HttpClient:
             problem = "another shape than documented"  # in words of ours: theirs may quote the answer
         raise unreadable(call, status, problem)
 
-    def _prepare(self, call: Call, auth: CrmAuth) -> requests.PreparedRequest:
+    def _prepare(self, call: Call, auth: CrmAuth) -> Request:
         url, _, query = call.url_below(self._base_url).partition("?")
-        # A session would merge what is the same for all calls into each of them, and take the query apart and encode it
-        # anew: a quarter of what a call costs.
-        request = requests.PreparedRequest()
-        request.method = call.method
-        request.headers = CaseInsensitiveDict({**_HEADERS, "Content-Type": call.content_type})
-        request.hooks = requests.hooks.default_hooks()
         try:
-            request.url = _prepared_url(url) + (f"?{query}" if query else "")
-            request.prepare_body(call.body, None)
-            request.prepare_auth(auth)
-        except (requests.exceptions.InvalidHeader, requests.exceptions.InvalidURL, UnicodeError):
+            url = _prepared_url(url) + (f"?{query}" if query else "")
+        except (requests.exceptions.InvalidURL, UnicodeError):
             pass  # its message quotes the credentials
         else:
-            # The HTTP library would refuse such a header too, quoting it.
-            if all(str(value).isascii() and str(value).isprintable() for value in request.headers.values()):
+            request = Request(call.method, url, {**_HEADERS, "Content-Type": call.content_type}, call.body)
+            auth(request)
+            # The transport would refuse such a header too, as if nothing were wrong with the connection.
+            if all(value.isascii() and value.isprintable() for value in request.headers.values()):
                 return request
         raise CrmConnectionError(
             f"The host or the credentials of {self._called} hold characters that HTTP cannot carry"
         )
 
-    def _exchange(
-        self, call: Call, request: requests.PreparedRequest, patience: float
-    ) -> tuple[requests.Response, bytes]:
+    def _exchange(self, call: Call, request: Request, patience: float) -> Answer:
         """Send a request and follow redirects as far as credentials may go, to no address twice.
 
         :param patience: seconds that a pause may last for which the CRM asked.
         """
-        asked = [str(request.url)]
+        asked = [request.url]
         while True:
-            response, body = self._send(call, request, patience)
-            location = response.headers.get("Location")
-            if response.status_code not in (301, 302, 303, 307, 308) or not location:
-                return response, body
+            answer = self._send(call, request, patience)
+            location = answer.headers.get("Location")
+            if answer.status not in (301, 302, 303, 307, 308) or not location:
+                return answer
             if len(asked) > MAX_REDIRECTS:
                 raise CrmRedirectError(f"{call.name} is redirected again and again", call=call.name)
-            asked.append(redirected(call, response.status_code, asked, location))
-            request = request.copy()
-            request.url = asked[-1]
+            asked.append(redirected(call, answer.status, asked, location))
+            request = replace(request, url=asked[-1])
 
-    def _send(
-        self, call: Call, request: requests.PreparedRequest, patience: float
-    ) -> tuple[requests.Response, bytes]:
-        route = self._routes.to(str(request.url))
+    def _send(self, call: Call, request: Request, patience: float) -> Answer:
         with self._throttle.slot(patience=patience), no_urls_in_logs():
             if call.before is not None:
                 call.before()
             self.counters.sent()
             try:
-                response = self._session.send(
-                    request, allow_redirects=False, timeout=self._timeouts, **route.settings
-                )
-                with response:
-                    # Several times as fast as `.content`, which reads ten KiB at a time.
-                    body: bytes = response.raw.read(decode_content=True)
-            except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                answer = self._transport.send(request)
+            except (urllib3.exceptions.HTTPError, OSError) as error:
                 failure = error
             else:
-                self._heed(response)
-                return response, in_utf8(body, response.headers.get("Content-Type", ""))
-        raise without_answer(call, failure, called=self._called, server=route.name)
+                self._heed(answer)
+                return answer
+        raise without_answer(call, failure, called=self._called, server=self._transport.name_of(request.url))
 
-    def _heed(self, response: requests.Response) -> None:
+    def _heed(self, answer: Answer) -> None:
         """Slow the other calls down as the answer asks to; to be called while its call is in flight."""
-        headers = response.headers
-        if response.status_code in (429, 503) and (asked := seconds_asked(headers, self._quota, self._clock)):
+        headers = answer.headers
+        if answer.status in (429, 503) and (asked := seconds_asked(headers, self._quota, self._clock)):
             self._throttle.pause(asked)
         if self._quota is not None and (told := self._quota.read(headers, self._clock)) is not None:
             self._throttle.announce(told)
@@ -268,24 +250,12 @@ class HttpClient:
                 text = text.replace(secret, "<secret>")
         return text
 
-    @property
-    def _session(self) -> requests.Session:
-        """One session a thread, all of them on one pool of connections."""
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = _Session()
-            session.mount("https://", self._adapter)
-            session.mount("http://", self._adapter)
-            # No call is to depend on those that happened to go before it in this thread.
-            session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-            self._local.session = session
-        return session
-
 
 _HEADERS: Mapping[str, str] = {
-    **requests.utils.default_headers(),
-    "Accept": "application/json",
     "User-Agent": f"airflow-provider-crm/{__version__}",
+    "Accept": "application/json",
+    "Accept-Encoding": "gzip",
+    "Connection": "keep-alive",
 }
 
 
@@ -298,10 +268,3 @@ def _prepared_url(url: str) -> str:
     request = requests.PreparedRequest()
     request.prepare_url(url, None)
     return str(request.url)
-
-
-class _Session(requests.Session):
-    """Leaves redirects to the client: requests prepares the next request even where told not to follow."""
-
-    def resolve_redirects(self, *_: Any, **__: Any) -> Iterator[Any]:
-        yield from ()

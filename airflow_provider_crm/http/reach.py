@@ -7,7 +7,6 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 
-import requests
 import urllib3.exceptions
 
 from airflow_provider_crm.exceptions import redact
@@ -23,7 +22,7 @@ _NO_ROUTE = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETD
 _WORDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (ConnectionRefusedError, "refused"),
     (socket.gaierror, "no such name"),
-    ((TimeoutError, requests.exceptions.Timeout, urllib3.exceptions.TimeoutError), "timed out"),
+    ((TimeoutError, urllib3.exceptions.TimeoutError), "timed out"),
     (ConnectionError, "hung up"),
 )
 
@@ -42,7 +41,7 @@ def system_error(error: BaseException) -> OSError | None:
     :return: the error without what is of no use to anybody who reads it: traceback and further causes.
     """
     *_, root = causes(error)
-    if not isinstance(root, OSError) or isinstance(root, requests.exceptions.RequestException):
+    if not isinstance(root, OSError):
         return None
     root.__cause__ = None
     return root.with_traceback(None)

@@ -21,7 +21,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
 import urllib3.exceptions
 
 from airflow_provider_crm.exceptions import (
@@ -84,7 +83,7 @@ def without_answer(call: Call, error: Exception, *, called: str, server: str) ->
     :param server: how they name what was asked: scheme, host and port, and the proxy that leads there.
     """
     if not _was_never_sent(error):
-        timeout = isinstance(error, requests.exceptions.Timeout | urllib3.exceptions.TimeoutError)
+        timeout = isinstance(error, urllib3.exceptions.TimeoutError)
         kind = "no answer in time" if timeout else type(error).__name__
         message = f"{call.name} got no whole answer from {server} ({kind})"
         return AttemptError(message, call=call.name, maybe_applied=True)
@@ -108,8 +107,7 @@ def _was_never_sent(error: Exception) -> bool:
     What the libraries call an error of a proxy says little: they do so too where the connection broke after the call
     had gone through the proxy (urllib3 2.8: closing a connection forgets that it was one).
     """
-    kinds = (requests.exceptions.ConnectTimeout, urllib3.exceptions.ConnectTimeoutError)
-    return any(isinstance(one, kinds) for one in causes(error))
+    return any(isinstance(one, urllib3.exceptions.ConnectTimeoutError) for one in causes(error))
 
 
 def with_status(

@@ -1,25 +1,27 @@
 """How a call gets to a server: by which proxy, and over connections that can be ended and tell whether it has left.
 
-Knows the HTTP library only.
+Knows the HTTP libraries only: requests finds the way, urllib3 keeps the connections.
 """
 
 from __future__ import annotations
 
 import http.client
 import io
+import math
 import os
 import socket
 import ssl
 import time
 import weakref
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests.adapters
 import requests.utils
+import urllib3
 import urllib3.connection
 import urllib3.connectionpool
 import urllib3.exceptions
@@ -27,6 +29,7 @@ import urllib3.util.connection
 
 from airflow_provider_crm.exceptions import CrmConnectionError
 from airflow_provider_crm.http.urls import is_loopback, origin
+from airflow_provider_crm.http.wire import Answer, Request, read_answer, request_bytes
 
 
 class NotConnectedError(urllib3.exceptions.NewConnectionError):
@@ -70,41 +73,60 @@ class _BoundedReader(io.RawIOBase):
     (requests.readthedocs.io, "Quickstart", "Timeouts").
     """
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, seconds: float) -> None:
-        self._raw = raw
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
         self._socket = sock
         self._until = time.monotonic() + seconds
 
     def readable(self) -> bool:
         return True
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int:
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         self._socket.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
+        return self._socket.recv_into(buffer)
 
 
-class _Answer(http.client.HTTPResponse):
-    """Is whole within the timeout, or not at all."""
+class _TunnelAnswer(http.client.HTTPResponse):
+    """What a proxy answers, within the timeout."""
 
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        seconds = sock.gettimeout()
-        if seconds is not None:
-            self.fp = io.BufferedReader(_BoundedReader(self.fp.detach(), sock, seconds))
+        self.fp.close()
+        self.fp = _within(sock, sock.gettimeout())
+
+
+def _within(sock: socket.socket, seconds: float | None) -> io.BufferedReader:
+    """Return what reads from a socket until so many seconds are over."""
+    return io.BufferedReader(_BoundedReader(sock, math.inf if seconds is None else seconds))
 
 
 class _Connection(urllib3.connection.HTTPConnection):
-    """Says so of whatever fails before a connection stands, TLS and a proxy's tunnel included."""
+    """Speaks with :mod:`.wire`, which the pools of the library let their connections do.
 
-    response_class = _Answer
+    Says so of whatever fails before a connection stands, TLS and a proxy's tunnel included.
+    """
+
+    response_class = _TunnelAnswer
     live: _Live
+
+    def request(  # type: ignore[override]
+        self, method: str, url: str, body: bytes | None = None, headers: Any = None, **_: Any
+    ) -> None:
+        """Send a request."""
+        data = request_bytes(method, url, headers, body)
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(self.timeout)
+        self.sock.sendall(data)
+
+    def getresponse(self) -> Any:
+        """Read the answer: whole within the timeout, or not at all."""
+        answer = read_answer(_within(self.sock, self.timeout))
+        if not answer.keeps:
+            self.close()
+        return answer
 
     def connect(self) -> None:
         self._guards: list[socket.socket] = []
@@ -149,7 +171,7 @@ class _HttpsConnection(_Connection, urllib3.connection.HTTPSConnection):
 
 
 class _Pool(urllib3.connectionpool.HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls: Any = _Connection
 
     def __init__(self, *args: Any, live: _Live, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -162,17 +184,17 @@ class _Pool(urllib3.connectionpool.HTTPConnectionPool):
 
 
 class _HttpsPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
-    ConnectionCls = _HttpsConnection
+    ConnectionCls: Any = _HttpsConnection
 
 
-class Adapter(requests.adapters.HTTPAdapter):
-    """Makes such connections, to servers and to proxies."""
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Makes pools of such connections, to servers and to proxies, as requests would make its own."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._live = _Live()
+        self.live = _Live()
         self._pools: Any = {
-            "http": partial(_Pool, live=self._live),
-            "https": partial(_HttpsPool, live=self._live),
+            "http": partial(_Pool, live=self.live),
+            "https": partial(_HttpsPool, live=self.live),
         }
         super().__init__(*args, **kwargs)
 
@@ -186,47 +208,85 @@ class Adapter(requests.adapters.HTTPAdapter):
             manager.pool_classes_by_scheme = self._pools
         return manager
 
-    def hang_up(self) -> None:
-        """End all connections, those with a call in flight too, and those to come."""
-        self._live.end()
-
 
 @dataclass(frozen=True, slots=True)
-class Route:
+class _Route:
     """How a server is reached.
 
     :param name: scheme, host and port, and the proxy that leads there, for messages.
-    :param settings: what a session is to be told: proxies, and whose certificates to trust.
+    :param host: how requests name it.
+    :param pool: the connections to it.
+    :param whole_urls: whether who takes the request is to be told the whole URL: a proxy that sends it on.
     """
 
     name: str
-    settings: Mapping[str, Any]
+    host: str
+    pool: urllib3.connectionpool.HTTPConnectionPool
+    whole_urls: bool
 
 
-class Routes:
-    """What the environment says of each server, which is asked for once: it costs a third of a call.
+class Transport:
+    """Sends requests over connections that are kept. Safe to share between threads.
+
+    What the environment says of proxies and certificates is asked for once a server: it costs a third of a call.
 
     :param verify: check certificates, or the path of a CA bundle to check them with.
     :param called: how messages name the connection.
+    :param concurrency: connections that are kept.
+    :param connect: seconds within which a connection has to stand.
+    :param read: seconds within which an answer has to be there as a whole.
     """
 
-    def __init__(self, verify: bool | str, called: str) -> None:
+    def __init__(
+        self, verify: bool | str, called: str, *, concurrency: int, connect: float, read: float
+    ) -> None:
         self._verify = verify
         self._called = called
-        self._known: dict[tuple[str, str, int], Route] = {}
+        self._timeout = urllib3.Timeout(connect=connect, read=read)
+        self._adapter = _Adapter(pool_maxsize=concurrency)
+        self._routes: dict[tuple[str, str, int], _Route] = {}
 
-    def to(self, url: str) -> Route:
-        """Return how a URL is reached.
+    def send(self, request: Request) -> Answer:
+        """Send a request, once.
 
         :raises CrmConnectionError: the certificates that are to be trusted cannot be read.
+        :raises urllib3.exceptions.HTTPError: there is no whole answer.
+        :raises OSError: the same.
         """
+        route = self._route(request.url)
+        target = request.url if route.whole_urls else _target(request.url)
+        answer: Any = route.pool.urlopen(
+            request.method,
+            target,
+            body=request.body,
+            headers={"Host": route.host, **request.headers},
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=self._timeout,
+        )
+        return answer  # type: ignore[no-any-return]
+
+    def name_of(self, url: str) -> str:
+        """Return how messages name the server of a URL."""
+        return self._route(url).name
+
+    def hang_up(self) -> None:
+        """End all connections, those with a call in flight too, and those to come."""
+        self._adapter.live.end()
+
+    def close(self) -> None:
+        """Close the connections that are kept and not in use."""
+        self._adapter.close()
+
+    def _route(self, url: str) -> _Route:
         server = origin(url)
-        route = self._known.get(server)
+        route = self._routes.get(server)
         if route is None:
-            route = self._known[server] = self._find(url, server)
+            route = self._routes[server] = self._find(url, server)
         return route
 
-    def _find(self, url: str, server: tuple[str, str, int]) -> Route:
+    def _find(self, url: str, server: tuple[str, str, int]) -> _Route:
         settings: dict[str, Any] = dict(
             requests.Session().merge_environment_settings(url, {}, True, self._verify, None)
         )
@@ -236,11 +296,20 @@ class Routes:
             settings["proxies"] = {}
         if server[0] == "https" and isinstance(settings["verify"], str):
             self._check_certificates(settings["verify"])
-        name = _address(server)
+        address = _address(server)
+        name = address
         if proxy := requests.utils.select_proxy(url, settings["proxies"]):
             # Without its user and password; that it is http need not be said.
             name += f" by the proxy {_address(origin(proxy if '://' in proxy else f'http://{proxy}'))}"
-        return Route(name, settings)
+        request = requests.PreparedRequest()
+        request.url = url
+        adapter: Any = self._adapter
+        pool = adapter.get_connection_with_tls_context(request, settings["verify"], settings["proxies"])
+        adapter.cert_verify(pool, url, settings["verify"], None)
+        whole_urls = adapter.request_url(request, settings["proxies"]) == url
+        default = f":{443 if server[0] == 'https' else 80}"
+        host = address.partition("://")[2].removesuffix(default)
+        return _Route(name, host, pool, whole_urls)
 
     def _check_certificates(self, path: str) -> None:
         try:
@@ -251,6 +320,11 @@ class Routes:
                 f"The extra `verify` of {self._called}, or REQUESTS_CA_BUNDLE, names {path!r}, which is no file of "
                 f"certificates on this machine"
             ) from error.with_traceback(None)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
 
 
 def _address(server: tuple[str, str, int]) -> str:

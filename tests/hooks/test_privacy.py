@@ -8,7 +8,6 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
-import requests
 import urllib3.exceptions
 
 from airflow_provider_crm.exceptions import CrmError, CrmRequestError
@@ -74,10 +73,7 @@ def failing(make_error: Any) -> Any:
 def broken(cause: Any) -> Any:
     """Quote the URL as the HTTP libraries do."""
     return failing(
-        lambda request: requests.exceptions.ConnectionError(
-            urllib3.exceptions.MaxRetryError(None, request.url, cause),  # type: ignore[arg-type]
-            request=request,
-        )
+        lambda request: urllib3.exceptions.MaxRetryError(None, request.url, cause)  # type: ignore[arg-type]
     )
 
 
@@ -109,11 +105,13 @@ FAILURES = {
     "no connection": broken(urllib3.exceptions.NewConnectionError(None, EMAIL)),  # type: ignore[arg-type]
     "reset": broken(ConnectionResetError(EMAIL)),
     "certificate": failing(
-        lambda request: requests.exceptions.SSLError(f"CERTIFICATE_VERIFY_FAILED {request.url}")
+        lambda request: urllib3.exceptions.SSLError(f"CERTIFICATE_VERIFY_FAILED {request.url}")
     ),
-    "timeout": failing(lambda request: requests.exceptions.ReadTimeout(request.url)),
+    "timeout": failing(
+        lambda request: urllib3.exceptions.ReadTimeoutError(None, request.url, request.url)  # type: ignore[arg-type]
+    ),
     "os": failing(lambda request: OSError(5, request.url)),
-    "invalid": failing(lambda request: requests.exceptions.InvalidURL(request.url)),
+    "invalid": failing(lambda request: urllib3.exceptions.LocationParseError(request.url)),
 }
 
 

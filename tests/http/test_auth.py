@@ -9,18 +9,24 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import requests
 
 from airflow_provider_crm.exceptions import CrmRequestError, CrmUnreadableAnswerError
-from airflow_provider_crm.http.auth import BasicAuth, PasswordGrantAuth
+from airflow_provider_crm.http.auth import BasicAuth, CrmAuth, PasswordGrantAuth
+from airflow_provider_crm.http.wire import Request
 
 
-def blank() -> requests.PreparedRequest:
-    return requests.Request("GET", "https://crm.example.com").prepare()
+def with_credentials(auth: CrmAuth) -> Request:
+    request = Request("GET", "https://crm.example.com/", {})
+    auth(request)
+    return request
+
+
+def authorization(auth: CrmAuth) -> str:
+    return with_credentials(auth).headers["Authorization"]
 
 
 def test_basic() -> None:
-    header = BasicAuth("clé", "a:b")(blank()).headers["Authorization"]
+    header = authorization(BasicAuth("clé", "a:b"))
     assert b64decode(header.removeprefix("Basic ")).decode() == "clé:a:b"
 
 
@@ -46,7 +52,7 @@ def grant(service: TokenService, now: Callable[[], float] = lambda: 0.0) -> Pass
 
 
 def token(auth: PasswordGrantAuth) -> str:
-    return str(auth(blank()).headers["Authorization"])
+    return authorization(auth)
 
 
 def test_one_token_serves_many_calls() -> None:
@@ -84,7 +90,7 @@ def test_a_token_without_a_lifetime_is_used_until_it_is_refused(clock: Any, life
     for _ in range(40):
         clock.seconds += 3600
         assert token(auth) == "Bearer token-1"
-    assert auth.renew(auth(blank()))
+    assert auth.renew(with_credentials(auth))
     assert token(auth) == "Bearer token-2"
     assert service.asked == ["password", "password"]
 
@@ -117,7 +123,7 @@ def test_an_answer_without_a_token(access: Any) -> None:
 def test_a_refused_token_is_renewed_by_one_thread_only() -> None:
     service = TokenService()
     auth = grant(service)
-    refused = auth(blank())
+    refused = with_credentials(auth)
     barrier = threading.Barrier(16)
 
     def renew(_: int) -> bool:

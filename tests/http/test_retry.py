@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import requests
 import urllib3.exceptions
 
 from airflow_provider_crm.exceptions import (
@@ -31,16 +30,10 @@ CREDIT = Call("POST", "/thing", body=b"{}", repeatable=False)
 UPDATE = Call("PUT", "/thing", body=b"{}")
 OK = {"json": {"ok": 1}}
 
-REFUSED = requests.exceptions.ConnectionError(
-    urllib3.exceptions.MaxRetryError(
-        None,  # type: ignore[arg-type]
-        "/thing",
-        urllib3.exceptions.NewConnectionError(None, "connection refused"),  # type: ignore[arg-type]
-    )
-)
-NO_CONNECTION_IN_TIME = requests.exceptions.ConnectTimeout()
-NO_ANSWER_IN_TIME = requests.exceptions.ReadTimeout()
-CUT_OFF = requests.exceptions.ConnectionError(urllib3.exceptions.ProtocolError("Connection aborted."))
+REFUSED = urllib3.exceptions.NewConnectionError(None, "connection refused")  # type: ignore[arg-type]
+NO_CONNECTION_IN_TIME = urllib3.exceptions.ConnectTimeoutError()
+NO_ANSWER_IN_TIME = urllib3.exceptions.ReadTimeoutError(None, "/thing", "timed out")  # type: ignore[arg-type]
+CUT_OFF = urllib3.exceptions.ProtocolError("Connection aborted.")
 
 
 def read(body: bytes) -> dict[str, int]:
