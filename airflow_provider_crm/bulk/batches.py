@@ -125,13 +125,13 @@ class RowReader(Generic[R]):
     def _read_slice(self, rows: Sequence[Any]) -> Iterator[tuple[Sequence[Any], Read[R] | None]]:
         """Yield rows with what is read of them: all together, else in parts, since mostly one row alone is at fault."""
         assert self._read_many is not None
-        read = self._read_many([row.data for row in rows])
+        read = self._read_many(rows)
         if read or len(rows) <= PART:
             yield rows, read
             return
         for start in range(0, len(rows), PART):
             part = rows[start : start + PART]
-            yield part, self._read_many([row.data for row in part])
+            yield part, self._read_many(part)
 
     def _items(self, rows: Sequence[Row], read: Read[R]) -> dict[str, Item[R]] | None:
         if len({*read[0]}) < len(rows):  # which of a person's rows counts is seen one by one

@@ -99,6 +99,8 @@ def settle_with_opt_outs(
 ) -> Settled[R]:
     """Settle rows; of those that are rejected for another reason, carry out the opt-out all the same."""
     settled = settle(items)
+    if all(outcome.ending is not _REJECTED and item.rejected is None for item, outcome in settled):
+        return settled
     left: dict[int, Item[R]] = {}
     for item, outcome in settled:
         if outcome.ending is _REJECTED and item.rejected is None and (said := opt_outs.find(item.record)):

@@ -96,6 +96,7 @@ class CsvFile(TextFile):
             lines = CsvLines(stream, self._format.delimiter)
             header, width = self._header(lines)
             odd_header = width != len(header)
+            names = tuple(header)
             nulls = self._format.nulls
             more_nulls = nulls != PLAIN_TEXT.nulls
             number = first_number
@@ -125,7 +126,7 @@ class CsvFile(TextFile):
                                 else:
                                     cells = [cell or None for cell in cells]
                             if cells:
-                                yield Row(number, dict(zip(header, cells, strict=False)))
+                                yield Row(number, tuple(cells), names)
                                 number += 1
                         lines.record_start = start = end
                     else:

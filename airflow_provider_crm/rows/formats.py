@@ -196,7 +196,7 @@ class ParquetFile:
             self._fraction = 0.0
             wanted = names if len(names) < len(parquet.schema_arrow.names) else None
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-                yield from self._rows_of(batch, number)
+                yield from self._rows_of(batch, names, number)
                 number += batch.num_rows
                 self._fraction = (number - first_number) / parquet.metadata.num_rows
 
@@ -205,8 +205,9 @@ class ParquetFile:
         names = [name for name in parquet.schema_arrow.names if not _INDEX.fullmatch(name)]
         return check_column_names(names, self.location.name)
 
-    def _rows_of(self, batch: pyarrow.RecordBatch, first_number: int) -> Iterator[Row | UnreadableRow]:
-        names = batch.schema.names
+    def _rows_of(
+        self, batch: pyarrow.RecordBatch, names: Sequence[str], first_number: int
+    ) -> Iterator[Row | UnreadableRow]:
         columns = [for_python(column) for column in batch.columns]
         try:
             cells = [convert(column.to_pylist()) for column, convert in columns]
@@ -215,7 +216,7 @@ class ParquetFile:
                 yield self._row_of(names, columns, index, first_number + index)
         else:
             for number, values in enumerate(zip(*cells, strict=True), start=first_number):
-                yield Row(number, dict(zip(names, values, strict=False)))
+                yield Row(number, values, names)
 
     def _row_of(
         self, names: Sequence[str], columns: Sequence[PythonColumn], index: int, number: int
@@ -229,7 +230,7 @@ class ParquetFile:
                 cells.append(None)
                 faults.append(f"{show_name(name)}: {error}")
         if not faults:
-            return Row(number, dict(zip(names, cells, strict=True)))
+            return Row(number, cells, names)
         return UnreadableRow(number, f"{self.location.name}, {'; '.join(faults)}", {"cells": cells})
 
     def fraction_read(self) -> float:
@@ -300,9 +301,7 @@ class Partition:
         if self.has_header:
             self.columns()
         for row in self._file.rows(first_number):
-            if isinstance(row, Row):
-                row.data.update(self._keys)
-            yield row
+            yield Row(row.number, row.data | self._keys) if isinstance(row, Row) else row
 
     def fraction_read(self) -> float:
         return self._file.fraction_read()

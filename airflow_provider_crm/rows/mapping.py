@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from airflow_provider_crm import parameters
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows.row import list_names, show_name
+from airflow_provider_crm.rows.row import Row, by_column, list_names, show_name
 from airflow_provider_crm.rows.sources import Source
 from airflow_provider_crm.values import is_empty
 
@@ -105,22 +105,23 @@ class FieldMapping(Generic[F]):
             columns, _ = self._columns
         return columns, [data.get(column, ABSENT) for column in columns]
 
-    def columns(
-        self, rows: Sequence[Mapping[str, Any]]
-    ) -> tuple[Mapping[str, F], list[Sequence[Any]]] | None:
+    def columns(self, rows: Sequence[Row]) -> tuple[Mapping[str, F], list[Sequence[Any]]] | None:
         """Return the columns with their fields as :meth:`values` does, and the values of many rows by column.
 
         :return: None where one of the rows has other columns than those checked.
         """
         columns, values_of = self._columns
         passed_over = len(self._passed_over)
-        if not self._explicit and {*map(len, rows)} != {len(columns) + passed_over}:
+        together = by_column(rows)
+        each = [row.data for row in rows] if together is None else [together]
+        if not self._explicit and {*map(len, each)} != {len(columns) + passed_over}:
             return None
         try:
-            values: list[Sequence[Any]] = list(zip(*map(values_of, rows), strict=True))
+            values: list[Any] = [values_of(data) for data in each]
         except KeyError:
             return None
-        return columns, values[:-passed_over] if passed_over else values
+        found = list(zip(*values, strict=True)) if together is None else list(values[0])
+        return columns, found[:-passed_over] if passed_over else found
 
     def fields(self, data: Mapping[str, Any]) -> list[tuple[F, Any]]:
         """Return a row's values by field, None for an empty one that is to be sent.

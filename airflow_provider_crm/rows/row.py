@@ -6,7 +6,7 @@ Knows neither where rows come from nor what the columns mean.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -24,11 +24,21 @@ class Row(msgspec.Struct, frozen=True, gc=False):
     """A row as the source has it.
 
     :param number: its number in the source, from 1, running on over several files.
-    :param data: its columns.
+    :param cells: its columns: a dict, or the values alone where all rows have the same columns.
+    :param columns: their names, one object for all rows of a file; None where ``cells`` is a dict.
     """
 
     number: int
-    data: dict[str, Any]
+    cells: Any
+    columns: Sequence[str] | None = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Return its columns as a dict: a new one where the row has its values alone."""
+        if self.columns is None:
+            data: dict[str, Any] = self.cells
+            return data
+        return dict(zip(self.columns, self.cells, strict=False))
 
 
 class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +52,14 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     number: int
     reason: str
     data: dict[str, Any]
+
+
+def by_column(rows: Sequence[Row]) -> Mapping[str, Sequence[Any]] | None:
+    """Return the values of rows that have the same columns; None where that is not sure."""
+    columns = rows[0].columns
+    if columns is None or any(row.columns is not columns for row in rows):
+        return None
+    return dict(zip(columns, zip(*[row.cells for row in rows], strict=False), strict=False))
 
 
 def check_column_names(names: Sequence[str], where: str) -> list[str]:

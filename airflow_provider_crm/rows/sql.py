@@ -70,7 +70,7 @@ class QuerySource:
         with closing(cursor):
             self._columns = columns = cursor.columns
             for number, values in enumerate(cursor.values(), start=1):
-                yield Row(number, dict(zip(columns, values, strict=False)))
+                yield Row(number, tuple(values), columns)
 
     def fraction_read(self) -> None:
         return None

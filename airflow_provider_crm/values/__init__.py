@@ -5,7 +5,7 @@ The only place that decides it, for every source and every CRM. Knows no CRM.
 """
 
 from airflow_provider_crm.values.cells import UNSEEN, is_empty, plain
-from airflow_provider_crm.values.columns import are_plain_emails, clean_texts
+from airflow_provider_crm.values.columns import are_plain_emails, clean_texts, latin_texts
 from airflow_provider_crm.values.keys import (
     compared_email,
     is_shortened,
@@ -40,6 +40,7 @@ __all__ = [
     "is_midnight",
     "is_shortened",
     "key_of",
+    "latin_texts",
     "moment_of",
     "normal_email",
     "number_of",

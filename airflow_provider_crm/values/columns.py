@@ -44,6 +44,11 @@ def _is_latin(text: str) -> bool:
     return True
 
 
+def latin_texts(cells: Sequence[Any]) -> bool:
+    """Return True where each cell is a text whose signs are all below U+0100: it has no accents in two ways."""
+    return {*map(type, cells)} == {str} and _is_latin("".join(cells))
+
+
 def are_plain_emails(cells: Sequence[Any], longest: int) -> bool:
     """Return True where each cell is an e-mail address that is written as :func:`.normal_email` writes it.
 

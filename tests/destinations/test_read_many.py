@@ -132,7 +132,10 @@ def test_a_slice_is_what_its_rows_are(destination: Any, nulls: str, match_by: st
 
     @given(ROWS)
     def check(rows: list[dict[str, Any]]) -> None:
-        together = crm.read_many(rows)
+        together = crm.read_many([Row(number, row) for number, row in enumerate(rows, start=1)])
+        names = tuple(CELLS)
+        cells = [Row(number, tuple(row.values()), names) for number, row in enumerate(rows, start=1)]
+        assert crm.read_many(cells) == together
         alone = list(map(one_by_one, rows))
         if together is not None:
             assert list(zip(*together, strict=True)) == alone
@@ -146,8 +149,10 @@ def test_a_slice_is_what_its_rows_are(destination: Any, nulls: str, match_by: st
 def test_rows_as_nearly_all_are_read_together(destination: Any) -> None:
     row = {"email": "a@b.fr", "last_name": "Łucja", "first_name": None, "born": "1980-05-01", "client": "C1"}
     row |= {"points": "3", "vip": ""}
-    assert destination("skip", "Email").read_many([row, row | {"email": "c@d.fr"}]) is not None
-    assert destination("skip", "Email").read_many([row, {"email": "c@d.fr"}]) is None
+    assert (
+        destination("skip", "Email").read_many([Row(1, row), Row(2, row | {"email": "c@d.fr"})]) is not None
+    )
+    assert destination("skip", "Email").read_many([Row(1, row), Row(2, {"email": "c@d.fr"})]) is None
 
 
 @pytest.mark.parametrize("text", ["\u3164", "\u2800", "\ufe0f"])
@@ -156,7 +161,7 @@ def test_a_text_of_signs_that_show_nothing_is_empty(text: str) -> None:
     row |= {"points": None, "vip": None}
     read = {1: "a@b.fr", 15: "Ana"}
     assert mindbaz("skip", "Email").read(row)[1] == read
-    together = mindbaz("skip", "Email").read_many([row])
+    together = mindbaz("skip", "Email").read_many([Row(1, row)])
     assert together is not None
     assert list(together[1]) == [read]
     customer = expertsender("skip", "Email").read(row)[1]
@@ -221,8 +226,8 @@ def test_a_status_is_a_number_whatever_the_site_says(cell: Any) -> None:
     fields = Fields([FieldType(1, "email", TEXT), FieldType(STATUS, "status", TEXT)])
     crm = subscribers(FieldMapping(fields.find, {"email": "email", "status": "status"}), "email")
     row = {"email": "a@b.fr", "status": cell}
-    read = crm.read_many([row])
+    read = crm.read_many([Row(1, row)])
     assert read is not None
     assert list(read[1]) == [{1: "a@b.fr", STATUS: 1}]
-    assert crm._changes({STATUS: 1}, {STATUS: "0"}) == {STATUS: 1}
-    assert crm._changes({STATUS: 1}, {STATUS: "1"}) == {}
+    held = [{STATUS: "0"}, {STATUS: "1"}]
+    assert crm._missing([{STATUS: 1}, {STATUS: 1}], held, {STATUS}) == [{STATUS: 1}, {}]

@@ -26,6 +26,7 @@ from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.exceptions import CrmInputError, CrmRequestError, redact
 from airflow_provider_crm.hooks.expertsender import ExpertSenderHook
 from airflow_provider_crm.rows.mapping import FieldMapping
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.schemas.expertsender.cells import identifier
 from airflow_provider_crm.schemas.expertsender.consents import (
     asks_for_confirmation,
@@ -130,7 +131,7 @@ class UpsertCustomers:
         # Of somebody who was asked before, no look tells whether they were asked again.
         return RowKey(key, noted=_forces(customer) and asks_for_confirmation(customer)), customer
 
-    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[str], Sequence[Customer]] | None:
+    def read_many(self, rows: Sequence[Row]) -> tuple[Sequence[str], Sequence[Customer]] | None:
         found = None if self._mapping.send_nulls else self._mapping.columns(rows)
         if found is None:
             return None

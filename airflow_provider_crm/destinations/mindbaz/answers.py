@@ -50,7 +50,9 @@ class TakeStatuses(UpsertSubscribers):
             allow_resubscribe=True,
         )
 
-    def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
+    def _plan_present(
+        self, item: Item[Values], found: Sequence[Subscriber], missing: Values
+    ) -> Outcome | Step[Values]:
         number, held = found[0]["id"], found[0]["fields"]
         wanted, status = item.record[STATUS], held.get(STATUS)
         opted_out = has_opted_out(status)
@@ -61,7 +63,7 @@ class TakeStatuses(UpsertSubscribers):
                 return Outcome(Ending.SKIPPED, f"the subscriber's status is {status}", number)
             if not _may_return(item.row.data["since"], status, held.get(UNSUBSCRIBED_AT)):
                 return OPTED_OUT
-        return super()._plan_present(item, found)
+        return super()._plan_present(item, found, missing)
 
     def _compared(self, items: Sequence[Item[Values]]) -> set[int]:
         return {STATUS, UNSUBSCRIBED_AT} | super()._compared(items)

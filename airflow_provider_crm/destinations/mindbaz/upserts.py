@@ -8,9 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_provider_crm.bulk.outcomes import (
     SETTLE_SECONDS,
@@ -28,6 +27,7 @@ from airflow_provider_crm.bulk.suppression import Identifier, matched_identifier
 from airflow_provider_crm.bulk.upserts import Held, decide
 from airflow_provider_crm.destinations.mindbaz.opt_outs import OptOutStatus, Values
 from airflow_provider_crm.destinations.mindbaz.verdicts import send
+from airflow_provider_crm.destinations.mindbaz.written import WrittenField, missing_values
 from airflow_provider_crm.hooks.mindbaz import MindbazHook
 from airflow_provider_crm.hooks.mindbaz.lookups import (
     KEY_FIELDS,
@@ -36,6 +36,7 @@ from airflow_provider_crm.hooks.mindbaz.lookups import (
     look_up,
 )
 from airflow_provider_crm.rows.mapping import ABSENT, FieldMapping
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.schemas.mindbaz.write import (
     CLIENT_ID,
     EMAIL,
@@ -53,31 +54,13 @@ from airflow_provider_crm.values import (
     UNSEEN,
     are_plain_emails,
     clean_texts,
-    comparable,
     is_empty,
     key_of,
     normal_email,
-    text_of,
 )
 
 _CREATED = Outcome(Ending.CREATED)
 _SKIPPED = Ending.SKIPPED
-
-
-class WrittenField(NamedTuple):
-    """How a field is written, decided once.
-
-    :ivar is_text: whether a text goes as it is, where it is not longer than ``longest``.
-    :ivar write: turns a value into the field's; raises ValueError.
-    :ivar same: tells whether a value that the CRM holds is one that is wanted.
-    """
-
-    id: int
-    name: str
-    is_text: bool
-    longest: int
-    write: Callable[[Any], Any]
-    same: Callable[[Any, Any], bool]
 
 
 class UpsertSubscribers:
@@ -133,7 +116,7 @@ class UpsertSubscribers:
         except ValueError as error:
             raise InvalidRowError(str(error), key, self._opt_out_in(data)) from None
 
-    def read_many(self, rows: Sequence[Mapping[str, Any]]) -> tuple[Sequence[str], Sequence[Values]] | None:
+    def read_many(self, rows: Sequence[Row]) -> tuple[Sequence[str], Sequence[Values]] | None:
         found = self._mapping.columns(rows)
         if found is None:
             return None
@@ -215,9 +198,7 @@ class UpsertSubscribers:
         if written is None:
             is_text = field.type == TEXT and field.id != STATUS and field.id not in _NORMALISERS
             longest = (field.length or sys.maxsize) if field.type == TEXT else 0
-            write = _writer(field)
-            same = _same_text if is_text else partial(_same, write)
-            written = WrittenField(field.id, field.name, is_text, longest, write, same)
+            written = WrittenField(field.id, field.name, is_text, longest, _writer(field))
             self._written[field.id] = written
         return written
 
@@ -230,15 +211,31 @@ class UpsertSubscribers:
         return self.opt_outs.find(values)
 
     def plan(self, items: Sequence[Item[Values]]) -> list[Outcome | Step[Values]]:
-        found = self._find([item.key for item in items], self._match_by, self._compared(items))
-        absent = [item for item in items if item.key not in found]
-        taken = self._taken(absent)
+        compared = self._compared(items)
+        found = self._find([item.key for item in items], self._match_by, compared)
+        taken = self._taken([item for item in items if item.key not in found])
+        present = [item for item in items if item.key in found]
+        missing = iter(
+            self._missing(
+                [item.record for item in present],
+                [found[item.key][0]["fields"] for item in present],
+                compared,
+            )
+        )
         return [
-            self._plan_present(item, found[item.key])
-            if item.key in found
+            self._plan_present(item, there, next(missing))
+            if (there := found.get(item.key))
             else self._plan_absent(item, taken.get(item.record.get(EMAIL, "")))
             for item in items
         ]
+
+    def _missing(
+        self, rows: Sequence[Values], held: Sequence[Mapping[int, Any]], compared: Collection[int]
+    ) -> list[Values]:
+        fields = list(self._written.values())  # another thread may be reading rows
+        return missing_values(
+            rows, held, [field for field in fields if field.id in compared and field.id != self._key_field]
+        )
 
     def _find(
         self, keys: Sequence[str], match_by: str, field_ids: Collection[int]
@@ -293,11 +290,17 @@ class UpsertSubscribers:
         field = self._written.get(number)
         return field.name if field else str(number)
 
-    def _plan_present(self, item: Item[Values], found: Sequence[Subscriber]) -> Outcome | Step[Values]:
+    def _plan_present(
+        self, item: Item[Values], found: Sequence[Subscriber], missing: Values
+    ) -> Outcome | Step[Values]:
+        """Return what becomes of a row whose subscriber is there.
+
+        :param missing: what of the row the CRM does not hold yet. The rest is not sent: so an opt-out between look-up
+            and call is not undone, and nobody else's change.
+        """
         number = found[0]["id"]
         held = found[0]["fields"]
-        changes = self._changes(item.record, held)
-        decision = decide(self._mode, item, Held.OTHER if changes else Held.SAME)
+        decision = decide(self._mode, item, Held.OTHER if missing else Held.SAME)
         if decision.ending is _SKIPPED:
             return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
         if len(found) > 1:
@@ -305,23 +308,10 @@ class UpsertSubscribers:
         outcome = Outcome(decision.ending, crm_id=number)
         if not decision.writes:
             return outcome
-        if changes.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
+        if missing.get(STATUS) == SUBSCRIBED and held.get(STATUS) is not None and not self._allow_resubscribe:
             reason = f"the subscriber's status is {held[STATUS]}, not subscribed: see `allow_resubscribe`"
             return rejected("crm", reason, number)
-        return Step(item, outcome, wire_subscriber(number, with_date(changes, item.record)), held=held)
-
-    def _changes(self, wanted: Mapping[int, Any], held: Mapping[int, Any]) -> dict[int, Any]:
-        """Return what of a row the CRM does not hold yet.
-
-        The rest is not sent: so an opt-out between look-up and call is not undone, and nobody else's change.
-        """
-        key_field, written = self._key_field, self._written
-        return {
-            number: value
-            for number, value in wanted.items()
-            if number != key_field
-            and not ((there := held.get(number)) == value or written[number].same(value, there))
-        }
+        return Step(item, outcome, wire_subscriber(number, with_date(missing, item.record)), held=held)
 
     def apply(self, steps: Sequence[Step[Values]]) -> list[Verdict]:
         return send(self._hook, steps)
@@ -353,38 +343,13 @@ def _present(values: Values) -> Values:
     return {number: value for number, value in values.items() if value is not ABSENT}
 
 
-def _same_text(wanted: Any, held: Any) -> bool:
-    """Return what :func:`_same` does, of a text."""
-    if held.__class__ is str and wanted is not None:
-        if held.isascii() and wanted.isascii():
-            return bool(held.strip() == wanted)
-        return comparable(held) == comparable(wanted)
-    return _same(text_of, wanted, held)
-
-
-def _same(write: Callable[[Any], Any], wanted: Any, held: Any) -> bool:
-    """Return whether the CRM's value, written as ours are, is the one that is wanted."""
-    if wanted is None:
-        return is_empty(held)
-    try:
-        written = write(held)
-    except ValueError:
-        return False
-    return bool(written == wanted or _alike(written, wanted))
-
-
-def _alike(held: Any, wanted: Any) -> bool:
-    """Return whether two written values say the same; a field without a known type may show a number as text."""
-    if held.__class__ is wanted.__class__ and not isinstance(held, str):
-        return bool(held == wanted)
-    return comparable(str(held)) == comparable(str(wanted))
-
-
-def _for_creation(fields: Mapping[int, Any]) -> dict[int, Any]:
+def _for_creation(fields: Values) -> Values:
     """Leave out what a new subscriber has anyway.
 
     Without status 0, a POST that meets somebody who came in between cannot put them back to subscribed.
     """
+    if STATUS not in fields and None not in fields.values():
+        return fields
     return {
         number: value
         for number, value in fields.items()

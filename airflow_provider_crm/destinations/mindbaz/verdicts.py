@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 from airflow_provider_crm.bulk.outcomes import UNSAID, Outcome, Refused, Step, Verdict
@@ -21,10 +21,16 @@ def send(hook: MindbazHook, steps: Sequence[Step[Values]]) -> list[Verdict]:
 
 def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[SubscriberData]) -> list[Verdict]:
     """Return which answer is whose: by id, else by e-mail, else by place where nothing speaks against it."""
-    sent = [step.payload.value(EMAIL) for step in steps]
+    sent = _emails_of([step.payload for step in steps])
+    known, said = {*sent.values()}, _emails_of(answers)
     told = [
-        (cast(int, answer.id), email)
-        for answer, email in zip(answers, _emails_of(answers, {*sent}), strict=True)
+        (
+            cast(int, answer.id),
+            email
+            if (email := said.get(place)).__class__ is str and email in known
+            else compared_email(email),
+        )
+        for place, answer in enumerate(answers)
     ]
     by_id = {number: one for one in told if (number := one[0]) >= 0}
     by_email = {email: one for one in told if (email := one[1])}
@@ -33,9 +39,9 @@ def _verdicts(steps: Sequence[Step[Values]], answers: Sequence[SubscriberData]) 
     # Where only some are refused, a place is too little to tell whose they are.
     in_order = len(told) == len(steps) and len(unnamed) == 1
     verdicts: list[Verdict] = []
-    for place, (step, email) in enumerate(zip(steps, sent, strict=True)):
-        number = step.payload.id
-        answer = by_email.get(email) if number is None else by_id.get(number)
+    for place, step in enumerate(steps):
+        number, email = step.payload.id, sent.get(place)
+        answer = by_email.get(email or "") if number is None else by_id.get(number)
         if answer is None and in_order and not told[place][1]:
             at_place, _ = told[place]
             if at_place < 0 or (number is None and at_place not in updated):
@@ -59,11 +65,11 @@ def _verdict(step: Step[Values], sent: str | None, number: int, email: str) -> V
     return step.outcome if number == step.outcome.crm_id else Outcome(step.outcome.ending, crm_id=number)
 
 
-def _emails_of(answers: Sequence[SubscriberData], sent: Container[Any]) -> Iterator[str]:
-    """Yield the subscribers' e-mails as addresses are compared.
-
-    :param sent: some that are written so.
-    """
-    for answer in answers:
-        email = answer.value(EMAIL)
-        yield email if email.__class__ is str and email in sent else compared_email(email)
+def _emails_of(subscribers: Sequence[SubscriberData]) -> dict[int, Any]:
+    """Return the subscribers' e-mails by their place; of several the last one counts, as in a map."""
+    return {
+        place: field.value
+        for place, subscriber in enumerate(subscribers)
+        for field in subscriber.fields or ()
+        if field.idField == EMAIL
+    }
