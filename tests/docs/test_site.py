@@ -117,7 +117,9 @@ def test_a_phone_finds_the_column_of_each_cell(site: Path) -> None:
     assert re.findall(r'<td data-column="(.*?)"', page) == columns * (
         page.count("<tr>") - page.count("<thead>")
     )
-    assert all("<td>" not in page.read_text() for page in site.glob("guides/*/index.html"))
+    assert (
+        "data-column" not in (site / "benchmarks/index.html").read_text().partition("Upserts</")[2]
+    )  # figures
 
 
 @pytest.mark.parametrize("task", tasks("operators", "sensors"), ids=lambda task: task.__name__)
