@@ -45,7 +45,7 @@ with DAG(
         assert params is not None
         return split_source(params["source"], params["rows_per_shard"], params["folder"], key="email")
 
-    @task
+    @task(multiple_outputs=False)
     def add_up(results: Any) -> dict[str, float]:
         """Add up the counts of all shards."""
         total: Counter[str] = Counter()

@@ -35,7 +35,7 @@ class CrmReportNotifier(BaseNotifier):
 
     :param http_conn_id: connection with the webhook's address in ``host``; what of it is secret may stand in the
         password, and is put after it. https only, unless the host is this machine.
-    :param on: the states that are told, see ``crm_report``.
+    :param on: the states that are told: ``success``, ``rejects``, ``failed``, ``stopped``, ``dry_run``, ``refused``.
     :param history_conn_id: connection of the history; Airflow's option ``[crm] history_conn_id`` otherwise.
     """
 

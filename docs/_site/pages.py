@@ -8,7 +8,8 @@ import sys
 import tomllib
 from html import escape, unescape
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -21,6 +22,8 @@ _URLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]
 REPOSITORY = f"{_URLS['Source']}/blob/main/"
 #: Where a guide wants the parameters of a class.
 TABLE = re.compile(r"<!-- parameters: ([\w.]+) -->")
+#: Where a page wants the keys of a typed dict.
+KEYS = re.compile(r"<!-- keys: ([\w.]+) -->")
 #: Where a page wants the faults of the sandbox.
 FAULTS = "<!-- faults -->"
 LINK = re.compile(r"(?<=\]\()(?!https?://|mailto:|#)([^)#\s]+)")
@@ -46,6 +49,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, **kwargs: Any) -> st
 
     markdown = LINK.sub(link, markdown)
     markdown = CHART.sub(draw, markdown.replace(FAULTS, faults()))
+    markdown = KEYS.sub(lambda found: keys(found[1]), markdown)
     return TABLE.sub(lambda found: table(found[1]), markdown)
 
 
@@ -57,6 +61,15 @@ def table(path: str) -> str:
     shared = [one for one in given if not one.own]
     parts = [_rows(own), "Shared with other tasks:", _rows(shared)] if own and shared else [_rows(given)]
     return "\n\n".join(parts)
+
+
+def keys(path: str) -> str:
+    """Return the keys of a typed dict as a table."""
+    lines = ["| key | takes |", "|---|---|"]
+    for name, kind in get_type_hints(find(path)).items():
+        takes = ", ".join(f"`{one.__name__}`" for one in get_args(kind) if one is not NoneType)
+        lines.append(f"| `{name}`{{ .name }} | {takes} |")
+    return "\n".join(lines)
 
 
 def faults() -> str:

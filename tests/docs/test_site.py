@@ -8,11 +8,12 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 from airflow_provider_crm.get_provider_info import get_provider_info
+from airflow_provider_crm.hooks.spread import filters
 from tests.helpers.public import tasks
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,18 @@ def _in_the_reference() -> set[str]:
     return {
         name for page in pages for name in re.findall(r"^::: [\w.]+\.(\w+)$", page.read_text(), re.MULTILINE)
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", ["CustomerFilters", "AnswerFilters", "CustomerConsentFilters", "LoyaltyFilters"]
+)
+def test_each_filter_of_a_list_is_in_the_reference(site: Path, name: str) -> None:
+    page = (site / "reference/hooks/index.html").read_text()
+    _, found, table = page.partition(f'id="airflow_provider_crm.hooks.spread.filters.{name}"')
+    assert found
+    shown = re.findall(r'<code class="name">(\w+)</code>', table.partition("</table>")[0])
+    assert shown == list(get_type_hints(getattr(filters, name)))
 
 
 @pytest.mark.slow

@@ -80,8 +80,8 @@ class ExpertSenderHook(CrmHook[Extras]):
         The answer does not say which of the two it was. How many customers a call may carry, and what becomes of the
         good ones beside a bad one, is not documented.
 
-        :param customers: the vendor's fields, see
-            :func:`~airflow_provider_crm.schemas.expertsender.write.wire_customer`.
+        :param customers: the vendor's fields; ``customAttributes`` as ``[{"name", "value"}]``, ``consentsData`` as
+            ``{"consents": [{"id", "value"}], ...}``. None is sent as ``null``.
         :param mode: ``Add``, ``Update`` or ``AddOrUpdate``.
         :param match_by: has to be the account's own (Settings > Customers > Default matching mode).
         :raises CrmRequestError: the CRM refuses them; ``errors`` has its reasons.

@@ -78,8 +78,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         """Read one customer, with ``custom_fields`` and ``status``.
 
         :param customer_id: SPREAD's id.
-        :return: the vendor's fields, see :func:`~airflow_provider_crm.schemas.spread.read.plain_customer`; None when
-            there is no such customer.
+        :return: the vendor's fields, of which ``tags`` is a list and ``custom_fields`` is
+            ``{field id: "Name:Value"}``; None when there is no such customer.
         """
         call = Call("GET", "/customers/{id}", values={"id": customer_id})
         try:
@@ -123,7 +123,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
         :param page_size: customers a call, at most 5000.
         :param ids: any number of SPREAD ids, as a list or a text with commas; in as many calls as they need.
         :param filters: :class:`~airflow_provider_crm.hooks.spread.filters.CustomerFilters`.
-        :return: the vendor's fields, see :func:`~airflow_provider_crm.schemas.spread.read.plain_customer`.
+        :return: the vendor's fields, as :meth:`get_customer` gives them; ``custom_fields`` with the filter
+            ``show_custom_fields``.
         :raises CrmInputError: an unknown filter, or a page size out of bounds.
         """
         customers = lists.customers(filters)
@@ -139,8 +140,8 @@ class SpreadHook(CrmHook[SpreadExtras]):
     def create_customer(self, customer: Mapping[str, Any]) -> Record:
         """Create a customer. What becomes of an e-mail that exists is not documented: look first.
 
-        :param customer: the vendor's fields, ``email`` among them; see
-            :func:`~airflow_provider_crm.schemas.spread.write.wire_customer`.
+        :param customer: the vendor's fields, ``email`` among them. ``tags`` is a list, or a text ``a|b``;
+            ``custom_fields`` maps field ids to bare values, several choices being a list. None is sent as ``null``.
         :return: the customer as the CRM holds it now.
         :raises CrmOutcomeUnknownError: it may have been created.
         """
