@@ -53,14 +53,14 @@ class NoLedger:
     def claim(self, credits_: Sequence[Credit]) -> list[Entry]:
         return [Entry(number, 0, Standing.FREE, State.CLAIMED, one) for number, one in enumerate(credits_)]
 
-    def start(self, entry: Entry, baseline: str | None) -> Entry:
-        return replace(entry, state=State.SENDING, baseline=baseline)
+    def start_all(self, entries: Sequence[Entry]) -> list[Entry]:
+        return [replace(one, state=State.SENDING) for one in entries]
 
     def confirm(self, entry: Entry) -> Entry:
         return entry
 
-    def finish(self, entry: Entry, line_id: str, customer_id: str | None) -> None:
-        pass
+    def finish_all(self, answered: Sequence[tuple[Entry, str, str | None]]) -> list[None]:
+        return [None] * len(answered)
 
     def lines_taken(self, line_ids: Collection[str]) -> set[str]:
         return set()

@@ -5,10 +5,10 @@ Knows SQL; which change is allowed when is in :mod:`airflow_provider_crm.loyalty
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
@@ -18,6 +18,14 @@ from airflow_provider_crm.loyalty.states import Entry, Origin, Standing, State
 from airflow_provider_crm.loyalty.tables import credits_table
 
 _c = credits_table.c
+
+
+class Change(NamedTuple):
+    """New values for a row that has a version."""
+
+    id: int
+    version: int
+    values: Mapping[str, Any]
 
 
 class CreditRows:
@@ -45,12 +53,49 @@ class CreditRows:
     ) -> bool:
         """Change a row, if nobody has meanwhile."""
         values = {**values, "version": version + 1, "updated_at": utc_now()}
-        parameters: dict[str, Any] = {"row_id": row_id, "row_version": version}
-        parameters |= {f"new_{name}": value for name, value in values.items()}
+        parameters = _parameters(row_id, version, values)
         parameters |= {"row_owner": owner_before} if owner_before is not None else {}
         parameters |= {"row_lease": lease_before} if lease_before is not None else {}
         statement = _update(tuple(values), owner_before is not None, lease_before is not None)
         return bool(connection.execute(statement, parameters).rowcount)
+
+    def change_all(
+        self, connection: Connection, owner: str, changes: Sequence[Change], *, told_by: Sequence[str]
+    ) -> bool:
+        """Change rows of an owner, if nobody has changed any of them meanwhile.
+
+        As one execution, which takes a fifth of the time of as many.
+
+        :param changes: of the same columns.
+        :param told_by: columns whose new values, together with the version, nobody else can have written.
+        :return: False when some were not changed: the transaction is to be given up.
+        """
+        moment = utc_now()
+        parameters = [
+            {
+                **_parameters(
+                    one.id, one.version, {**one.values, "version": one.version + 1, "updated_at": moment}
+                ),
+                "row_owner": owner,
+            }
+            for one in changes
+        ]
+        connection.execute(_update((*changes[0].values, "version", "updated_at"), True, False), parameters)
+        # Not by the count of rows, which some drivers give for the last one only.
+        columns = (_c.id, _c.version, *(_c[name] for name in told_by))
+        query = sa.select(*columns).where(_c.id.in_([one.id for one in changes]))
+        found = {tuple(row) for row in connection.execute(query)}
+        return found == {
+            (one.id, one.version + 1, *(one.values[name] for name in told_by)) for one in changes
+        }
+
+
+def _parameters(row_id: int, version: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "row_id": row_id,
+        "row_version": version,
+        **{f"new_{name}": value for name, value in values.items()},
+    }
 
 
 @lru_cache(maxsize=64)

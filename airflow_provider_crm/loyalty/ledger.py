@@ -10,7 +10,7 @@ Knows what a credit is; knows neither HTTP nor how a CRM is asked. Who may send 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 from airflow_provider_crm.exceptions import redact
 from airflow_provider_crm.loyalty.claims import CHUNK, ClaimLostError, Claims
 from airflow_provider_crm.loyalty.credits import Credit
-from airflow_provider_crm.loyalty.entries import compare
+from airflow_provider_crm.loyalty.entries import Change, compare
 from airflow_provider_crm.loyalty.states import Entry, Standing, State
 from airflow_provider_crm.loyalty.tables import credits_table
 
@@ -36,6 +36,10 @@ class LaneTakenError(Exception):
 
 class LineTakenError(Exception):
     """The CRM's line is noted for another credit already."""
+
+
+class _NotTogetherError(Exception):
+    """One of several changes cannot be made as it stands."""
 
 
 class LoyaltyLedger(Claims):
@@ -55,33 +59,54 @@ class LoyaltyLedger(Claims):
         :raises LedgerError: it could not be noted: it must not be sent.
         """
         checked_at = self._still_open()
-        attempts, lane = entry.attempts + 1, entry.credit.lane
+        entry = replace(entry, baseline=baseline)
         try:
-            self._move(
-                entry,
-                lambda now: {
-                    "state": State.SENDING.value,
-                    "attempts": attempts,
-                    "lane": lane,
-                    "baseline": baseline,
-                    "customer_hash": entry.credit.customer_hash,
-                    "sent_at": now,
-                    "ended_at": None,
-                    "lease_until": now + self._lease,
-                },
-            )
+            self._move(entry, lambda now: self._sending(entry, now))
         except IntegrityError:
             raise LaneTakenError from None
-        return replace(
-            entry,
-            version=entry.version + 1,
-            state=State.SENDING,
-            attempts=attempts,
-            lane=lane,
-            baseline=baseline,
-            ended_at=None,
-            checked_at=checked_at,
-        )
+        return _started(entry, checked_at)
+
+    def start_all(self, entries: Sequence[Entry]) -> list[Entry | LaneTakenError | ClaimLostError]:
+        """Note that some requests leave, as :meth:`start` does for each with its baseline, in one transaction.
+
+        Each alone where one of them cannot be noted.
+
+        :return: each as it stands now, or why it must not be sent.
+        :raises LedgerError: they could not be noted: none must be sent.
+        """
+        checked_at = self._still_open()
+        # By their lanes, so that two runs do not wait for each other.
+        ordered = sorted(entries, key=lambda entry: entry.credit.lane)
+
+        def start(connection: Connection, now: float) -> None:
+            changes = [Change(one.id, one.version, self._sending(one, now)) for one in ordered]
+            if not self._rows.change_all(connection, self._owner, changes, told_by=("owner", "state")):
+                raise _NotTogetherError
+
+        try:
+            self._database.write(start)
+        except (_NotTogetherError, IntegrityError):
+            return [self._start_alone(entry) for entry in entries]
+        return [_started(entry, checked_at) for entry in entries]
+
+    def _start_alone(self, entry: Entry) -> Entry | LaneTakenError | ClaimLostError:
+        try:
+            return self.start(entry, entry.baseline)
+        except (LaneTakenError, ClaimLostError) as error:
+            return error
+
+    def _sending(self, entry: Entry, now: float) -> dict[str, Any]:
+        return {
+            "state": State.SENDING.value,
+            "owner": self._owner,
+            "attempts": entry.attempts + 1,
+            "lane": entry.credit.lane,
+            "baseline": entry.baseline,
+            "customer_hash": entry.credit.customer_hash,
+            "sent_at": now,
+            "ended_at": None,
+            "lease_until": now + self._lease,
+        }
 
     def confirm(self, entry: Entry) -> Entry:
         """Check, just before the request leaves, that no other run has taken the credit over.
@@ -112,19 +137,42 @@ class LoyaltyLedger(Claims):
         except IntegrityError:
             raise LineTakenError from None
 
+    def finish_all(
+        self, answered: Sequence[tuple[Entry, str, str | None]]
+    ) -> list[LineTakenError | ClaimLostError | None]:
+        """Note that the CRM holds some credits, as :meth:`finish` does for each, in one transaction.
+
+        Each alone where one of them cannot be noted.
+
+        :return: for each, why it could not be noted.
+        """
+        changes = [
+            Change(entry.id, entry.version, _credited(entry, line_id, customer_id))
+            for entry, line_id, customer_id in answered
+        ]
+
+        def finish(connection: Connection, now: float) -> None:
+            if not self._rows.change_all(connection, self._owner, changes, told_by=("state", "line_id")):
+                raise _NotTogetherError
+
+        try:
+            self._database.write(finish)
+        except (_NotTogetherError, IntegrityError):
+            return [self._finish_alone(*one) for one in answered]
+        return [None] * len(answered)
+
+    def _finish_alone(
+        self, entry: Entry, line_id: str, customer_id: str | None
+    ) -> LineTakenError | ClaimLostError | None:
+        try:
+            self.finish(entry, line_id, customer_id)
+        except (LineTakenError, ClaimLostError) as error:
+            return error
+        return None
+
     def _finish_in(self, connection: Connection, entry: Entry, line_id: str, customer_id: str | None) -> None:
-        values: dict[str, Any] = {
-            "state": State.CREDITED.value,
-            "line_id": line_id,
-            # As the row named them, for it may come again: a CRM may answer for a customer who has taken them over.
-            "customer_id": entry.credit.customer_id or customer_id,
-            "lane": None,
-            "owner": "",
-            "lease_until": 0.0,
-            "reason": None,
-        }
         version = entry.version
-        while not self._rows.change(connection, entry.id, version, **values):
+        while not self._rows.change(connection, entry.id, version, **_credited(entry, line_id, customer_id)):
             row = self._rows.where(connection, _c.id == entry.id)[0]
             if row.line_id == line_id:
                 return
@@ -290,3 +338,28 @@ class LoyaltyLedger(Claims):
             return now
 
         return float(self._database.write(move))
+
+
+def _started(entry: Entry, checked_at: float) -> Entry:
+    return replace(
+        entry,
+        version=entry.version + 1,
+        state=State.SENDING,
+        attempts=entry.attempts + 1,
+        lane=entry.credit.lane,
+        ended_at=None,
+        checked_at=checked_at,
+    )
+
+
+def _credited(entry: Entry, line_id: str, customer_id: str | None) -> dict[str, Any]:
+    return {
+        "state": State.CREDITED.value,
+        "line_id": line_id,
+        # As the row named them, for it may come again: a CRM may answer for a customer who has taken them over.
+        "customer_id": entry.credit.customer_id or customer_id,
+        "lane": None,
+        "owner": "",
+        "lease_until": 0.0,
+        "reason": None,
+    }

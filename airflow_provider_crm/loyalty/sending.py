@@ -1,4 +1,5 @@
-"""Credits on their way to SPREAD: noted in the ledger before they leave, and again once their answer is there.
+"""Credits on their way to SPREAD: noted in the ledger before they leave, and again once their answer is there, some
+at a time.
 
 Knows what an answer says; which credits may be sent is :mod:`airflow_provider_crm.loyalty.destination`'s.
 """
@@ -8,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from decimal import Decimal
+from typing import NamedTuple
 
 from airflow_provider_crm.bulk.outcomes import LATER, Item, Outcome, Step, Verdict
 from airflow_provider_crm.exceptions import (
@@ -31,6 +33,24 @@ log = logging.getLogger(__name__)
 
 CreditItem = Item[CreditRecord]
 CreditStep = Step[CreditRecord]
+#: What became of a credit, or what went wrong with it.
+Result = Verdict | CrmError | LaneTakenError
+
+#: Credits that are noted in one transaction, for each call in flight; and groups of so many that are on their way:
+#: while one is noted, the line has another. A run that is killed leaves so many in doubt.
+IN_A_GROUP = 2
+GROUPS = 3
+#: Seconds after which answers are noted, however long others of their group take.
+NOTED_WITHIN = 0.5
+
+
+class _Answer(NamedTuple):
+    """What SPREAD has answered to a credit: its line, whose that is, and how the row ends once that is noted."""
+
+    entry: Entry
+    line_id: str
+    customer_id: str | None
+    outcome: Outcome
 
 
 class Sender:
@@ -47,16 +67,17 @@ class Sender:
         self._ledger = ledger
         self._doubts = doubts
         self._decimals = decimals
-        # More threads than calls in flight: while some wait for the ledger, others have the line.
-        self._threads = ThreadPoolExecutor(
-            hook.concurrency + max(2, hook.concurrency // 2), thread_name_prefix="crm-credit"
-        )
+        self._size = IN_A_GROUP * hook.concurrency
+        self._groups = ThreadPoolExecutor(GROUPS, thread_name_prefix="crm-credits")
+        # More threads than calls in flight, so that the line need not wait for what is done between two calls.
+        self._calls = ThreadPoolExecutor(hook.concurrency + 2, thread_name_prefix="crm-credit")
 
     def close(self) -> None:
         """End the threads, once what they have begun has come to its end."""
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._groups.shutdown(wait=True, cancel_futures=True)
+        self._calls.shutdown(wait=True)
 
-    def send(self, steps: Sequence[CreditStep]) -> list[Verdict | CrmError | LaneTakenError]:
+    def send(self, steps: Sequence[CreditStep]) -> list[Result]:
         """Send credits; nothing of it goes on after this returns or raises.
 
         :param steps: of different lanes, each with its claimed entry.
@@ -64,34 +85,62 @@ class Sender:
             come to their end.
         """
         stop = threading.Event()
-        futures = [self._threads.submit(self._send, step, stop) for step in steps]
+        groups = [steps[start : start + self._size] for start in range(0, len(steps), self._size)]
+        futures = [self._groups.submit(self._send_group, group, stop) for group in groups]
         try:
-            return [future.result() for future in futures]
+            return [result for future in futures for result in future.result()]
         finally:
             stop.set()
             wait(futures)
 
-    def _send(self, step: CreditStep, stop: threading.Event) -> Verdict | CrmError | LaneTakenError:
+    def _send_group(self, steps: Sequence[CreditStep], stop: threading.Event) -> list[Result]:
+        """Note that some credits leave, send them, and note what is answered, as it comes."""
         if stop.is_set():
-            return LATER
+            return [LATER] * len(steps)
+        results: dict[int, Result] = {}
+        calls: dict[Future[Result | _Answer], int] = {}
         try:
-            return self._send_one(step)
-        except LaneTakenError as error:
-            return error
-        except ClaimLostError as error:
-            log.warning("%s", error)
-            return LATER
-        except CrmError as error:
-            if not isinstance(error, CrmOutcomeUnknownError):
-                stop.set()
-            return error
+            for place, started in enumerate(self._start(steps, stop)):
+                if isinstance(started, Entry):
+                    calls[self._calls.submit(self._send, steps[place], started, stop)] = place
+                else:
+                    results[place] = started
+            pending = set(calls)
+            while pending:
+                done, pending = wait(pending, timeout=NOTED_WITHIN)
+                ended = {calls[future]: future.result() for future in done}
+                answers = {place: one for place, one in ended.items() if isinstance(one, _Answer)}
+                results |= {place: one for place, one in ended.items() if not isinstance(one, _Answer)}
+                results |= dict(zip(answers, self._finish(list(answers.values()), stop), strict=True))
+        except BaseException:
+            stop.set()
+            raise
+        finally:
+            wait(calls)
+        return [results[place] for place in range(len(steps))]
 
-    def _send_one(self, step: CreditStep) -> Verdict:
-        if self._decimals.refuses(step.payload.credit.amount):
-            return LATER  # an answer has shown it since the row was planned
+    def _start(self, steps: Sequence[CreditStep], stop: threading.Event) -> list[Entry | Result]:
+        """Note that credits leave; why they must not, for those that must not."""
+        try:
+            started = self._ledger.start_all([step.payload for step in steps])
+        except CrmError as error:
+            return [_failed(error, stop)] * len(steps)
+        for step in steps:
+            step.item.record.waiting_since = None
+        return [one if isinstance(one, Entry) else _failed(one, stop) for one in started]
+
+    def _send(self, step: CreditStep, entry: Entry, stop: threading.Event) -> Result | _Answer:
+        try:
+            return self._send_one(step, entry, stop)
+        except CrmError as error:
+            return _failed(error, stop)
+
+    def _send_one(self, step: CreditStep, entry: Entry, stop: threading.Event) -> Verdict | _Answer:
+        # An answer may have shown what becomes of decimals since the row was planned.
+        if stop.is_set() or self._decimals.refuses(entry.credit.amount):
+            self._ledger.unsend(entry)
+            return LATER
         ref = step.item.record.ref
-        entry = self._ledger.start(step.payload, step.payload.baseline)
-        step.item.record.waiting_since = None
 
         def still_mine() -> None:
             nonlocal entry
@@ -120,7 +169,7 @@ class Sender:
             raise
         return self._credited(step, entry, answer)
 
-    def _credited(self, step: CreditStep, entry: Entry, answer: Mapping[str, Line]) -> Outcome:
+    def _credited(self, step: CreditStep, entry: Entry, answer: Mapping[str, Line]) -> _Answer:
         line = answer["cagnotte"]
         one = line_id(line)
         if not one:
@@ -131,11 +180,20 @@ class Sender:
         customer_id = str(answer["customer"].get("id") or line.get("customerId") or "") or None
         # Before the ledger takes its time: others may be about to leave.
         amount = self._noted_amount(entry, line)
+        return _Answer(entry, one, customer_id, Outcome(step.outcome.ending, crm_id=one, amount=amount))
+
+    def _finish(self, answers: Sequence[_Answer], stop: threading.Event) -> list[Result]:
+        """Note that credits are in the CRM."""
+        results: list[Result] = []
         try:
-            self._ledger.finish(entry, one, customer_id)
-        except LineTakenError:
-            self._take_line(entry, one, customer_id)
-        return Outcome(step.outcome.ending, crm_id=one, amount=amount)
+            problems = self._ledger.finish_all([one[:3] for one in answers]) if answers else []
+            for one, problem in zip(answers, problems, strict=True):
+                if isinstance(problem, LineTakenError):
+                    self._take_line(*one[:3])
+                results.append(_failed(problem, stop) if isinstance(problem, ClaimLostError) else one.outcome)
+        except CrmError as error:
+            results += [_failed(error, stop)] * (len(answers) - len(results))
+        return results
 
     def _noted_amount(self, entry: Entry, line: Line) -> Decimal:
         """Return what SPREAD has added, and take note of how it treats decimals."""
@@ -161,3 +219,15 @@ class Sender:
                 one,
                 entry.credit.key,
             )
+
+
+def _failed(error: CrmError | LaneTakenError, stop: threading.Event) -> Result:
+    """Return what is said of a credit that was not sent, or whose outcome is not noted; keep others from being sent
+    where it is not about this one alone.
+    """
+    if isinstance(error, ClaimLostError):
+        log.warning("%s", error)
+        return LATER
+    if isinstance(error, CrmError) and not isinstance(error, CrmOutcomeUnknownError):
+        stop.set()
+    return error

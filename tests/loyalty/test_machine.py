@@ -418,7 +418,19 @@ def machine(crm_sandbox_server, monkeypatch):
         return enter(ledger)
 
     monkeypatch.setattr(LoyaltyLedger, "__enter__", enter_as_worker)
-    for name in ("claim", "start", "confirm", "finish", "doubt", "unsend", "refuse", "set_free", "hand_back"):
+    for name in (
+        "claim",
+        "start",
+        "start_all",
+        "confirm",
+        "finish",
+        "finish_all",
+        "doubt",
+        "unsend",
+        "refuse",
+        "set_free",
+        "hand_back",
+    ):
         monkeypatch.setattr(
             LoyaltyLedger, name, killable(getattr(LoyaltyLedger, name), worker_of_ledger, after=True)
         )

@@ -13,6 +13,7 @@ from airflow_provider_crm.http import retry
 from airflow_provider_crm.loyalty import claims
 from airflow_provider_crm.loyalty.database import LedgerError
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
+from airflow_provider_crm.loyalty.sending import GROUPS, IN_A_GROUP
 
 from .credits import LEDGER, posts, row
 
@@ -32,17 +33,17 @@ def test_no_ledger_no_credit(spread, add, credit, crm_sandbox, monkeypatch):
 
 
 @pytest.mark.sampled
-@pytest.mark.parametrize("moment", ["start", "finish"])
+@pytest.mark.parametrize("moment", ["start_all", "finish_all"])
 def test_a_ledger_that_goes_away_in_the_middle(spread, add, credit, crm_sandbox, monkeypatch, moment):
-    for number in range(50):
+    for number in range(200):
         add(f"p{number}@example.fr")
-    source = [row(f"k{n}", f"p{n}@example.fr") for n in range(50)]
+    source = [row(f"k{n}", f"p{n}@example.fr") for n in range(200)]
     original, calls, gone = getattr(LoyaltyLedger, moment), [], threading.Event()
     write = claims.Database.write
 
-    def fail_from_the_tenth_on(self, *arguments, **more):
+    def fail_from_the_second_on(self, *arguments, **more):
         calls.append(1)
-        if len(calls) >= 10:
+        if len(calls) >= 2:
             gone.set()
         return original(self, *arguments, **more)
 
@@ -51,12 +52,12 @@ def test_a_ledger_that_goes_away_in_the_middle(spread, add, credit, crm_sandbox,
             raise LedgerError("The ledger is gone")
         return write(self, work)
 
-    monkeypatch.setattr(LoyaltyLedger, moment, fail_from_the_tenth_on)
+    monkeypatch.setattr(LoyaltyLedger, moment, fail_from_the_second_on)
     monkeypatch.setattr(claims.Database, "write", write_or_fail)
     with pytest.raises(LedgerError):
         credit(source)
     sent = posts(crm_sandbox)
-    assert sent < 10 + 2 * 8
+    assert sent <= (1 + GROUPS) * IN_A_GROUP * 8
     monkeypatch.undo()
     monkeypatch.setattr(claims, "LEASE", 0.1)
     assert sent == posts(crm_sandbox)
