@@ -29,6 +29,13 @@ def test_cells_are_texts_and_empty_ones_none(read: Any, write: Any) -> None:
     )
 
 
+def test_a_text_that_comes_again_is_kept_once(read: Any, write: Any) -> None:
+    lines = [(f"p{number}@x.fr", f"city {number % 3}") for number in range(2500)]
+    rows = read(write("a.csv", "email,city\n" + "".join(f"{email},{city}\n" for email, city in lines)))
+    assert [(row["email"], row["city"]) for row in rows.good] == lines
+    assert len({id(row["city"]) for row in rows.good}) < 50
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 def test_the_header_tells_the_delimiter(read: Any, write: Any, delimiter: str) -> None:
     path = write("a.csv", f'email{delimiter}"a,b;c\td;,"\nx{delimiter}"y,z;w"\n')

@@ -16,6 +16,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_crm._compat import BaseOperator, ObjectStoragePath
 from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.row import by_column
 from airflow_provider_crm.rows.sources import Row, Source, SqlSource, UnreadableRow, open_source
 
 
@@ -263,3 +264,11 @@ def test_sql_source_is_what_airflow_expects_of_a_templated_object() -> None:
     source.conn_id = "other"
     assert all(hasattr(source, name) for name in SqlSource.template_fields)
     assert json.dumps(SqlSource.template_fields) == '["conn_id", "sql", "parameters"]'
+
+
+def test_rows_are_taken_by_column_where_all_have_the_same(write: Any) -> None:
+    rows = [row for row in open_source(write("a.csv", "a,b\n1,\n2,y\n")) if isinstance(row, Row)]
+    assert by_column(rows) == {"a": ("1", "2"), "b": (None, "y")}
+    others = [row for row in open_source(write("b.csv", "b,a\n1,2\n")) if isinstance(row, Row)]
+    assert by_column(rows + others) is None
+    assert by_column([Row(1, {"a": "1", "b": None})]) is None
