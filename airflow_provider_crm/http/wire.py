@@ -1,6 +1,6 @@
 """How a request is written and an answer is read: as much of HTTP/1.1 (RFC 9112) as JSON APIs speak, and each once.
 
-The libraries' own ways take three quarters of the CPU of a call: they are made for answers that are read bit by bit,
+The libraries' own ways take two thirds of the CPU of a call: they are made for answers that are read bit by bit,
 and read headers as those of mails. Knows neither connections nor calls.
 """
 
