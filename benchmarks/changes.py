@@ -15,13 +15,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from exports import python_with
 from tables import Table, keep
 from writes import OURS, Job, Server, run
 
 #: One row in so many has changed in the second run.
 CHANGED = 100
-#: Rows beside which memory is measured.
+#: Rows beside which memory is measured, and with which the peer is, which takes long.
 FEW = 100_000
+#: What finds out by itself which rows have changed, and what it needs.
+DLT, DLT_NEEDS = "peers/dlt_changes.py", ("dlt[duckdb]", "msgspec", "requests")
 
 Took = dict[str, Any]
 
@@ -89,6 +92,20 @@ def diff(table: Table, job: Job, folder: Path) -> None:
     line(table, "1 % changed, compared in SQL, nothing sent", job, took)
 
 
+def peer(table: Table, folder: Path, server: Server, delay: int) -> None:
+    """Measure dlt beside ours: one row in a hundred has changed."""
+    job, kept = Job("mindbaz", FEW, 8), folder / "dlt"
+    kept.mkdir()
+    python = python_with(DLT_NEEDS, folder)
+    for changed in (False, True):
+        write_rows(folder / "people.csv", FEW, changed=changed)
+        source = str(folder / "people.csv")
+        ours = run(OURS, job, source, server, delay, snapshot=folder / "beside.snapshot")
+        theirs = run(DLT, job, source, server, delay, snapshot=kept, python=python)
+    line(table, "1 % changed, with", job, ours)
+    line(table, "1 % changed, dlt, merged as versions into DuckDB", job, theirs)
+
+
 def summary(job: Job, took: dict[str, Took], table: Table) -> None:
     """Tell how the runs compare."""
     new, new_kept = took["all new, without"], took["all new, with"]
@@ -140,6 +157,7 @@ def main() -> None:
         if options.memory_rows:
             grow(runs, options.memory_rows, folder, server, options.delay)
         diff(runs, next(iter(jobs)), folder)
+        peer(runs, folder, server, options.delay)
     ratios = Table(
         "CRM",
         "1 % changed: times as fast",

@@ -21,7 +21,7 @@ from airflow_provider_crm.bulk.outcomes import (
     RowKey,
     rejected,
 )
-from airflow_provider_crm.rows.sources import Row, UnreadableRow
+from airflow_provider_crm.rows.row import AnyRow, Row, UnreadableRow
 
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
@@ -75,8 +75,11 @@ class Batch(Generic[R]):
 Read = tuple[Sequence[str], Sequence[R]]
 """Of several rows the texts of their keys, and what they are in a destination's terms."""
 
-InRow = Row | UnreadableRow | list[Ended]
+InRow = AnyRow | list[Ended]
 """A row, or several whose end is known."""
+
+Slice = tuple[Sequence[InRow], dict[str, Item[R]] | None]
+"""Some rows, with their items by what they are about; None where they are to be read one by one."""
 
 
 class RowReader(Generic[R]):
@@ -109,11 +112,8 @@ class RowReader(Generic[R]):
         self._rule.keep(item.record, said)
         self._opt_outs.apply(item.key, item.record)
 
-    def slices(self, rows: Iterable[InRow]) -> Iterator[tuple[Sequence[InRow], dict[str, Item[R]] | None]]:
-        """Yield rows in slices.
-
-        :return: each with its items by what they are about; None where its rows are to be read one by one.
-        """
+    def slices(self, rows: Iterable[AnyRow]) -> Iterator[Slice[R]]:
+        """Yield rows in slices."""
         iterator = iter(rows)
         while some := list(islice(iterator, TOGETHER)):
             if self._read_many is None or {*map(type, some)} != {Row}:
@@ -145,15 +145,6 @@ class RowReader(Generic[R]):
         keys = map(RowKey, read[0])
         self._ready |= zip((row.number for row in rows), zip(keys, read[1], strict=True), strict=True)
 
-    def prepare(self, rows: Sequence[Row]) -> None:
-        """Read rows at once, as far as that is possible, that are going to be read one by one."""
-        if self._read_many is None:
-            return
-        for start in range(0, len(rows), TOGETHER):
-            for part, read in self._read_slice(rows[start : start + TOGETHER]):
-                if read:
-                    self._keep_ready(part, read)
-
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         """Return what a row is about, and the row in the destination's terms.
 
@@ -170,7 +161,7 @@ class RowReader(Generic[R]):
 
 
 def batches(
-    rows: Iterable[InRow],
+    rows: Iterable[AnyRow],
     destination: Destination[R],
     *,
     window: int = WINDOW,
@@ -181,7 +172,6 @@ def batches(
 
     A row that cannot be sent is rejected, and takes the place of none that can.
 
-    :param rows: those that have ended already hold no other back for longer than the window.
     :param destination: reads the rows, and says how many a batch takes.
     :param window: rows that are held back to find duplicates.
     :param size: rows of a batch, where these are not what a call takes.

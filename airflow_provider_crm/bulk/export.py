@@ -174,6 +174,7 @@ class Export:
                 rejected += len(page.rejects)
                 with target.writing():
                     writer.write(page.block)
+                    target.give_to_disk()
                 rows += page.block.rows
                 read_rows += len(page.keys)
                 if page.newest is not None and (newest is None or page.newest > newest):

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from airflow_provider_crm.bulk.prepass import AnyRow
 from airflow_provider_crm.bulk.rejects import too_many
-from airflow_provider_crm.bulk.snapshot import KeyedDestination
 from airflow_provider_crm.bulk.snapshot_digests import Digests
+from airflow_provider_crm.bulk.snapshot_rows import KeyedDestination
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.jsonlines import encode_line
-from airflow_provider_crm.rows.row import Row
+from airflow_provider_crm.rows.row import AnyRow, Row
 from airflow_provider_crm.rows.targets import target_at
 
 log = logging.getLogger(__name__)

@@ -15,10 +15,9 @@ from typing import Protocol
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import not_written
 from airflow_provider_crm.rows.jsonlines import encode_line
+from airflow_provider_crm.rows.row import AnyRow, Row, UnreadableRow
 from airflow_provider_crm.rows.scratch import scratch_file
-from airflow_provider_crm.rows.sources import Row, Source, UnreadableRow
-
-AnyRow = Row | UnreadableRow
+from airflow_provider_crm.rows.sources import Source
 
 
 class Check(Protocol):

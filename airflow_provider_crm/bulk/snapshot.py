@@ -17,13 +17,22 @@ from typing import Any, Generic, Protocol
 
 import msgspec
 
-from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, InRow, RowReader, batches, superseded
-from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, RowKey, rejected
-from airflow_provider_crm.bulk.prepass import AnyRow, Check
+from airflow_provider_crm.bulk.batches import (
+    WINDOW,
+    Batch,
+    Ended,
+    RowReader,
+    Slice,
+    batches,
+    superseded,
+)
+from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, RowKey, rejected
+from airflow_provider_crm.bulk.prepass import Check
 from airflow_provider_crm.bulk.reasons import masked_reason
 from airflow_provider_crm.bulk.snapshot_digests import DIGEST, Digests
+from airflow_provider_crm.bulk.snapshot_rows import KeyedDestination, LookedUp, keys_of
 from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
-from airflow_provider_crm.rows.row import Row
+from airflow_provider_crm.rows.row import AnyRow, Row
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +49,6 @@ _HOW, _RUN = 2 * DIGEST, slice(2 * DIGEST + 1, 2 * DIGEST + 5)
 #: Of a row that was refused the time in seconds since 1970 follows, and why, without what is the person's.
 _REFUSED, _WHEN, _WHY = bytes([len(ACCEPTED)]), slice(_RUN.stop, _RUN.stop + 4), slice(_RUN.stop + 4, None)
 _LEFT_OUT: Mapping[str, Any] = {}
-_ROWS = frozenset((Row,))
 #: In place of the digest of the cells where these do not tell the whole row.
 _UNTOLD = bytes(DIGEST)
 
@@ -59,19 +67,6 @@ class SqlSnapshot:
     # Airflow sets the rendered values on the object itself, so it cannot be frozen.
     template_fields = ("conn_id", "name")
     is_shared = True
-
-
-class KeyedDestination(Destination[R], Protocol):
-    """A destination whose rows can be told apart before they are read."""
-
-    key_column: str
-    """The column that holds the match key."""
-
-    def key(self, data: Mapping[str, Any]) -> str:
-        """Return the text of the key that :meth:`read` gives, which is all that the row holds in flight.
-
-        :raises ValueError: it cannot be read.
-        """
 
 
 class CountingCheck(Check, Protocol):
@@ -155,11 +150,13 @@ class Snapshot(RowReader[R], Generic[R]):
         """Cut rows into batches of those that are not known; the others end beside them."""
         size = self._keyed.batch_size
         batch: Batch[R] = Batch(1)
-        ahead = self._read_ahead(rows)
-        for some in batches(ahead, self._keyed, window=self._window, size=self._together, reader=self):
+        for some in batches(rows, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
-            for item in self._sift(some.items, batch.ended):
-                batch.add([item])
+            left = self._sift(some.items, batch.ended)
+            while left:
+                room = size - len(batch.items)
+                batch.add(left[:room])
+                left = left[room:]
                 if len(batch.items) == size:
                     yield batch
                     batch = Batch(batch.number + 1)
@@ -169,51 +166,77 @@ class Snapshot(RowReader[R], Generic[R]):
         if batch.items or batch.ended:
             yield batch
 
-    def _read_ahead(self, rows: Iterable[AnyRow]) -> Iterator[AnyRow | list[Ended]]:
-        """Give the rows; of those whose cells are the ones that were accepted nothing but how they end, many at once.
+    def slices(self, rows: Iterable[AnyRow]) -> Iterator[Slice[R]]:
+        """Yield rows in slices; of those whose cells are the ones that were accepted nothing but how they end.
 
         These are held back too, but read never: a later row of the person may come.
         """
         iterator = iter(rows)
-        held, lately, readable = self._held, self._lately, self._exempt is None
-        verify, run = self._verify, self._store.run
+        held, lately = self._held, self._lately
         while some := list(itertools.islice(iterator, self._together)):
-            opted_out = self.opted_out()
-            looked_up = list(self._look_up(some))
-            self.prepare(
-                [row for row, key, _, cells, entry in looked_up if key and not entry.startswith(cells)]
-            )
-            for row, key, person, cells, entry in looked_up:
-                checked: bool | float = False
-                if (
-                    entry.startswith(cells)
-                    and readable
-                    and len(entry) == _RUN.stop
-                    and person not in lately
-                    and not (opted_out and opted_out(key))
-                    and not (checked := verify and random.random() < verify)
-                ):
-                    if person in held:
-                        yield [self._superseded(person, row.number)]
-                    outcome = self._as_it_was(entry) if entry.endswith(run) else _KNOWN
-                    held[person] = Ended(row.number, key, _LEFT_OUT, outcome)
-                    continue
-                if key is not None:
-                    if len(entry) > _RUN.stop and not self._is_left_alone(entry):
-                        entry = b""
-                    self._ahead[row.number] = Mark(person, cells, entry, checked=bool(checked))
-                yield row
-                opted_out = self.opted_out()
-                if self._displaced:
-                    displaced, self._displaced = self._displaced, []
-                    yield displaced
+            for part in self._look_up(some).parts():
+                yield from self._part(part)
             if len(held) > self._window:
-                yield self._let_go(len(held) - self._window)
+                yield [self._let_go(len(held) - self._window)], None
             past = len(lately) - 2 * self._window - 4 * self._together
             for person in list(itertools.islice(lately, max(0, past))):
                 del lately[person]
         if held:
-            yield self._let_go(len(held))
+            yield [self._let_go(len(held))], None
+
+    def _part(self, part: LookedUp) -> Iterator[Slice[R]]:
+        """Hold those that are known of rows of as many people, and yield the others."""
+        known = self._are_known(part)
+        drawn: set[int] = set()
+        if self._verify:
+            drawn = {one for one in itertools.compress(part.people, known) if random.random() < self._verify}
+            known = [is_known and one not in drawn for is_known, one in zip(known, part.people, strict=True)]
+        if any(known):
+            self._hold(part.chosen(known))
+            if self._displaced:
+                yield [self._take_displaced()], None
+        if all(known):
+            return
+        left = part.chosen([not one for one in known]) if any(known) else part
+        for row, key, person, cells, entry in zip(*left, strict=True):
+            if key is not None:
+                if len(entry) > _RUN.stop and not self._is_left_alone(entry):
+                    entry = b""
+                self._ahead[row.number] = Mark(person, cells, entry, checked=person in drawn)
+        for some, items in super().slices(left.rows):
+            for item in items.values() if items else ():
+                self._take_up(item, self._ahead.pop(item.row.number))
+            yield some, items
+            if self._displaced:
+                yield [self._take_displaced()], None
+
+    def _are_known(self, part: LookedUp) -> list[bool]:
+        """Return which of the rows have the cells that were accepted of their people last."""
+        lately, opted_out = self._lately, self.opted_out()
+        if self._exempt is not None:
+            return [False] * len(part.rows)
+        known = [
+            entry.startswith(cells) and len(entry) == _RUN.stop and person not in lately
+            for person, cells, entry in zip(part.people, part.cells, part.entries, strict=True)
+        ]
+        if opted_out:
+            known = [one and not opted_out(key or "") for one, key in zip(known, part.keys, strict=True)]
+        return known
+
+    def _hold(self, known: LookedUp) -> None:
+        held, run = self._held, self._store.run
+        numbers = [row.number for row in known.rows]
+        if not held.keys().isdisjoint(known.people):
+            for person, number in zip(known.people, numbers, strict=True):
+                if person in held:
+                    self._displaced.append(self._superseded(person, number))
+        outcomes = [self._as_it_was(entry) if entry.endswith(run) else _KNOWN for entry in known.entries]
+        ended = map(Ended, numbers, known.keys, itertools.repeat(_LEFT_OUT), outcomes)
+        held.update(zip(known.people, ended, strict=True))
+
+    def _take_displaced(self) -> list[Ended]:
+        displaced, self._displaced = self._displaced, []
+        return displaced
 
     def _let_go(self, number: int) -> list[Ended]:
         """Return the first of the rows that are held back."""
@@ -221,33 +244,14 @@ class Snapshot(RowReader[R], Generic[R]):
         self.known += [row.outcome for row in rows].count(_KNOWN)
         return rows
 
-    def _look_up(self, rows: Sequence[AnyRow]) -> Iterator[tuple[Any, Any, int, bytes, bytes]]:
-        """Give rows with their keys, None where these cannot be read; their people, cells, and entries."""
-        data = [row.data for row in rows]
-        keys: list[str | None]
-        try:
-            keys = list(map(self._keyed.key, data)) if _ROWS.issuperset(map(type, rows)) else []
-        except ValueError:
-            keys = []
-        keys = keys or list(map(self._key_of, rows))
+    def _look_up(self, rows: Sequence[AnyRow]) -> LookedUp:
+        keys = keys_of(rows, self._keyed)
         people = self._digests.people([key or "" for key in keys])
         found = self._store.find(people)
         if self._full:
             found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
-        return zip(
-            rows,
-            keys,
-            people,
-            self._digests.cells(data),
-            map(found.get, people, itertools.repeat(b"")),
-            strict=False,
-        )
-
-    def _key_of(self, row: AnyRow) -> str | None:
-        try:
-            return self._keyed.key(row.data) if isinstance(row, Row) else None
-        except ValueError:
-            return None  # reading it will say so
+        entries = list(map(found.get, people, itertools.repeat(b"")))
+        return LookedUp(rows, keys, people, self._digests.cells(rows), entries)
 
     def _is_left_alone(self, refused: bytes) -> bool:
         return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused
@@ -255,26 +259,22 @@ class Snapshot(RowReader[R], Generic[R]):
     def _as_it_was(self, entry: bytes) -> Outcome:
         return _EARLIER.get(entry[_HOW], _KNOWN) if entry[_RUN] == self._store.run else _KNOWN
 
-    def _known(self, ended: Ended) -> Ended:
-        self.known += ended.outcome is _KNOWN
-        return ended
-
     def _superseded(self, person: int, later: int) -> Ended:
         earlier = self._held.pop(person)
         return Ended(earlier.number, earlier.key, _LEFT_OUT, superseded(later))
-
-    def slices(self, rows: Iterable[InRow]) -> Iterator[tuple[Sequence[InRow], None]]:
-        return (((row,), None) for row in rows)  # whether a row is known depends on those before it
 
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         mark = self._ahead.pop(row.number, None)
         row_key, item = super().read(row)
         if mark is not None:
-            item.mark = mark
-            self._lately[mark.person] = self._lately.pop(mark.person, False)
-            if mark.person in self._held:
-                self._displaced.append(self._superseded(mark.person, row.number))
+            self._take_up(item, mark)
         return row_key, item
+
+    def _take_up(self, item: Item[R], mark: Mark) -> None:
+        item.mark = mark
+        self._lately[mark.person] = self._lately.pop(mark.person, False)
+        if mark.person in self._held:
+            self._displaced.append(self._superseded(mark.person, item.row.number))
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return the opt-out of a row that is rejected; what the person's entry says is not so any more."""
@@ -289,14 +289,15 @@ class Snapshot(RowReader[R], Generic[R]):
         :return: the others.
         """
         left = []
-        for item in items:
+        for item, entry in zip(items, self._entries(items), strict=True):
             mark: Mark = item.mark
-            mark.entry = self._entry(item, mark)
-            outcome = self._known_as(mark)
+            mark.entry = entry
+            outcome = self._known_as(mark) if mark.found else None
             if outcome is None:
                 left.append(item)
             else:
-                ended.append(self._known(Ended(item.row.number, item.key, item.row.data, outcome)))
+                self.known += outcome is _KNOWN
+                ended.append(Ended(item.row.number, item.key, item.row.data, outcome))
         self._pass_on(left)
         return left
 
@@ -305,8 +306,7 @@ class Snapshot(RowReader[R], Generic[R]):
         checked, mark.checked = mark.checked, False
         # A look into the store, made before the row was read, can have missed those that were taken out since.
         if (
-            not mark.found
-            or not mark.entry
+            not mark.entry
             or mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]
             or self._lately.get(mark.person)
         ):
@@ -318,13 +318,18 @@ class Snapshot(RowReader[R], Generic[R]):
             return None
         return self._as_it_was(mark.found)
 
-    def _entry(self, item: Item[R], mark: Mark) -> bytes:
-        if self._exempt is not None and self._exempt(item):
-            return b""
-        # A row that opts out is read each time, so that later rows of its person know of it.
-        opt_outs = self._keyed.opt_outs
-        cells = _UNTOLD if opt_outs and opt_outs.find(item.record) else mark.cells
-        return cells + self._digests.values(item.key, item.record)
+    def _entries(self, items: Sequence[Item[R]]) -> Iterator[bytes]:
+        """Return what becomes of the entries of the items' people; empty where nothing is to be noted."""
+        exempt, opt_outs = self._exempt, self._keyed.opt_outs
+        values = self._digests.values([(item.key, item.record) for item in items])
+        for item, digest in zip(items, values, strict=True):
+            if exempt is not None and exempt(item):
+                yield b""
+            # A row that opts out is read each time, so that later rows of its person know of it.
+            elif opt_outs and opt_outs.find(item.record):
+                yield _UNTOLD + digest
+            else:
+                yield item.mark.cells + digest
 
     def _pass_on(self, items: Sequence[Item[R]]) -> None:
         dry, lately = self._dry, self._lately

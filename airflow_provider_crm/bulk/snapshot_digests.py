@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+
+from airflow_provider_crm.rows.row import AnyRow, Row
 
 #: Bytes of the digest of a row.
 DIGEST = 12
@@ -33,8 +35,8 @@ class Digests:
 
     def __init__(self, salt: bytes, secret: str) -> None:
         key = stretched(secret, salt)
-        self._person = hashlib.blake2b(b"person", digest_size=8, key=key)
-        self._row = hashlib.blake2b(b"row", digest_size=DIGEST, key=key)
+        self._person = hashlib.blake2s(b"person", digest_size=8, key=key)
+        self._row = hashlib.blake2s(b"row", digest_size=DIGEST, key=key)
         self._pack = msgspec.msgpack.Encoder().encode
         self._encode = msgspec.json.Encoder(enc_hook=str).encode
 
@@ -51,31 +53,53 @@ class Digests:
             digests.append(digest.digest())
         return struct.unpack(f">{len(digests)}q", b"".join(digests))
 
-    def cells(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
-        """Digest the cells of rows as they are: two that differ in their type only are two."""
-        copy, pack, plain = self._row.copy, self._pack, _PLAIN.issuperset
-        all_plain = plain(map(type, itertools.chain.from_iterable([row.values() for row in rows])))
-        digests = []
-        for row in rows:
+    def cells(self, rows: Sequence[AnyRow]) -> list[bytes]:
+        """Digest rows as the source has them: two that differ in a type or in a column's name only are two."""
+        digests: list[bytes] = []
+        for columns, some in itertools.groupby(rows, _columns_of):
+            begun = self._row.copy()
+            if columns is None:
+                data = [row.data for row in some]
+                digests += self._packed(begun, data, [row.values() for row in data])
+            else:
+                begun.update(repr(columns).encode(errors="surrogatepass"))
+                cells = [row.cells for row in cast(Iterable[Row], some)]
+                digests += self._packed(begun, cells, cells)
+        return digests
+
+    def _packed(self, begun: Any, rows: Sequence[Any], values: Iterable[Iterable[Any]]) -> Iterator[bytes]:
+        """Digest rows, each a dict or its values alone, after what is digested of all of them."""
+        pack, plain = self._pack, _PLAIN.issuperset
+        all_plain = plain(map(type, itertools.chain.from_iterable(values)))
+        for row, cells in zip(rows, values, strict=True):
             try:
-                packed = pack(row) if all_plain or plain(map(type, row.values())) else _shown(row)
+                packed = pack(row) if all_plain or plain(map(type, cells)) else _shown(row)
             except (ValueError, OverflowError):  # half a character, or a number of more than eight bytes
                 packed = _shown(row)
+            digest = begun.copy()
+            digest.update(packed)
+            yield digest.digest()
+
+    def values(self, rows: Iterable[tuple[str, Any]]) -> list[bytes]:
+        """Digest what is sent of rows, each a key and a record with its fields in whatever order."""
+        copy, encode, digests = self._row.copy, self._encode, []
+        for key, record in rows:
+            names = list(record)
+            names.sort()
+            packed = encode((key, record if names == [*record] else {name: record[name] for name in names}))
             digest = copy()
             digest.update(packed)
             digests.append(digest.digest())
         return digests
-
-    def values(self, key: str, record: Any) -> bytes:
-        """Digest what is sent of a row, in whatever order."""
-        digest = self._row.copy()
-        digest.update(self._encode((key, sorted(record.items()))))
-        return digest.digest()
 
 
 #: What a packed row tells apart by itself; of others, such as times, it has the text alone.
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
 
 
-def _shown(row: Mapping[str, Any]) -> bytes:
+def _columns_of(row: AnyRow) -> Sequence[str] | None:
+    return row.columns if isinstance(row, Row) else None
+
+
+def _shown(row: Any) -> bytes:
     return repr(row).encode(errors="surrogatepass")

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 
-from airflow_provider_crm.bulk.prepass import AnyRow
 from airflow_provider_crm.bulk.suppression import DigestSet
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.files import locate
 from airflow_provider_crm.rows.journal import Journal, JournalLostError
+from airflow_provider_crm.rows.row import AnyRow, Row, UnreadableRow
 from airflow_provider_crm.rows.scratch import scratch_file
-from airflow_provider_crm.rows.sources import Row, UnreadableRow, open_source
+from airflow_provider_crm.rows.sources import open_source
 from airflow_provider_crm.values import normal_email
 
 SUFFIX = ".jsonl"

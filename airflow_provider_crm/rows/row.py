@@ -54,6 +54,9 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
     data: dict[str, Any]
 
 
+AnyRow = Row | UnreadableRow
+
+
 def by_column(rows: Sequence[Row]) -> Mapping[str, Sequence[Any]] | None:
     """Return the values of rows that have the same columns; None where that is not sure."""
     columns = rows[0].columns

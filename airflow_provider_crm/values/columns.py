@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -49,7 +50,7 @@ def latin_texts(cells: Sequence[Any]) -> bool:
     return {*map(type, cells)} == {str} and _is_latin("".join(cells))
 
 
-def are_plain_emails(cells: Sequence[Any], longest: int) -> bool:
+def are_plain_emails(cells: Sequence[Any], longest: float = math.inf) -> bool:
     """Return True where each cell is an e-mail address that is written as :func:`.normal_email` writes it.
 
     :param longest: characters that it may have.

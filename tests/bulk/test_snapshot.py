@@ -25,6 +25,7 @@ from airflow_provider_crm.bulk.snapshot_digests import Digests
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.bulk.snapshot_table import SnapshotTable
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.rows.sources import open_source
 from tests.helpers.properties import at_least
 
@@ -48,6 +49,7 @@ class Crm:
 
     opt_outs = Statuses()
     batch_size = 2
+    is_keyed_by_email = False
 
     def __init__(self) -> None:
         self.held: dict[str, str] = {}
@@ -62,6 +64,13 @@ class Crm:
         if data["value"] == "bad":
             raise ValueError("bad")
         return RowKey(person), {"person": person, "value": str(data["value"])}
+
+    def read_many(self, rows: Sequence[Row]) -> tuple[list[str], list[Record]] | None:
+        try:
+            read = [self.read(row.data) for row in rows]
+        except ValueError:
+            return None
+        return [key.text for key, _ in read], [record for _, record in read]
 
     def plan(self, items: Sequence[Item[Record]]) -> list[Step[Record]]:
         return [Step(item, Outcome(Ending.UPDATED)) for item in items]

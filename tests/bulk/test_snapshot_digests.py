@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk.snapshot_digests import Digests
+from airflow_provider_crm.rows.row import Row, UnreadableRow
 
 DIGESTS = Digests(b"salt", "secret")
 SOME_UUID = uuid.UUID(int=5)
@@ -33,22 +34,46 @@ SOME_UUID = uuid.UUID(int=5)
 )
 def test_cells_that_differ_in_their_type_only_are_others(cells: list[Any]) -> None:
     for one, other in combinations(cells, 2):
-        first, second = DIGESTS.cells([{"column": one}, {"column": other}])
+        first, second = DIGESTS.cells([Row(1, {"column": one}), Row(2, {"column": other})])
+        assert first != second, (one, other)
+        columns = ("column",)
+        first, second = DIGESTS.cells([Row(1, (one,), columns), Row(2, (other,), columns)])
         assert first != second, (one, other)
 
 
 def test_a_row_is_another_one_in_another_column_and_the_same_each_time() -> None:
     rows = [{"a": "1", "b": None}, {"a": None, "b": "1"}, {"a": "1"}, {"a": "1", "b": None}]
-    one, *others, again = DIGESTS.cells(rows)
+    one, *others, again = DIGESTS.cells([Row(number, row) for number, row in enumerate(rows)])
     assert one == again
     assert one not in others
 
 
+def test_the_columns_of_many_rows_are_digested_with_each() -> None:
+    first, second = ("a", "b"), ("b", "a")
+    one, other, broken, again, more = DIGESTS.cells(
+        [
+            Row(1, ("1", None), first),
+            Row(2, ("1", None), second),
+            UnreadableRow(3, "", {"cells": ["1", None]}),
+            Row(4, ("1", None), ("a", "b")),
+            Row(5, ("1", None), ("a", "b", "c")),
+        ]
+    )
+    assert one == again
+    assert len({one, other, broken, more}) == 4
+
+
 def test_what_is_sent_is_the_same_in_whatever_order() -> None:
-    one = DIGESTS.values("key", {1: "x", 14: "y"})
-    assert one == DIGESTS.values("key", {14: "y", 1: "x"})
-    assert one != DIGESTS.values("other", {1: "x", 14: "y"})
-    assert one != DIGESTS.values("key", {1: "y", 14: "x"})
+    one, same, other_key, other_values = DIGESTS.values(
+        [
+            ("key", {1: "x", 14: "y"}),
+            ("key", {14: "y", 1: "x"}),
+            ("other", {1: "x", 14: "y"}),
+            ("key", {1: "y", 14: "x"}),
+        ]
+    )
+    assert one == same
+    assert len({one, other_key, other_values}) == 3
 
 
 def test_people_have_numbers_of_their_own_in_each_snapshot_and_for_each_secret() -> None:

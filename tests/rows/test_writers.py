@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import errno
 import gzip
 import io
 import json
@@ -21,7 +22,7 @@ from fsspec.implementations.memory import MemoryFileSystem
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows import parquet_writer
 from airflow_provider_crm.rows.sources import open_source
-from airflow_provider_crm.rows.targets import target_at
+from airflow_provider_crm.rows.targets import GIVEN_AT_ONCE, target_at
 from airflow_provider_crm.rows.writers import check_suffix, format_for
 from airflow_provider_crm.schemas.records import Column, RecordType
 
@@ -67,6 +68,7 @@ def write(path: Path, *pages: list[Any], unknown: tuple[str, ...] = (), **option
     writer = file_format.open(target.open())
     for page in pages:
         writer.write(file_format.encode(page, unknown))
+        target.give_to_disk()
     writer.finish()
     assert target.commit() == path.stat().st_size
     return path
@@ -276,6 +278,45 @@ def test_a_place_that_cannot_be_written_to_is_found_at_once(tmp_path: Path, kind
         path = tmp_path / ("x" * 300 + ".jsonl")
     with pytest.raises(CrmInputError, match="cannot be written to"):
         target_at(path).open()
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="a system without it")
+def test_the_disk_begins_with_what_was_written_before_the_file_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, *advice: given.append(advice))
+    target = target_at(tmp_path / "x.jsonl")
+    file = target.open()
+    part = GIVEN_AT_ONCE // 2 + 1
+    for _ in range(5):
+        file.write(b"x" * part)
+        target.give_to_disk()
+    assert given == [
+        (0, 2 * part, os.POSIX_FADV_DONTNEED),
+        (2 * part, 2 * part, os.POSIX_FADV_DONTNEED),
+    ]
+    assert target.commit() == 5 * part
+
+
+def no_advice(*_: Any) -> None:
+    raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.parametrize("advice", [no_advice, None])
+def test_a_file_comes_into_being_where_the_disk_takes_no_advice(
+    advice: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if advice is None:
+        monkeypatch.delattr(os, "posix_fadvise", raising=False)
+    else:
+        monkeypatch.setattr(os, "posix_fadvise", advice, raising=False)
+    target = target_at(tmp_path / "x.jsonl")
+    data = b"x" * GIVEN_AT_ONCE
+    target.open().write(data)
+    target.give_to_disk()
+    target.commit()
+    assert (tmp_path / "x.jsonl").read_bytes() == data
 
 
 def test_the_place_of_two_tasks_at_once_is_not_shared(tmp_path: Path) -> None:

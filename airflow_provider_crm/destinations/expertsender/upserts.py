@@ -96,6 +96,7 @@ class UpsertCustomers:
         self._hook = hook
         self._mapping = mapping
         self.key_column = key_column
+        self.is_keyed_by_email = match_by == "Email"
         self._key_field = KEY_FIELDS[match_by]
         self._match_by = cast(MatchBy, match_by)
         self._mode = cast(Mode, mode)

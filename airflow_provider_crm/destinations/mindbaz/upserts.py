@@ -88,6 +88,7 @@ class UpsertSubscribers:
         self._hook = hook
         self._mapping = mapping
         self.key_column = key_column
+        self.is_keyed_by_email = match_by == "Email"
         self._match_by = match_by
         self._mode = mode
         self._allow_resubscribe = allow_resubscribe

@@ -114,6 +114,7 @@ class UpsertCustomers:
         self._hook = hook
         self._mapping = mapping
         self.key_column = key_column
+        self.is_keyed_by_email = match_by == "email"
         self._match_by = match_by
         self._mode = mode
         self.identifiers: Sequence[Identifier[Record]] = matched_identifiers(

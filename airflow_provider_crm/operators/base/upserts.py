@@ -14,9 +14,10 @@ from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Destination
 from airflow_provider_crm.bulk.preview import Preview, ShowingDestination
 from airflow_provider_crm.bulk.report import Report
-from airflow_provider_crm.bulk.snapshot import KeyedDestination, Snapshot, SqlSnapshot
+from airflow_provider_crm.bulk.snapshot import Snapshot, SqlSnapshot
 from airflow_provider_crm.bulk.snapshot_digests import Digests, stretched
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+from airflow_provider_crm.bulk.snapshot_rows import KeyedDestination
 from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.bulk.suppression import Suppressible, Suppressing
 from airflow_provider_crm.bulk.upserts import MODES
