@@ -31,10 +31,10 @@ from airflow_provider_crm.rows.sources import Source
 
 log = logging.getLogger(__name__)
 
-#: Rows in the hands of workers at once, which bounds the memory of large batches: one of 5000 takes some 14 MB.
+#: Rows in flight at once, which bounds the memory of large batches: one of 5000 takes some 14 MB.
 ROWS_IN_FLIGHT = 15_000
-#: Batches that are ready for a worker, so that none waits for the source; of large ones, which last longer, one.
-BATCHES_READY, ROWS_READY = 2, 5_000
+#: Batches that are ready for a worker, so that none waits for the source; fewer where they are large, and last longer.
+BATCHES_READY = 2
 #: New objects before Python looks for reference cycles. It looks at every row in memory each time, which took a third
 #: of the CPU, and rows form no cycles.
 OBJECTS_PER_COLLECTION = 250_000
@@ -107,8 +107,9 @@ class BulkEngine(Generic[R]):
         self._settler = Settler(
             destination, max_retries=max_retries, sleep=sleep, now=now, in_flight=self._in_flight
         )
-        self._workers = max(1, min(concurrency, ROWS_IN_FLIGHT // destination.batch_size))
-        self._ready = max(1, min(BATCHES_READY, ROWS_READY // destination.batch_size))
+        most = max(1, ROWS_IN_FLIGHT // destination.batch_size)
+        self._workers = min(concurrency, most)
+        self._most_pending = min(concurrency + BATCHES_READY, most)
         self._stop = stop
         self._snapshot = snapshot
         self._preview = preview
@@ -162,7 +163,7 @@ class BulkEngine(Generic[R]):
     def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
         last = max(map(self._locked.get, batch.locks, repeat(0)), default=0)
-        while pending and (len(pending) >= self._workers + self._ready or pending[0].batch.number <= last):
+        while pending and (len(pending) >= self._most_pending or pending[0].batch.number <= last):
             self._finish(pending.popleft())
         self._locked.update(dict.fromkeys(batch.locks, batch.number))
 

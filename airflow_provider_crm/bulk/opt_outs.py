@@ -57,6 +57,8 @@ class OptOutMemory(Generic[R]):
     def apply_to_all(self, people: Sequence[str], records: Sequence[R]) -> None:
         """Do as :meth:`apply` does for rows of as many people."""
         marks, find = self._marks, self._opt_outs.find
+        if not self.any and not any(map(find, records)):
+            return
         for person, record in zip(people, records, strict=True):
             if marks[hash(person) % _MARKS] or find(record):
                 self.apply(person, record)

@@ -56,6 +56,10 @@ _TABLE = {
 }
 
 
+#: A member of an enumeration is looked up slowly, and this is done for each row.
+_NOBODY = Held.NOBODY
+
+
 def decide(mode: str, item: Item[Any], held: Held) -> Decision:
     """Decide what becomes of a row; take note on its item when the person is absent.
 
@@ -63,7 +67,7 @@ def decide(mode: str, item: Item[Any], held: Held) -> Decision:
     :param held: what the look-up for this item has found.
     """
     fresh, again, ours = _TABLE[mode, held]
-    if held is Held.NOBODY:
+    if held is _NOBODY:
         if not item.may_create:
             return _SKIP
         item.was_absent = True

@@ -18,6 +18,9 @@ from airflow_provider_crm.rows.file_source import PLAIN_TEXT
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
 from airflow_provider_crm.rows.text_file import TextFile
 
+#: Cells that are kept once where they come again, as cities and first names do: half of what rows take in memory.
+MOST_SHARED = 1000
+
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
 
@@ -97,6 +100,7 @@ class CsvFile(TextFile):
             header, width = self._header(lines)
             odd_header = width != len(header)
             names = tuple(header)
+            shared: dict[Any, Any] = {}
             nulls = self._format.nulls
             more_nulls = nulls != PLAIN_TEXT.nulls
             number = first_number
@@ -126,8 +130,10 @@ class CsvFile(TextFile):
                                 else:
                                     cells = [cell or None for cell in cells]
                             if cells:
-                                yield Row(number, tuple(cells), names)
+                                yield Row(number, tuple(map(shared.setdefault, cells, cells)), names)
                                 number += 1
+                                if len(shared) > MOST_SHARED:
+                                    shared.clear()
                         lines.record_start = start = end
                     else:
                         return

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Annotated, Any
 
 import msgspec
@@ -48,6 +48,7 @@ _decode_any = msgspec.json.Decoder(float_hook=Decimal).decode
 
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_first_group: Callable[[Any], bytes] = itemgetter(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,11 +379,14 @@ class RawReader(PageReader):
         return self._read_lines([msgspec.Raw(msgspec.json.format(bytes(row), indent=-1)) for row in rows])
 
     def _read_lines(self, lines: list[msgspec.Raw]) -> Records:
-        match = self._match_key
-        return Records(
-            lines,
-            [found[1].decode() if (found := match(line)) else self._key(line) for line in lines],
-        )
+        try:
+            # All at once, which takes two thirds of what one after the other does.
+            keys = b"\n".join(map(_first_group, map(self._match_key, lines))).decode().splitlines()
+        except TypeError:  # there is one that is not found so
+            keys = [
+                found[1].decode() if (found := self._match_key(line)) else self._key(line) for line in lines
+            ]
+        return Records(lines, keys)
 
     def _key(self, line: msgspec.Raw) -> str:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import griffe
@@ -11,6 +12,7 @@ from markdown.extensions.toc import slugify
 
 ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`(~?)([\w.]+)`")
 SEE_ALSO = re.compile(r"^\.\. seealso:: ", re.MULTILINE)
+CODE = re.compile(r"^\.\. code-block:: (\w+)\n\n((?: {4}.*\n?|\n(?= {4}))+)", re.MULTILINE)
 PAGE = re.compile(r"``docs/([\w/-]+\.md)``")
 FIELD = re.compile(r"^:\w+[^:]*:", re.MULTILINE)
 LITERAL = re.compile(r"``([^`]+)``")
@@ -28,10 +30,14 @@ def _page(found: re.Match[str]) -> str:
     return f'<autoref identifier="{slugify(title, "-")}">{title}</autoref>'
 
 
+def _fence(found: re.Match[str]) -> str:
+    return f"```{found[1]}\n{dedent(found[2]).rstrip()}\n```\n"
+
+
 def to_markdown(text: str) -> str:
     """Return a docstring, or a part of one, as Markdown."""
     text = PAGE.sub(_page, ROLE.sub(_link, text))
-    return LITERAL.sub(r"`\1`", SEE_ALSO.sub("See also: ", text))
+    return LITERAL.sub(r"`\1`", SEE_ALSO.sub("See also: ", CODE.sub(_fence, text)))
 
 
 def fields_last(text: str) -> str:
@@ -50,3 +56,20 @@ class SphinxToMarkdown(griffe.Extension):
         """Translate the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
             obj.docstring.value = to_markdown(fields_last(obj.docstring.value))
+
+    def on_function_instance(self, *, func: griffe.Function, **kwargs: Any) -> None:
+        """Show what a parameter is, without how it is checked."""
+        for parameter in func.parameters:
+            parameter.annotation = _unchecked(parameter.annotation)
+
+
+def _unchecked(annotation: Any) -> Any:
+    """Return the type in an ``Annotated``."""
+    match annotation:
+        case griffe.ExprSubscript(
+            left=griffe.ExprName(name="Annotated"), slice=griffe.ExprTuple(elements=[kind, *_])
+        ):
+            return _unchecked(kind)
+        case griffe.ExprBinOp():
+            annotation.left, annotation.right = map(_unchecked, (annotation.left, annotation.right))
+    return annotation

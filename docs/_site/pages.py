@@ -111,8 +111,13 @@ def on_page_content(html: str, page: Any, config: Any, **kwargs: Any) -> str:
 
 
 def _name_cells(table: re.Match[str]) -> str:
-    """Note in each cell its column: on a phone, the cells of a line stand below each other."""
-    heads = [_plain(head) for head in re.findall(r"<th\b[^>]*>(.*?)</th>", table[0], re.DOTALL)]
+    """Note in each cell its column: on a phone, the cells of a line stand below each other, if they are sentences."""
+    heads, cells = (
+        [_plain(cell) for cell in re.findall(rf"<{kind}\b[^>]*>(.*?)</{kind}>", table[0], re.DOTALL)]
+        for kind in ("th", "td")
+    )
+    if not 3 <= len(heads) <= 5 or max(map(len, cells), default=0) < 40:
+        return table[0]
     head, *lines = table[0].split("<tr")
     for number, line in enumerate(lines):
         columns = iter(heads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from http.client import BadStatusLine, HTTPException, IncompleteRead, LineTooLong, RemoteDisconnected
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 
 import pytest
 import urllib3.exceptions
@@ -18,7 +18,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 def answer(data: bytes) -> Answer:
-    return read_answer(io.BytesIO(data))
+    return read_answer(io.BufferedReader(io.BytesIO(data)))
 
 
 # Requests
@@ -56,7 +56,7 @@ def test_nothing_in_a_request_makes_another_line(odd: str) -> None:
 
 def test_an_answer_with_a_length() -> None:
     one = answer(
-        OK + b"Content-Length: 3\r\nX-Name:  some value \r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n{ }more"
+        OK + b"Content-Length: 3\r\nX-Name:  some value \r\nSet-Cookie: a\r\nset-cookie: b\r\n\r\n{ }"
     )
     assert (one.status, one.reason, one.body, one.keeps) == (200, "OK", b"{ }", True)
     assert one.headers.get("x-name") == one.headers.get("X-NAME") == "some value"
@@ -77,12 +77,11 @@ def test_an_answer_with_a_length() -> None:
         (OK + b"Connection: Close\r\nContent-Length: 2\r\n\r\n{}", b"{}", False),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}", b"{}", False),
         (b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
-        (OK + b"Content-Length: 2, 2\r\n\r\n{}", b"{}", True),
-        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
-        (OK + b"Content-Length: 2\r\nX: a\r\n folded\r\n\r\n{}", b"{}", True),
-        (OK + b"no header at all\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
         (b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
-        (b"HTTP/1.1 204 No Content\r\n\r\nrest", b"", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", b"", True),
+        (b"HTTP/1.1 204 No Content\r\n\r\nrest", b"", False),
+        (OK + b"Content-Length: 2\r\n\r\n{}rest", b"{}", False),
+        (2 * (OK + b"Content-Length: 2\r\n\r\n{}"), b"{}", False),
         (b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n", b"", True),
         (
             b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\n"
@@ -91,7 +90,6 @@ def test_an_answer_with_a_length() -> None:
             b"{}",
             True,
         ),
-        (OK + b"Content-Length: 2\nX: bare line feeds\n\n{}", b"{}", True),
         (OK + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
     ],
 )
@@ -104,10 +102,10 @@ def test_where_an_answer_ends(data: bytes, body: bytes, keeps: bool) -> None:
     ("data", "error"),
     [
         (b"", RemoteDisconnected),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", BadStatusLine),
-        (b"HTTP/2 200 OK\r\n\r\n", BadStatusLine),
-        (b"HTTP/1.1 20 OK\r\n\r\n", BadStatusLine),
-        (b"HTTP/1.1 abc OK\r\n\r\n", BadStatusLine),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", HTTPException),
+        (b"HTTP/2 200 OK\r\n\r\n", HTTPException),
+        (b"HTTP/1.1 20 OK\r\n\r\n", HTTPException),
+        (b"HTTP/1.1 abc OK\r\n\r\n", HTTPException),
         (OK, IncompleteRead),
         (OK + b"Content-Length: 2\r\n", IncompleteRead),
         (OK + b"Content-Length: 3\r\n\r\n{}", IncompleteRead),
@@ -117,11 +115,11 @@ def test_where_an_answer_ends(data: bytes, body: bytes, keeps: bool) -> None:
         (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", HTTPException),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n", IncompleteRead),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n3\r\n{}", IncompleteRead),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n", IncompleteRead),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n", IncompleteRead),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n-1\r\n{}\r\n0\r\n\r\n", HTTPException),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n+2\r\n{}\r\n0\r\n\r\n", HTTPException),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n", IncompleteRead),
-        (OK + b"X: " + b"y" * 70_000 + b"\r\n\r\n", LineTooLong),
-        (OK + b"X: y\r\n" * 101 + b"\r\n", HTTPException),
+        (OK + b"X: " + b"y" * 1_100_000 + b"\r\n\r\n", HTTPException),
+        (OK + b"X: y\r\n" * 200_000 + b"\r\n", HTTPException),
         (OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", urllib3.exceptions.DecodeError),
     ],
 )

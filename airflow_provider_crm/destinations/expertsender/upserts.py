@@ -58,6 +58,8 @@ READ_BY: Mapping[str, By] = {"Email": "email", "PhoneNumber": "phone", "CrmId": 
 
 ABSENT = "not in ExpertSender"
 
+_CREATED, _UPDATED = Outcome(Ending.CREATED), Outcome(Ending.UPDATED)
+
 #: A refusal that begins with this parameter of the call is about no row: the vendor's page wants it to be the
 #: account's own. To look for the row at fault would take two calls a row, and reject them all.
 _OF_THE_CALL = re.compile(r"\W*matchBy\b", re.IGNORECASE)
@@ -195,8 +197,8 @@ class UpsertCustomers:
         if item.refused and item.maybe_applied and self._mode == "Add":
             said = "an earlier call, whose answer was lost, may have added the customer"
             return rejected("crm", f"{item.refused.reason} ({said})")
-        ending = Ending.CREATED if self._mode == "Add" else Ending.UPDATED
-        return self._step(item, ending, self._to_send(item, None))
+        outcome = _CREATED if self._mode == "Add" else _UPDATED
+        return self._step(item, outcome, self._to_send(item, None))
 
     def _plan_seen(self, item: CustomerItem, held: Mapping[str, Any] | None) -> Outcome | Step[Customer]:
         customer = self._to_send(item, held)
@@ -211,18 +213,18 @@ class UpsertCustomers:
         if undone:
             listed = ", ".join(map(str, undone))
             return rejected("crm", f"the customer has refused consent {listed}: see `allow_resubscribe`")
-        return self._step(item, ending, customer, held)
+        return self._step(item, Outcome(ending), customer, held)
 
     def _step(
         self,
         item: CustomerItem,
-        ending: Ending,
+        outcome: Outcome,
         customer: Mapping[str, Any],
         held: Mapping[str, Any] | None = None,
     ) -> Step[Customer]:
         # Sent twice, a customer is the same; a message is not.
         settle = self._settle_seconds if asks_for_confirmation(customer) else 0.0
-        return Step(item, Outcome(ending), customer, settle, held)
+        return Step(item, outcome, customer, settle, held)
 
     def _found(self, item: CustomerItem, held: Mapping[str, Any] | None, customer: Mapping[str, Any]) -> Held:
         if held is None:

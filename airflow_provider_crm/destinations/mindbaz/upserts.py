@@ -60,7 +60,9 @@ from airflow_provider_crm.values import (
 )
 
 _CREATED = Outcome(Ending.CREATED)
+# A member of an enumeration is looked up slowly, and this is done for each row.
 _SKIPPED = Ending.SKIPPED
+_NOBODY, _OTHER, _SAME = Held.NOBODY, Held.OTHER, Held.SAME
 
 
 class UpsertSubscribers:
@@ -265,7 +267,7 @@ class UpsertSubscribers:
     def _plan_absent(
         self, item: Item[Values], email_owners: Sequence[Subscriber] | None
     ) -> Outcome | Step[Values]:
-        if not decide(self._mode, item, Held.NOBODY).writes:
+        if not decide(self._mode, item, _NOBODY).writes:
             return Outcome(Ending.SKIPPED, "not in Mindbaz")
         if not item.record.get(EMAIL):
             return rejected("validate", "a subscriber cannot be created without an e-mail")
@@ -301,7 +303,7 @@ class UpsertSubscribers:
         """
         number = found[0]["id"]
         held = found[0]["fields"]
-        decision = decide(self._mode, item, Held.OTHER if missing else Held.SAME)
+        decision = decide(self._mode, item, _OTHER if missing else _SAME)
         if decision.ending is _SKIPPED:
             return Outcome(Ending.SKIPPED, "already in Mindbaz", number)
         if len(found) > 1:

@@ -192,7 +192,7 @@ class MindbazHook(CrmHook[MindbazExtras]):
         """
 
         def read(body: bytes) -> list[dict[str, Any]]:
-            data = self._data(body)
+            data = bytes(self._data(body))
             return [] if data == NOTHING else read_json(data, list[dict[str, Any]])
 
         return self.request(self._call("GET", "/fields/list"), read)
@@ -237,10 +237,10 @@ class MindbazHook(CrmHook[MindbazExtras]):
         return Call(method, f"/{quote(self.site_id)}{path}", **parts)
 
     @staticmethod
-    def _data(body: bytes) -> bytes:
+    def _data(body: bytes) -> msgspec.Raw:
         answer = read_json(body, WrappedData)
         if answer.success:
-            return bytes(answer.data)
+            return answer.data
         errors = vendor_errors(body)
         said = "; ".join(errors) or "no reason given"
         raise CrmRequestError(f"Mindbaz refused the call: {redact(said)}", reason=said, errors=errors)

@@ -95,7 +95,7 @@ class WrappedData(msgspec.Struct):
     error: Any = None
 
 
-def subscribers_of(data: bytes) -> list[SubscriberData]:
+def subscribers_of(data: bytes | msgspec.Raw) -> list[SubscriberData]:
     """Read the subscribers of an answer; none found is ``null``.
 
     :raises ValueError: another shape than documented.
