@@ -125,8 +125,9 @@ class Sender:
             started = self._ledger.start_all([step.payload for step in steps])
         except CrmError as error:
             return [_failed(error, stop)] * len(steps)
-        for step in steps:
-            step.item.record.waiting_since = None
+        for step, one in zip(steps, started, strict=True):
+            if isinstance(one, Entry):  # the others are still kept waiting
+                step.item.record.waiting_since = None
         return [one if isinstance(one, Entry) else _failed(one, stop) for one in started]
 
     def _send(self, step: CreditStep, entry: Entry, stop: threading.Event) -> Result | _Answer:

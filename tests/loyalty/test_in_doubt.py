@@ -188,6 +188,31 @@ def keep_hook(hooks):
     return make_hook
 
 
+def test_a_credit_whose_like_another_run_holds_is_not_waited_for_for_ever(
+    spread, add, credit, crm_sandbox, monkeypatch, tmp_path
+):
+    """Each look tries to start it anew, which must not begin the wait anew."""
+    add("zoe@example.fr")
+    crm_sandbox.fault("drop_after", method="POST", path="/cagnottes")
+    crm_sandbox.fault("error_before", method="GET", path="/cagnottes", after=2)
+    with pytest.raises(CrmTransientError):
+        credit([row("a")])
+    crm_sandbox.clear()
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    with engine.begin() as connection:
+        connection.execute(credits_table.update().values(owner="another run", lease_until=9e12))
+    engine.dispose()
+    looks = iter(range(200))
+    ends = operators.SpreadHook.pause
+    monkeypatch.setattr(destination, "WAIT_FOR_OTHERS", 0.1)
+    monkeypatch.setattr(
+        operators.SpreadHook, "pause", lambda hook, seconds: next(looks, None) is None or ends(hook, seconds)
+    )
+    with pytest.raises(CrmTransientError, match="for too long"):
+        credit([row("b")])
+    assert posts(crm_sandbox) == 1
+
+
 def busy(claim):
     return lambda self, credits_: [replace(entry, standing=Standing.BUSY) for entry in claim(self, credits_)]
 
