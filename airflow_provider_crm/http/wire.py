@@ -6,7 +6,6 @@ bit by bit, and read headers as those of mails. Knows neither connections nor ca
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import urllib3.exceptions
 #: Bytes that are read at once, at most; and those within which the body of an answer has to begin.
 READ_AT_ONCE = 1 << 18
 MOST_IN_HEADERS = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(slots=True)
@@ -104,11 +104,22 @@ def read_answer(file: BufferedReader) -> Answer:
     return Answer(taken.status, taken.reason, headers, body, keeps=taken.keeps)
 
 
+#: What real servers send and http.client reads too. Refusing it would leave the outcome of each call unknown; its
+#: dangers are those of servers and proxies that take requests of many (aio-libs/aiohttp, pull request 7490).
+_LENIENCIES = {
+    "lenient_headers": True,  # signs that a value must not hold (aio-libs/aiohttp, issue 5269)
+    "lenient_optional_cr_before_lf": True,  # nodejs/llhttp, issue 236
+    "lenient_spaces_after_chunk_size": True,  # nodejs/llhttp, pull request 245
+    "lenient_chunked_length": True,  # a length beside chunks, which count (nodejs/http-parser, issue 289)
+}
+
+
 class _Taken:
     """What the parser has found so far, by calling the methods that begin with ``on_``."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENCIES)
         self.status = 0
         self.reason = ""
         self.headers = Headers()
@@ -176,7 +187,15 @@ def _decompressed(body: bytes, headers: Headers) -> bytes:
     """Decompress a body; one in a coding that was not asked for is left as it is, and is no JSON."""
     if headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
         return body
+    parts = []
     try:
-        return gzip.decompress(body)
-    except (OSError, EOFError, zlib.error) as error:
+        while body:
+            one = zlib.decompressobj(wbits=31)
+            parts.append(one.decompress(body))
+            if not one.eof:
+                raise EOFError
+            # Some servers add a tail, which browsers leave out (urllib3/urllib3, issue 75).
+            body = one.unused_data if one.unused_data.startswith(_GZIP) else b""
+    except (EOFError, zlib.error) as error:
         raise urllib3.exceptions.DecodeError("no gzip", error) from error
+    return b"".join(parts)
