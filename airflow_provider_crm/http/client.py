@@ -222,18 +222,19 @@ class HttpClient:
             request = replace(request, url=asked[-1])
 
     def _send(self, call: Call, request: Request, patience: float) -> Answer:
+        route = self._transport.route(request.url)
         with self._throttle.slot(patience=patience), no_urls_in_logs():
             if call.before is not None:
                 call.before()
             self.counters.sent()
             try:
-                answer = self._transport.send(request)
+                answer = self._transport.send(request, route)
             except (urllib3.exceptions.HTTPError, OSError) as error:
                 failure = error
             else:
                 self._heed(answer)
                 return answer
-        raise without_answer(call, failure, called=self._called, server=self._transport.name_of(request.url))
+        raise without_answer(call, failure, called=self._called, server=route.name)
 
     def _heed(self, answer: Answer) -> None:
         """Slow the other calls down as the answer asks to; to be called while its call is in flight."""

@@ -107,7 +107,8 @@ def _was_never_sent(error: Exception) -> bool:
     What the libraries call an error of a proxy says little: they do so too where the connection broke after the call
     had gone through the proxy (urllib3 2.8: closing a connection forgets that it was one).
     """
-    return any(isinstance(one, urllib3.exceptions.ConnectTimeoutError) for one in causes(error))
+    kinds = (urllib3.exceptions.ConnectTimeoutError, urllib3.exceptions.ClosedPoolError)
+    return any(isinstance(one, kinds) for one in causes(error))
 
 
 def with_status(

@@ -187,6 +187,13 @@ class _HttpsPool(_Pool, urllib3.connectionpool.HTTPSConnectionPool):
     ConnectionCls: Any = _HttpsConnection
 
 
+def _by_socks(pool: type[_Pool], theirs: Any) -> Any:
+    """Make a class of pools whose connections the library makes by SOCKS, for which PySocks need not be installed."""
+    makes = theirs.ConnectionCls
+    connection = type("_SocksConnection", (pool.ConnectionCls, makes), {"_new_conn": makes._new_conn})
+    return type("_SocksPool", (pool,), {"ConnectionCls": connection})
+
+
 class _Adapter(requests.adapters.HTTPAdapter):
     """Makes pools of such connections, to servers and to proxies, as requests would make its own."""
 
@@ -203,14 +210,20 @@ class _Adapter(requests.adapters.HTTPAdapter):
         self.poolmanager.pool_classes_by_scheme = self._pools
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        is_new = proxy not in self.proxy_manager
         manager = super().proxy_manager_for(proxy, **kwargs)
         if not proxy.lower().startswith("socks"):
             manager.pool_classes_by_scheme = self._pools
+        elif is_new:
+            manager.pool_classes_by_scheme = {
+                scheme: partial(_by_socks(pool, manager.pool_classes_by_scheme[scheme]), live=self.live)
+                for scheme, pool in (("http", _Pool), ("https", _HttpsPool))
+            }
         return manager
 
 
 @dataclass(frozen=True, slots=True)
-class _Route:
+class Route:
     """How a server is reached.
 
     :param name: scheme, host and port, and the proxy that leads there, for messages.
@@ -244,16 +257,14 @@ class Transport:
         self._called = called
         self._timeout = urllib3.Timeout(connect=connect, read=read)
         self._adapter = _Adapter(pool_maxsize=concurrency)
-        self._routes: dict[tuple[str, str, int], _Route] = {}
+        self._routes: dict[tuple[str, str, int], Route] = {}
 
-    def send(self, request: Request) -> Answer:
+    def send(self, request: Request, route: Route) -> Answer:
         """Send a request, once.
 
-        :raises CrmConnectionError: the certificates that are to be trusted cannot be read.
         :raises urllib3.exceptions.HTTPError: there is no whole answer.
         :raises OSError: the same.
         """
-        route = self._route(request.url)
         target = request.url if route.whole_urls else _target(request.url)
         answer: Any = route.pool.urlopen(
             request.method,
@@ -267,26 +278,27 @@ class Transport:
         )
         return answer  # type: ignore[no-any-return]
 
-    def name_of(self, url: str) -> str:
-        """Return how messages name the server of a URL."""
-        return self._route(url).name
-
     def hang_up(self) -> None:
         """End all connections, those with a call in flight too, and those to come."""
         self._adapter.live.end()
 
     def close(self) -> None:
         """Close the connections that are kept and not in use."""
-        self._adapter.close()
+        for route in list(self._routes.values()):
+            route.pool.close()
 
-    def _route(self, url: str) -> _Route:
+    def route(self, url: str) -> Route:
+        """Return how a URL is reached.
+
+        :raises CrmConnectionError: the certificates that are to be trusted cannot be read, or the proxy is none.
+        """
         server = origin(url)
         route = self._routes.get(server)
         if route is None:
             route = self._routes[server] = self._find(url, server)
         return route
 
-    def _find(self, url: str, server: tuple[str, str, int]) -> _Route:
+    def _find(self, url: str, server: tuple[str, str, int]) -> Route:
         settings: dict[str, Any] = dict(
             requests.Session().merge_environment_settings(url, {}, True, self._verify, None)
         )
@@ -296,20 +308,33 @@ class Transport:
             settings["proxies"] = {}
         if server[0] == "https" and isinstance(settings["verify"], str):
             self._check_certificates(settings["verify"])
+        try:
+            return self._make(url, server, settings["verify"], settings["proxies"])
+        except requests.exceptions.InvalidSchema:
+            problem = "one of SOCKS needs the package PySocks"
+        except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError, ValueError):
+            problem = "it has to look like http://host:port"
+        # Without what was raised, which may quote the password.
+        raise CrmConnectionError(
+            f"The proxy that the environment names for {_address(server)} of {self._called} cannot be used "
+            f"({problem}): see HTTP_PROXY, HTTPS_PROXY and ALL_PROXY"
+        )
+
+    def _make(self, url: str, server: tuple[str, str, int], verify: Any, proxies: Any) -> Route:
         address = _address(server)
         name = address
-        if proxy := requests.utils.select_proxy(url, settings["proxies"]):
+        if proxy := requests.utils.select_proxy(url, proxies):
             # Without its user and password; that it is http need not be said.
             name += f" by the proxy {_address(origin(proxy if '://' in proxy else f'http://{proxy}'))}"
         request = requests.PreparedRequest()
         request.url = url
         adapter: Any = self._adapter
-        pool = adapter.get_connection_with_tls_context(request, settings["verify"], settings["proxies"])
-        adapter.cert_verify(pool, url, settings["verify"], None)
-        whole_urls = adapter.request_url(request, settings["proxies"]) == url
+        pool = adapter.get_connection_with_tls_context(request, verify, proxies)
+        adapter.cert_verify(pool, url, verify, None)
+        whole_urls = adapter.request_url(request, proxies) == url
         default = f":{443 if server[0] == 'https' else 80}"
         host = address.partition("://")[2].removesuffix(default)
-        return _Route(name, host, pool, whole_urls)
+        return Route(name, host, pool, whole_urls)
 
     def _check_certificates(self, path: str) -> None:
         try:

@@ -6,7 +6,6 @@ bit by bit, and read headers as those of mails. Knows neither connections nor ca
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import urllib3.exceptions
 #: Bytes that are read at once, at most; and those within which the body of an answer has to begin.
 READ_AT_ONCE = 1 << 18
 MOST_IN_HEADERS = 1 << 20
+_GZIP = b"\x1f\x8b"
 
 
 @dataclass(slots=True)
@@ -91,12 +91,15 @@ def read_answer(file: BufferedReader) -> Answer:
     :raises urllib3.exceptions.DecodeError: it cannot be decompressed.
     """
     taken = _Taken()
-    while not taken.is_whole:
-        data = file.read1(READ_AT_ONCE)
-        if not data:
-            taken.end()
-            break
-        taken.feed(data)
+    try:
+        while not taken.is_whole:
+            data = file.read1(READ_AT_ONCE)
+            if not data:
+                taken.end()
+                break
+            taken.feed(data)
+    finally:
+        taken.let_go()
     headers = taken.headers
     if headers.get("Transfer-Encoding", "chunked").lower() != "chunked":
         raise HTTPException("another transfer coding than asked for")
@@ -104,11 +107,22 @@ def read_answer(file: BufferedReader) -> Answer:
     return Answer(taken.status, taken.reason, headers, body, keeps=taken.keeps)
 
 
+#: What real servers send and http.client reads too. Refusing it would leave the outcome of each call unknown; its
+#: dangers are those of servers and proxies that take requests of many (aio-libs/aiohttp, pull request 7490).
+_LENIENCIES = {
+    "lenient_headers": True,  # signs that a value must not hold (aio-libs/aiohttp, issue 5269)
+    "lenient_optional_cr_before_lf": True,  # nodejs/llhttp, issue 236
+    "lenient_spaces_after_chunk_size": True,  # nodejs/llhttp, pull request 245
+    "lenient_chunked_length": True,  # a length beside chunks, which count (nodejs/http-parser, issue 289)
+}
+
+
 class _Taken:
     """What the parser has found so far, by calling the methods that begin with ``on_``."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self._parser.set_dangerous_leniencies(**_LENIENCIES)
         self.status = 0
         self.reason = ""
         self.headers = Headers()
@@ -144,6 +158,10 @@ class _Taken:
         if not self._is_at_body or self.headers.keys() & {"content-length", "transfer-encoding"}:
             raise IncompleteRead(b"".join(self.body))
 
+    def let_go(self) -> None:
+        """Let go of the parser, which holds this: a cycle is left to Python's garbage collector."""
+        del self._parser
+
     def on_message_begin(self) -> None:
         if self.is_whole:
             raise HTTPException("a second answer")
@@ -176,7 +194,15 @@ def _decompressed(body: bytes, headers: Headers) -> bytes:
     """Decompress a body; one in a coding that was not asked for is left as it is, and is no JSON."""
     if headers.get("Content-Encoding", "").lower() not in ("gzip", "x-gzip"):
         return body
+    parts = []
     try:
-        return gzip.decompress(body)
-    except (OSError, EOFError, zlib.error) as error:
+        while body:
+            one = zlib.decompressobj(wbits=31)
+            parts.append(one.decompress(body))
+            if not one.eof:
+                raise EOFError
+            # Some servers add a tail, which browsers leave out (urllib3/urllib3, issue 75).
+            body = one.unused_data if one.unused_data.startswith(_GZIP) else b""
+    except (EOFError, zlib.error) as error:
         raise urllib3.exceptions.DecodeError("no gzip", error) from error
+    return b"".join(parts)

@@ -7,7 +7,7 @@ from typing import Any
 
 import requests
 
-from airflow_provider_crm.http.transport import Transport
+from airflow_provider_crm.http.transport import Route, Transport
 from airflow_provider_crm.http.wire import Answer, Headers, Request
 
 
@@ -18,9 +18,8 @@ class _Session(requests.Session):
         yield from ()
 
 
-def send_through_requests(transport: Transport, request: Request) -> Answer:
+def send_through_requests(transport: Transport, request: Request, route: Route) -> Answer:
     """Send a request by a session of requests, whose answers requests-mock makes up."""
-    transport.name_of(request.url)  # where no way can be found, nothing is sent
     prepared = requests.PreparedRequest()
     prepared.prepare_method(request.method)
     prepared.url = request.url

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmError, CrmOutcomeUnknownError
+from airflow_provider_crm.exceptions import CrmError, CrmOutcomeUnknownError, CrmUnreachableError
 from airflow_provider_crm.http.answers import read_json
 from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.client import HttpClient
@@ -160,6 +162,34 @@ def test_a_connection_that_nobody_takes_ends_with_the_task(
         assert isinstance(call.exception(patience(5)), CrmError)
         for one in waiting:
             one.close()
+
+
+def open_sockets() -> list[socket.socket]:
+    return [one for one in gc.get_objects() if isinstance(one, socket.socket) and one.fileno() >= 0]
+
+
+def test_no_socket_is_left_open(make_client: MakeClient) -> None:
+    def answer(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(OK.replace(b"Connection: close\r\n", b""))
+        until_hung_up(connection)
+
+    before = open_sockets()
+    with RawServer(answer) as server:
+        client = make_client(f"http://{server.address}")
+        client.request(CREDIT, read)
+        opened = [one for one in open_sockets() if one not in before]
+        assert len(opened) == 3, "of the client, and the two of the server"
+        client.close()
+    assert [one for one in opened if one.fileno() >= 0] == []
+
+
+def test_a_call_that_comes_after_the_connections_were_closed_was_not_sent(make_client: MakeClient) -> None:
+    with RawServer(until_hung_up) as server:
+        client = make_client(f"http://{server.address}", clock=Clock())
+        with pytest.raises(CrmUnreachableError):
+            client.request(replace(CREDIT, before=client.close), read)
+        assert server.connections == 0
 
 
 def test_a_call_that_is_nearly_answered_when_the_task_ends_is_not_in_doubt(

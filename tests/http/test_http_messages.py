@@ -91,6 +91,15 @@ def test_an_answer_with_a_length() -> None:
             True,
         ),
         (OK + b"Content-Encoding: br\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
+        (OK + b"Set-Cookie: a\x01b\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
+        (OK + b"X: a\r\n b\r\nContent-Length: 2\r\n\r\n{}", b"{}", True),
+        (OK.replace(b"\r", b"") + b"X: y\nContent-Length: 2\n\n{}", b"{}", True),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n2  \r\n{}\r\n0\r\n\r\n", b"{}", True),
+        (
+            OK + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+            b"{}",
+            True,
+        ),
     ],
 )
 def test_where_an_answer_ends(data: bytes, body: bytes, keeps: bool) -> None:
@@ -126,6 +135,13 @@ def test_where_an_answer_ends(data: bytes, body: bytes, keeps: bool) -> None:
 def test_what_is_no_whole_answer(data: bytes, error: type[Exception]) -> None:
     with pytest.raises(error):
         answer(data)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\n", b"\0\0", b"<!-- 0.1 s -->", gzip.compress(b"{}")])
+def test_a_compressed_answer_with_a_tail(tail: bytes) -> None:
+    body = gzip.compress(b"{}") + tail
+    one = answer(OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    assert one.body == (b"{}{}" if tail.startswith(b"\x1f") else b"{}")
 
 
 def test_a_compressed_answer_that_is_cut_short() -> None:

@@ -8,11 +8,12 @@ import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from airflow_provider_crm.exceptions import CrmOutcomeUnknownError, CrmUnreachableError
+from airflow_provider_crm.exceptions import CrmConnectionError, CrmOutcomeUnknownError, CrmUnreachableError
 from airflow_provider_crm.http.answers import read_json
 from airflow_provider_crm.http.auth import NoAuth
 from airflow_provider_crm.http.calls import Call
@@ -109,6 +110,70 @@ def test_a_credit_that_went_through_a_proxy_may_have_arrived(
         assert proxy.connections == 1
 
 
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://", "ftp://proxy.invalid:1", "http://[::1", "http://somebody:a-sec/ret@proxy.invalid:1"],
+)
+@pytest.mark.parametrize("base_url", [PLAIN, TLS])
+def test_a_proxy_that_is_none(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, base_url: str, proxy: str
+) -> None:
+    monkeypatch.setenv("all_proxy", proxy)
+    left: list[int] = []
+    call = replace(CREDIT, before=lambda: left.append(1))
+    with pytest.raises(CrmConnectionError, match=r"The proxy .* cannot be used") as caught:
+        make_client(base_url, max_retries=2).request(call, read)
+    assert not isinstance(caught.value, CrmUnreachableError), "another try would not help"
+    assert "a-sec" not in "".join(traceback.format_exception(caught.value))
+    assert not left, "a call that cannot leave is not said to leave"
+
+
+# By SOCKS
+
+
+class Socks:
+    """A proxy that leads to one server, whatever it is asked for (RFC 1928)."""
+
+    def __init__(self, server: RawServer) -> None:
+        self._server = server
+
+    def __call__(self, connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(b"\x05\x00")
+        connection.recv(65536)
+        connection.sendall(b"\x05\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+        Tunnel(self._server).lead(connection)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_credit_by_socks(
+    make_client: MakeClient,
+    monkeypatch: pytest.MonkeyPatch,
+    certificate: tuple[Path, ssl.SSLContext],
+    scheme: str,
+) -> None:
+    trusted, tls = certificate
+    answers = [answer, read_request]
+    server = RawServer(lambda one: answers.pop(0)(one), tls=tls if scheme == "https" else None)
+    with server as crm, RawServer(Socks(crm)) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5h://{proxy.address}")
+        client = make_client(f"{scheme}://crm.invalid", max_retries=1, timeout=2.0, verify=str(trusted))
+        assert client.request(CREDIT, read) == {"ok": 1}
+        with pytest.raises(CrmOutcomeUnknownError):
+            client.request(CREDIT, read)
+        assert (crm.connections, proxy.connections) == (2, 2)
+
+
+def test_a_credit_that_socks_does_not_lead_on_was_not_sent(
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with RawServer(lambda one: one.recv(65536)) as proxy:
+        monkeypatch.setenv("all_proxy", f"socks5h://{proxy.address}")
+        with pytest.raises(CrmUnreachableError):
+            make_client(PLAIN, max_retries=1, timeout=2.0).request(CREDIT, read)
+        assert proxy.connections == 2
+
+
 # Which calls go by the proxy
 
 
@@ -166,8 +231,11 @@ class Tunnel:
 
     def __call__(self, connection: socket.socket) -> None:
         read_request(connection)
+        connection.sendall(TUNNEL)
+        self.lead(connection)
+
+    def lead(self, connection: socket.socket) -> None:
         with socket.create_connection(("127.0.0.1", self._server.port)) as onward:
-            connection.sendall(TUNNEL)
             back = threading.Thread(target=self._pass_on, args=(onward, connection), daemon=True)
             back.start()
             self._pass_on(connection, onward)
