@@ -21,7 +21,7 @@ from airflow_provider_crm.exceptions import (
     CrmRequestError,
 )
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.loyalty.claims import ClaimLostError
+from airflow_provider_crm.loyalty.claims import GROUPS, ClaimLostError
 from airflow_provider_crm.loyalty.decimals import Decimals
 from airflow_provider_crm.loyalty.doubts import Doubts
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
@@ -36,10 +36,9 @@ CreditStep = Step[CreditRecord]
 #: What became of a credit, or what went wrong with it.
 Result = Verdict | CrmError | LaneTakenError
 
-#: Credits that are noted in one transaction, for each call in flight; and groups of so many that are on their way:
-#: while one is noted, the line has another. A run that is killed leaves so many in doubt.
+#: Credits that are noted in one transaction, for each call in flight. Some such groups are on their way: while one is
+#: noted, the line has another. A run that is killed leaves so many in doubt.
 IN_A_GROUP = 2
-GROUPS = 3
 #: Seconds after which answers are noted, however long others of their group take.
 NOTED_WITHIN = 0.5
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_crm.databases import database
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty import claims
 from airflow_provider_crm.loyalty.claims import ClaimLostError
@@ -118,6 +120,31 @@ def test_nothing_is_started_once_the_ledger_is_closed(process, rows):
     with pytest.raises(LedgerError):
         one.start_all(entries)
     assert set(states(rows).values()) == {"claimed"}
+
+
+def test_renewing_claims_gets_in_no_groups_way(process, rows, monkeypatch):
+    """Each locks many rows, the one by their place in the table and the other by their lanes."""
+    conflicts = []
+    is_conflict = database._is_conflict
+    monkeypatch.setattr(database, "_is_conflict", lambda error: conflicts.append(error) or is_conflict(error))
+    one = process(lease=3600.0)  # so that it renews nothing by itself
+    entries = one.claim(some(320))
+
+    def renew():
+        for _ in range(40):
+            one._renew_all()
+
+    def send(group):
+        sent = one.start_all(group)
+        one.finish_all([(entry, f"line-{entry.id}", "123") for entry in sent])
+
+    renewer = threading.Thread(target=renew)
+    renewer.start()
+    with ThreadPoolExecutor(claims.GROUPS) as pool:
+        list(pool.map(send, [entries[start::20] for start in range(20)]))
+    renewer.join()
+    assert conflicts == []
+    assert set(states(rows).values()) == {"credited"}
 
 
 # The operator
