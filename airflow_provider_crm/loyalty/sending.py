@@ -184,16 +184,24 @@ class Sender:
 
     def _finish(self, answers: Sequence[_Answer], stop: threading.Event) -> list[Result]:
         """Note that credits are in the CRM."""
-        results: list[Result] = []
         try:
             problems = self._ledger.finish_all([one[:3] for one in answers]) if answers else []
-            for one, problem in zip(answers, problems, strict=True):
-                if isinstance(problem, LineTakenError):
-                    self._take_line(*one[:3])
-                results.append(_failed(problem, stop) if isinstance(problem, ClaimLostError) else one.outcome)
         except CrmError as error:
-            results += [_failed(error, stop)] * (len(answers) - len(results))
-        return results
+            return [_failed(error, stop)] * len(answers)
+        return [self._noted(one, problem, stop) for one, problem in zip(answers, problems, strict=True)]
+
+    def _noted(
+        self, answer: _Answer, problem: LineTakenError | ClaimLostError | None, stop: threading.Event
+    ) -> Result:
+        """Return how a row ends whose credit was to be noted; what goes wrong with one is none of the others'."""
+        try:
+            if isinstance(problem, ClaimLostError):
+                raise problem
+            if problem is not None:
+                self._take_line(*answer[:3])
+        except CrmError as error:
+            return _failed(error, stop)
+        return answer.outcome
 
     def _noted_amount(self, entry: Entry, line: Line) -> Decimal:
         """Return what SPREAD has added, and take note of how it treats decimals."""

@@ -187,3 +187,29 @@ def test_an_answer_is_noted_while_another_is_waited_for(spread, add, credit, mon
     rows = [row(f"k{n}", f"p{n}@example.fr", amount=n + 1) for n in range(4)]
     assert credit(rows)["credited"] == 4
     assert noted[-1] == 1
+
+
+def test_a_credit_whose_line_cannot_be_sorted_out_spoils_no_others_end(spread, add, ends, monkeypatch):
+    for number in range(4):
+        add(f"p{number}@example.fr")
+    finish_all, take_line = LoyaltyLedger.finish_all, LoyaltyLedger.take_line
+
+    def the_first_is_taken(self, answered):
+        problems = finish_all(self, answered)
+        return [
+            LineTakenError() if entry.credit.key == "k0" else problem
+            for (entry, *_), problem in zip(answered, problems, strict=True)
+        ]
+
+    def taken_over(self, entry, line_id, customer_id):
+        take_line(self, entry, line_id, customer_id)
+        raise ClaimLostError("Another run has taken it over")
+
+    monkeypatch.setattr(LoyaltyLedger, "finish_all", the_first_is_taken)
+    monkeypatch.setattr(LoyaltyLedger, "take_line", taken_over)
+    assert ends([row(f"k{n}", f"p{n}@example.fr", amount=n + 1) for n in range(4)]) == [
+        "unchanged: credited before",
+        "created",
+        "created",
+        "created",
+    ]
