@@ -107,7 +107,7 @@ class Sender:
             pending = set(calls)
             while pending:
                 done, pending = wait(pending, timeout=NOTED_WITHIN)
-                ended = {calls[future]: future.result() for future in done}
+                ended = {calls[one]: one.result() for one in done if one.exception() is None}
                 answers = {place: one for place, one in ended.items() if isinstance(one, _Answer)}
                 results |= {place: one for place, one in ended.items() if not isinstance(one, _Answer)}
                 results |= dict(zip(answers, self._finish(list(answers.values()), stop), strict=True))
@@ -116,6 +116,8 @@ class Sender:
             raise
         finally:
             wait(calls)
+        for call in calls:
+            call.result()  # raises what nobody has thought of, once the others are noted
         return [results[place] for place in range(len(steps))]
 
     def _start(self, steps: Sequence[CreditStep], stop: threading.Event) -> list[Entry | Result]:
@@ -134,6 +136,9 @@ class Sender:
             return self._send_one(step, entry, stop)
         except CrmError as error:
             return _failed(error, stop)
+        except BaseException:
+            stop.set()
+            raise
 
     def _send_one(self, step: CreditStep, entry: Entry, stop: threading.Event) -> Verdict | _Answer:
         # An answer may have shown what becomes of decimals since the row was planned.

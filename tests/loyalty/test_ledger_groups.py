@@ -213,3 +213,29 @@ def test_a_credit_whose_line_cannot_be_sorted_out_spoils_no_others_end(spread, a
         "created",
         "created",
     ]
+
+
+def test_an_error_that_nobody_has_thought_of_leaves_no_other_in_doubt(
+    spread, add, credit, ledger, monkeypatch
+):
+    for number in range(4):
+        add(f"p{number}@example.fr")
+    send = SpreadHook.credit_loyalty
+
+    def the_first_breaks(self, *, amount, **more):
+        answer = send(self, amount=amount, **more)
+        if amount == 1:
+            raise ZeroDivisionError
+        return answer
+
+    monkeypatch.setattr(SpreadHook, "credit_loyalty", the_first_breaks)
+    rows = [row(f"k{n}", f"p{n}@example.fr", amount=n + 1) for n in range(4)]
+    with pytest.raises(ZeroDivisionError):
+        credit(rows)
+    # Those that had left are noted, and those that had not have not left.
+    states = {one.state for key, one in ledger().items() if key != "k0"}
+    assert states <= {"credited", "claimed"}
+    assert ledger()["k0"].state == "unknown"
+    monkeypatch.setattr(SpreadHook, "credit_loyalty", send)
+    credit(rows)
+    assert len(spread.loyalty.lines) == 4
