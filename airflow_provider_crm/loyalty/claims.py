@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 LEASE = 60.0
 #: Part of a lease after which a credit that has not left yet has to be confirmed in the ledger once more.
 FRESH = 1 / 6
+#: Groups of credits that are changed side by side.
+GROUPS = 3
 #: Keys in one query: far below what any database takes.
 CHUNK = 500
 
@@ -89,6 +91,7 @@ class Claims:
         self._owner = uuid.uuid4().hex
         self._origin = origin_values(origin or Origin())
         self._in_other_hands: set[int] = set()
+        self._groups = threading.Semaphore(GROUPS)
         self._clock = clock
         self._closing = threading.Event()
         self._renewer = threading.Thread(target=self._renew_for_ever, name="crm-ledger-lease", daemon=True)
@@ -301,9 +304,20 @@ class Claims:
     def _renew_for_ever(self) -> None:
         while not self._closing.wait(self._lease / 6):
             try:
-                self._database.write(self._renew)
+                self._renew_all()
             except LedgerError as error:
                 log.warning("Claims could not be renewed: %s", error)
+
+    def _renew_all(self) -> None:
+        """Renew what is claimed, while no group is being changed: both lock many rows, each in an order of its own, and
+        PostgreSQL lets them wait for a second before it ends such a deadlock.
+        """
+        for _ in range(GROUPS):
+            self._groups.acquire()
+        try:
+            self._database.write(self._renew)
+        finally:
+            self._groups.release(GROUPS)
 
     def _renew(self, connection: Connection, now: float) -> None:
         mine = credits_table.update().where(_c.owner == self._owner)

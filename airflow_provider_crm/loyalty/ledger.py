@@ -84,7 +84,8 @@ class LoyaltyLedger(Claims):
                 raise _NotTogetherError
 
         try:
-            self._database.write(start)
+            with self._groups:
+                self._database.write(start)
         except (_NotTogetherError, IntegrityError):
             return [self._start_alone(entry) for entry in entries]
         return [_started(entry, checked_at) for entry in entries]
@@ -156,7 +157,8 @@ class LoyaltyLedger(Claims):
                 raise _NotTogetherError
 
         try:
-            self._database.write(finish)
+            with self._groups:
+                self._database.write(finish)
         except (_NotTogetherError, IntegrityError):
             return [self._finish_alone(*one) for one in answered]
         return [None] * len(answered)

@@ -21,7 +21,7 @@ from airflow_provider_crm.exceptions import (
     CrmRequestError,
 )
 from airflow_provider_crm.hooks.spread import SpreadHook
-from airflow_provider_crm.loyalty.claims import ClaimLostError
+from airflow_provider_crm.loyalty.claims import GROUPS, ClaimLostError
 from airflow_provider_crm.loyalty.decimals import Decimals
 from airflow_provider_crm.loyalty.doubts import Doubts
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
@@ -36,10 +36,9 @@ CreditStep = Step[CreditRecord]
 #: What became of a credit, or what went wrong with it.
 Result = Verdict | CrmError | LaneTakenError
 
-#: Credits that are noted in one transaction, for each call in flight; and groups of so many that are on their way:
-#: while one is noted, the line has another. A run that is killed leaves so many in doubt.
+#: Credits that are noted in one transaction, for each call in flight. Some such groups are on their way: while one is
+#: noted, the line has another. A run that is killed leaves so many in doubt.
 IN_A_GROUP = 2
-GROUPS = 3
 #: Seconds after which answers are noted, however long others of their group take.
 NOTED_WITHIN = 0.5
 
@@ -108,7 +107,7 @@ class Sender:
             pending = set(calls)
             while pending:
                 done, pending = wait(pending, timeout=NOTED_WITHIN)
-                ended = {calls[future]: future.result() for future in done}
+                ended = {calls[one]: one.result() for one in done if one.exception() is None}
                 answers = {place: one for place, one in ended.items() if isinstance(one, _Answer)}
                 results |= {place: one for place, one in ended.items() if not isinstance(one, _Answer)}
                 results |= dict(zip(answers, self._finish(list(answers.values()), stop), strict=True))
@@ -117,6 +116,8 @@ class Sender:
             raise
         finally:
             wait(calls)
+        for call in calls:
+            call.result()  # raises what nobody has thought of, once the others are noted
         return [results[place] for place in range(len(steps))]
 
     def _start(self, steps: Sequence[CreditStep], stop: threading.Event) -> list[Entry | Result]:
@@ -135,6 +136,9 @@ class Sender:
             return self._send_one(step, entry, stop)
         except CrmError as error:
             return _failed(error, stop)
+        except BaseException:
+            stop.set()
+            raise
 
     def _send_one(self, step: CreditStep, entry: Entry, stop: threading.Event) -> Verdict | _Answer:
         # An answer may have shown what becomes of decimals since the row was planned.
@@ -185,16 +189,24 @@ class Sender:
 
     def _finish(self, answers: Sequence[_Answer], stop: threading.Event) -> list[Result]:
         """Note that credits are in the CRM."""
-        results: list[Result] = []
         try:
             problems = self._ledger.finish_all([one[:3] for one in answers]) if answers else []
-            for one, problem in zip(answers, problems, strict=True):
-                if isinstance(problem, LineTakenError):
-                    self._take_line(*one[:3])
-                results.append(_failed(problem, stop) if isinstance(problem, ClaimLostError) else one.outcome)
         except CrmError as error:
-            results += [_failed(error, stop)] * (len(answers) - len(results))
-        return results
+            return [_failed(error, stop)] * len(answers)
+        return [self._noted(one, problem, stop) for one, problem in zip(answers, problems, strict=True)]
+
+    def _noted(
+        self, answer: _Answer, problem: LineTakenError | ClaimLostError | None, stop: threading.Event
+    ) -> Result:
+        """Return how a row ends whose credit was to be noted; what goes wrong with one is none of the others'."""
+        try:
+            if isinstance(problem, ClaimLostError):
+                raise problem
+            if problem is not None:
+                self._take_line(*answer[:3])
+        except CrmError as error:
+            return _failed(error, stop)
+        return answer.outcome
 
     def _noted_amount(self, entry: Entry, line: Line) -> Decimal:
         """Return what SPREAD has added, and take note of how it treats decimals."""

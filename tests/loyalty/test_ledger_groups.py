@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
+from airflow_provider_crm.databases import database
 from airflow_provider_crm.hooks.spread import SpreadHook
 from airflow_provider_crm.loyalty import claims
 from airflow_provider_crm.loyalty.claims import ClaimLostError
@@ -120,6 +122,31 @@ def test_nothing_is_started_once_the_ledger_is_closed(process, rows):
     assert set(states(rows).values()) == {"claimed"}
 
 
+def test_renewing_claims_gets_in_no_groups_way(process, rows, monkeypatch):
+    """Each locks many rows, the one by their place in the table and the other by their lanes."""
+    conflicts = []
+    is_conflict = database._is_conflict
+    monkeypatch.setattr(database, "_is_conflict", lambda error: conflicts.append(error) or is_conflict(error))
+    one = process(lease=3600.0)  # so that it renews nothing by itself
+    entries = one.claim(some(320))
+
+    def renew():
+        for _ in range(40):
+            one._renew_all()
+
+    def send(group):
+        sent = one.start_all(group)
+        one.finish_all([(entry, f"line-{entry.id}", "123") for entry in sent])
+
+    renewer = threading.Thread(target=renew)
+    renewer.start()
+    with ThreadPoolExecutor(claims.GROUPS) as pool:
+        list(pool.map(send, [entries[start::20] for start in range(20)]))
+    renewer.join()
+    assert conflicts == []
+    assert set(states(rows).values()) == {"credited"}
+
+
 # The operator
 
 
@@ -160,3 +187,55 @@ def test_an_answer_is_noted_while_another_is_waited_for(spread, add, credit, mon
     rows = [row(f"k{n}", f"p{n}@example.fr", amount=n + 1) for n in range(4)]
     assert credit(rows)["credited"] == 4
     assert noted[-1] == 1
+
+
+def test_a_credit_whose_line_cannot_be_sorted_out_spoils_no_others_end(spread, add, ends, monkeypatch):
+    for number in range(4):
+        add(f"p{number}@example.fr")
+    finish_all, take_line = LoyaltyLedger.finish_all, LoyaltyLedger.take_line
+
+    def the_first_is_taken(self, answered):
+        problems = finish_all(self, answered)
+        return [
+            LineTakenError() if entry.credit.key == "k0" else problem
+            for (entry, *_), problem in zip(answered, problems, strict=True)
+        ]
+
+    def taken_over(self, entry, line_id, customer_id):
+        take_line(self, entry, line_id, customer_id)
+        raise ClaimLostError("Another run has taken it over")
+
+    monkeypatch.setattr(LoyaltyLedger, "finish_all", the_first_is_taken)
+    monkeypatch.setattr(LoyaltyLedger, "take_line", taken_over)
+    assert ends([row(f"k{n}", f"p{n}@example.fr", amount=n + 1) for n in range(4)]) == [
+        "unchanged: credited before",
+        "created",
+        "created",
+        "created",
+    ]
+
+
+def test_an_error_that_nobody_has_thought_of_leaves_no_other_in_doubt(
+    spread, add, credit, ledger, monkeypatch
+):
+    for number in range(4):
+        add(f"p{number}@example.fr")
+    send = SpreadHook.credit_loyalty
+
+    def the_first_breaks(self, *, amount, **more):
+        answer = send(self, amount=amount, **more)
+        if amount == 1:
+            raise ZeroDivisionError
+        return answer
+
+    monkeypatch.setattr(SpreadHook, "credit_loyalty", the_first_breaks)
+    rows = [row(f"k{n}", f"p{n}@example.fr", amount=n + 1) for n in range(4)]
+    with pytest.raises(ZeroDivisionError):
+        credit(rows)
+    # Those that had left are noted, and those that had not have not left.
+    states = {one.state for key, one in ledger().items() if key != "k0"}
+    assert states <= {"credited", "claimed"}
+    assert ledger()["k0"].state == "unknown"
+    monkeypatch.setattr(SpreadHook, "credit_loyalty", send)
+    credit(rows)
+    assert len(spread.loyalty.lines) == 4

@@ -11,9 +11,10 @@ import pytest
 from airflow_provider_crm.exceptions import CrmFailError, CrmInputError, CrmRejectsError
 from airflow_provider_crm.http import retry
 from airflow_provider_crm.loyalty import claims
+from airflow_provider_crm.loyalty.claims import GROUPS
 from airflow_provider_crm.loyalty.database import LedgerError
 from airflow_provider_crm.loyalty.ledger import LoyaltyLedger
-from airflow_provider_crm.loyalty.sending import GROUPS, IN_A_GROUP
+from airflow_provider_crm.loyalty.sending import IN_A_GROUP
 
 from .credits import LEDGER, posts, row
 
