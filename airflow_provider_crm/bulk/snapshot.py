@@ -153,6 +153,11 @@ class Snapshot(RowReader[R], Generic[R]):
         for some in batches(rows, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
             left = self._sift(some.items, batch.ended)
+            people = {item.mark.person for item in left}
+            # Where most rows are known, two of a person that lie far apart come near: within a call, either may win.
+            if any(item.mark.person in people for item in batch.items):
+                yield batch
+                batch = Batch(batch.number + 1)
             while left:
                 room = size - len(batch.items)
                 batch.add(left[:room])

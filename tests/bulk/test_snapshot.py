@@ -147,6 +147,7 @@ class Run:
     def send(self, batch: Batch[Record]) -> None:
         ended = list(batch.ended)
         self.pending.append((batch, ended))
+        assert len({item.key for item in batch.items}) == len(batch.items), "one row of a person in a call"
         for item in batch.items:
             self.may_be_killed()
             if self.draw(st.integers(0, 3)) == 3:
@@ -320,6 +321,19 @@ def test_what_was_accepted_earlier_in_the_run_does_not_count_once_a_later_row_is
     assert ("a", "2") not in second_run.left(), (
         "the other row of this batch has written down all that was noted"
     )
+
+
+def test_rows_of_a_person_with_many_known_ones_between_them_are_sent_one_after_the_other(
+    second_run: Killed,
+) -> None:
+    # Written otherwise, the known ones are read, and found to be known when it is their turn.
+    known = [row(person, "1") for person in "ABC"]
+    run = Run(second_run.crm, second_run.snapshot, lambda _: 0)
+    ends = run([row("x", "1"), *known, row("x", "2")])
+    second_run.store.close()
+    assert second_run.crm.held["x"] == "2"
+    assert [ends[number].ending.value for number in range(1, 6)] == ["updated", *["unchanged"] * 3, "updated"]
+    assert second_run.snapshot.known == 3
 
 
 def test_a_known_row_of_a_person_of_whom_another_one_follows_is_skipped(second_run: Killed) -> None:
