@@ -172,7 +172,8 @@ def test_a_server_that_is_down_leaves_the_old_file(
         export(SpreadExportCustomersOperator, path, page_size=100)
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["customers.jsonl"]
-    assert len(spread_calls(few_retries)) < 60
+    # Ten pages, each tried a few times: how many others had begun when the first gave up depends on the machine.
+    assert len(spread_calls(few_retries)) < 120
 
 
 KILLED = """
