@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,12 +14,12 @@ from airflow_provider_crm.exceptions import CrmAuthenticationError, CrmRequestEr
 from airflow_provider_crm.http.wire import Request
 
 
-class CrmAuth:
+class CrmAuth(ABC):
     """Puts credentials on a request."""
 
+    @abstractmethod
     def __call__(self, request: Request) -> None:
         """Put them on it."""
-        raise NotImplementedError
 
     def renew(self, refused: Request) -> bool:
         """Get new credentials after a 401.

@@ -16,7 +16,7 @@ import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import requests.adapters
@@ -111,9 +111,7 @@ class _Connection(urllib3.connection.HTTPConnection):
     response_class = _TunnelAnswer
     live: _Live
 
-    def request(  # type: ignore[override]
-        self, method: str, url: str, body: bytes | None = None, headers: Any = None, **_: Any
-    ) -> None:
+    def request(self, method: str, url: str, body: Any = None, headers: Any = None, **_: Any) -> None:
         """Send a request."""
         data = request_bytes(method, url, headers, body)
         if self.sock is None:
@@ -266,7 +264,7 @@ class Transport:
         :raises OSError: the same.
         """
         target = request.url if route.whole_urls else _target(request.url)
-        answer: Any = route.pool.urlopen(
+        answer = route.pool.urlopen(
             request.method,
             target,
             body=request.body,
@@ -276,7 +274,7 @@ class Transport:
             assert_same_host=False,
             timeout=self._timeout,
         )
-        return answer  # type: ignore[no-any-return]
+        return cast(Answer, answer)  # as :class:`_Connection` gives it
 
     def hang_up(self) -> None:
         """End all connections, those with a call in flight too, and those to come."""

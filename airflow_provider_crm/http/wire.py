@@ -154,8 +154,12 @@ class _Taken:
         """
         if not self._is_begun:
             raise RemoteDisconnected("Remote end closed connection without response")
-        # RFC 9112, section 6.3.
-        if not self._is_at_body or self.headers.keys() & {"content-length", "transfer-encoding"}:
+        # An interim answer alone says nothing of the call; for the rest see RFC 9112, section 6.3.
+        if (
+            self.status < 200
+            or not self._is_at_body
+            or self.headers.keys() & {"content-length", "transfer-encoding"}
+        ):
             raise IncompleteRead(b"".join(self.body))
 
     def let_go(self) -> None:

@@ -78,17 +78,31 @@ class LoyaltyLedger(Claims):
         # By their lanes, so that two runs do not wait for each other.
         ordered = sorted(entries, key=lambda entry: entry.credit.lane)
 
-        def start(connection: Connection, now: float) -> None:
-            changes = [Change(one.id, one.version, self._sending(one, now)) for one in ordered]
-            if not self._rows.change_all(connection, self._owner, changes, told_by=("owner", "state")):
+        def changes(now: float) -> list[Change]:
+            return [Change(one.id, one.version, self._sending(one, now)) for one in ordered]
+
+        if self._change_together(changes, told_by=("owner", "state")):
+            return [_started(entry, checked_at) for entry in entries]
+        return [self._start_alone(entry) for entry in entries]
+
+    def _change_together(self, changes: Callable[[float], Sequence[Change]], told_by: Sequence[str]) -> bool:
+        """Make the changes of a group in one transaction, beside which no claims are renewed.
+
+        :param changes: makes them for a moment.
+        :param told_by: see :meth:`.CreditRows.change_all`.
+        :return: False where one of them cannot be made as it stands, and so none is.
+        """
+
+        def change(connection: Connection, now: float) -> None:
+            if not self._rows.change_all(connection, self._owner, changes(now), told_by=told_by):
                 raise _NotTogetherError
 
         try:
             with self._groups:
-                self._database.write(start)
+                self._database.write(change)
         except (_NotTogetherError, IntegrityError):
-            return [self._start_alone(entry) for entry in entries]
-        return [_started(entry, checked_at) for entry in entries]
+            return False
+        return True
 
     def _start_alone(self, entry: Entry) -> Entry | LaneTakenError | ClaimLostError:
         try:
@@ -151,17 +165,9 @@ class LoyaltyLedger(Claims):
             Change(entry.id, entry.version, _credited(entry, line_id, customer_id))
             for entry, line_id, customer_id in answered
         ]
-
-        def finish(connection: Connection, now: float) -> None:
-            if not self._rows.change_all(connection, self._owner, changes, told_by=("state", "line_id")):
-                raise _NotTogetherError
-
-        try:
-            with self._groups:
-                self._database.write(finish)
-        except (_NotTogetherError, IntegrityError):
-            return [self._finish_alone(*one) for one in answered]
-        return [None] * len(answered)
+        if self._change_together(lambda now: changes, told_by=("state", "line_id")):
+            return [None] * len(answered)
+        return [self._finish_alone(*one) for one in answered]
 
     def _finish_alone(
         self, entry: Entry, line_id: str, customer_id: str | None

@@ -116,6 +116,8 @@ def test_where_an_answer_ends(data: bytes, body: bytes, keeps: bool) -> None:
         (b"HTTP/1.1 20 OK\r\n\r\n", HTTPException),
         (b"HTTP/1.1 abc OK\r\n\r\n", HTTPException),
         (OK, IncompleteRead),
+        (b"HTTP/1.1 100 Continue\r\n\r\n", IncompleteRead),
+        (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, IncompleteRead),
         (OK + b"Content-Length: 2\r\n", IncompleteRead),
         (OK + b"Content-Length: 3\r\n\r\n{}", IncompleteRead),
         (OK + b"Content-Length: 2, 3\r\n\r\n{}", HTTPException),
