@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -85,7 +86,7 @@ def test_a_task_that_fails_links_to_its_rejects(
     example = Path(__file__).parents[1] / "example_dags/mindbaz_upsert.py"
     result = run_dag(example, env=crm_sandbox.environ(), conf=conf)
     assert result["state"] == "failed", result["log"]
-    with sqlite3.connect(airflow_db) as database:
+    with closing(sqlite3.connect(airflow_db, isolation_level=None)) as database:
         found = dict(
             database.execute("select key, value from xcom where run_id = ?", [result["run_id"]]).fetchall()
         )

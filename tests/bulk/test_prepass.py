@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
+from contextlib import closing
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,13 @@ from tests.helpers.properties import at_least
 def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A table of ten people, which each query for them makes longer by one."""
     path = tmp_path / "people.db"
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("CREATE TABLE person (email TEXT)")
         database.executemany("INSERT INTO person VALUES (?)", [(f"p{n}@x.fr",) for n in range(10)])
     monkeypatch.setenv("AIRFLOW_CONN_DB", f'{{"conn_type": "sqlite", "host": "{path}"}}')
 
     def grow() -> None:
-        with sqlite3.connect(path) as database:
+        with closing(sqlite3.connect(path, isolation_level=None)) as database:
             database.execute("INSERT INTO person VALUES ('late@x.fr')")
 
     return grow

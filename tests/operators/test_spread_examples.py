@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_upsert(run, crm_sandbox, tmp_path):
 
 
 def test_upsert_sharded(run, crm_sandbox, tmp_path, airflow_db):
-    with sqlite3.connect(airflow_db) as database:
+    with closing(sqlite3.connect(airflow_db, isolation_level=None)) as database:
         database.execute(
             "insert or ignore into slot_pool (pool, slots, description, include_deferred) values (?, ?, ?, ?)",
             ("spread_api", 2, "", False),

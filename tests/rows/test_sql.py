@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +20,16 @@ from airflow_provider_crm.rows.sources import SqlSource, open_source
 
 
 @pytest.fixture
-def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sqlite3.Connection:
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sqlite3.Connection]:
     """Make a database, and ``warehouse`` the connection to it."""
     path = tmp_path / "ware house?#%41.db"
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    database = sqlite3.connect(path)
-    database.execute("CREATE TABLE people (email TEXT, points NUMERIC)")
-    database.executemany("INSERT INTO people VALUES (?, ?)", [("a@x.fr", 1), ("b@x.fr", 2.5), (None, None)])
-    database.commit()
-    return database
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE people (email TEXT, points NUMERIC)")
+        people = [("a@x.fr", 1), ("b@x.fr", 2.5), (None, None)]
+        database.executemany("INSERT INTO people VALUES (?, ?)", people)
+        database.commit()
+        yield database
 
 
 class Opened:
@@ -184,7 +187,7 @@ def test_sqlite_needs_no_provider(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     }[form]
     monkeypatch.setenv("AIRFLOW_CONN_MINE", value)
     monkeypatch.setattr(type(BaseHook.get_connection("mine")), "get_hook", None)
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("CREATE TABLE t (a)")
     with sql.engine_for("mine").connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar() == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def test_a_retry_asks_nobody(desk: Desk) -> None:
 
 def test_no_address_is_in_anything_that_airflow_keeps(desk: Desk, home: Path) -> None:
     """After all runs above: its database, its logs, and the history."""
-    with sqlite3.connect(home / "history.db") as history:
+    with closing(sqlite3.connect(home / "history.db", isolation_level=None)) as history:
         states = {state for (state,) in history.execute("SELECT state FROM crm_run")}
     assert states == {"success", "refused", "failed"}
     files = [path for path in home.rglob("*") if path.is_file() and "sources" not in path.parts]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +105,13 @@ def test_the_order_of_rows_does_not_matter(task: Task) -> None:
 
 def test_a_query_is_run_once_for_the_question_and_once_for_the_run(task: Task, tmp_path: Path) -> None:
     """A third person comes in between, and what is planned, approved and sent are the same rows all the same."""
-    with sqlite3.connect(tmp_path / "db.db") as database:
+    with closing(sqlite3.connect(tmp_path / "db.db", isolation_level=None)) as database:
         database.execute("CREATE TABLE person (email TEXT)")
         database.executemany("INSERT INTO person VALUES (?)", [("a@example.fr",), ("b@example.fr",)])
     query = SqlSource("db", 'SELECT email AS "1" FROM person')
     task.begin(query, min_rows=1)
     assert task.person.asked[-1]["subject"].startswith("2 of 2 rows")
-    with sqlite3.connect(tmp_path / "db.db") as database:
+    with closing(sqlite3.connect(tmp_path / "db.db", isolation_level=None)) as database:
         database.execute("INSERT INTO person VALUES ('c@example.fr')")
     with pytest.raises(CrmNotApprovedError, match="of a query, let all runs"):
         task.answered(task.person.approves, query, min_rows=1)
