@@ -6,6 +6,7 @@ import gc
 import itertools
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -141,6 +142,29 @@ def test_the_garbage_collector_is_left_as_it_was(results: Path, threshold: int) 
     finally:
         gc.set_threshold(*before)
     assert during == [threshold and max(threshold, engine.OBJECTS_PER_COLLECTION)]
+
+
+@pytest.mark.parametrize("interval", [0.005, 0.0001])
+def test_threads_change_often_while_it_runs(results: Path, interval: float) -> None:
+    before = sys.getswitchinterval()
+    during: list[float] = []
+    sys.setswitchinterval(interval)
+    try:
+        run(Places(lambda numbers: during.append(sys.getswitchinterval())), 10, results)
+        assert sys.getswitchinterval() == pytest.approx(interval, abs=2e-6)  # kept in whole microseconds
+    finally:
+        sys.setswitchinterval(before)
+    assert during == [pytest.approx(min(interval, engine.SWITCH_INTERVAL), abs=2e-6)]
+
+
+def test_threads_change_as_before_once_it_has_failed(results: Path) -> None:
+    def fail(numbers: list[int]) -> None:
+        raise CrmTransientError("down")
+
+    before = sys.getswitchinterval()
+    with pytest.raises(CrmTransientError):
+        run(Places(fail), 10, results)
+    assert sys.getswitchinterval() == before
 
 
 def test_a_file_that_cannot_be_written_is_found_before_any_row_is_sent(tmp_path: Path) -> None:

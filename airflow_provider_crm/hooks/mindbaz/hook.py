@@ -133,15 +133,14 @@ class MindbazHook(CrmHook[MindbazExtras]):
             raise CrmInputError(f"Values to look up, or ids of fields, cannot be used: {error}") from None
         if "" in keys or "," in "".join(keys):
             raise CrmInputError("A value to look up is empty or holds a comma, which separates values")
-        return [subscriber.plain() for subscriber in self.find_subscribers(keys, by, wanted, encoding)]
+        return self.find_subscribers(keys, by, wanted, encoding)
 
     def find_subscribers(
         self, keys: Sequence[str], by: By, wanted: str | None, encoding: EmailEncoding = "NONE"
-    ) -> list[SubscriberData]:
+    ) -> list[Subscriber]:
         """Look up as :meth:`get_subscribers` does, by keys that are written as the call wants them, each once.
 
         :param wanted: the ids of the fields to return, separated by commas.
-        :return: the subscribers in the form of the answer.
         """
         query: list[tuple[str, str]] = [("filter.by", by)]
         if wanted is not None:
@@ -149,10 +148,13 @@ class MindbazHook(CrmHook[MindbazExtras]):
         if encoding != "NONE":
             query.append(("filter.emailEncoding", encoding))
 
-        def fetch(group: Sequence[str]) -> list[SubscriberData]:
+        def read(body: bytes) -> list[Subscriber]:
+            return [subscriber.plain() for subscriber in self._read_subscribers(body)]
+
+        def fetch(group: Sequence[str]) -> list[Subscriber]:
             call = self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
             try:
-                return self.request(call, self._read_subscribers)
+                return self.request(call, read)
             except CrmNotFoundError as error:
                 # Some servers say so when they find nobody, others when the list of values is too long for them.
                 if (error.in_json or len(group) == 1) and self._has_site():

@@ -42,8 +42,7 @@ def look_up(
     by_case: dict[str, str] = {}
     asked = dict.fromkeys(keys)
     wanted = ",".join(map(str, sorted({ID, key_field, *field_ids})))
-    for one in hook.find_subscribers(list(asked), cast(By, match_by), wanted):
-        subscriber = one.plain()
+    for subscriber in hook.find_subscribers(list(asked), cast(By, match_by), wanted):
         held = subscriber["fields"].get(key_field)
         if held is None and len(keys) == 1:
             key = keys[0]
