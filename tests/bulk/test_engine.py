@@ -15,10 +15,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk import engine, report
+from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.bulk.engine import BulkEngine
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmInputError, CrmTransientError
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.rows.sources import open_source
 from tests.helpers.waits import patience
 
@@ -149,3 +151,28 @@ def test_a_file_that_cannot_be_written_is_found_before_any_row_is_sent(tmp_path:
     with pytest.raises(CrmInputError):
         run(places, 10, tmp_path / "file" / "results.jsonl")
     assert places.most == 0
+
+
+class Alone(Places):
+    """Each row is on its own, whoever it is about."""
+
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, int]:
+        return RowKey("the same", merges=False, locks=(str(data["number"]),)), int(data["number"])
+
+
+def test_rows_that_do_not_merge_are_not_held_back() -> None:
+    """No later row tells anything about an earlier one, so that the first ones leave while others are read."""
+    read = []
+
+    def rows() -> Any:
+        for number in range(1, 5_001):
+            read.append(number)
+            yield Row(number, {"number": number})
+
+    stream = batches(rows(), Alone(lambda numbers: None))
+    first = next(stream)
+    assert [item.row.number for item in first.items] == list(range(1, 11))
+    assert len(read) <= 200  # which are read at once
+    rest = list(stream)
+    assert [item.row.number for batch in rest for item in batch.items] == list(range(11, 5_001))
+    assert {len(batch.items) for batch in rest} == {10}
