@@ -88,6 +88,22 @@ def test_batches_go_side_by_side_and_are_reported_in_order(results: Path) -> Non
     assert [json.loads(line)["row"] for line in results.read_text().splitlines()] == list(range(1, 201))
 
 
+def test_a_row_that_takes_long_keeps_no_others_waiting(results: Path) -> None:
+    """They are sent, and are reported once it is."""
+    sent, many_are_sent = [], threading.Event()
+
+    def the_first_takes_long(numbers: list[int]) -> None:
+        sent.extend(numbers)
+        if len(sent) >= 150:
+            many_are_sent.set()
+        assert numbers[0] != 0 or many_are_sent.wait(patience(10))
+
+    places = Places(the_first_takes_long, batch_size=1)
+    assert run(places, 300, results).counts == {Ending.CREATED: 300}
+    assert places.most <= 4
+    assert [json.loads(line)["row"] for line in results.read_text().splitlines()] == list(range(1, 301))
+
+
 def test_large_batches_are_fewer_at_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "ROWS_IN_FLIGHT", 100)
     places = Places(lambda numbers: time.sleep(0.005), batch_size=50)
