@@ -1,34 +1,41 @@
 """What crediting exactly once costs: calls, time against what the latency allows, and the ledger's share of it.
 
 ``uv run python benchmarks/loyalty.py [--rows 10000] [--turns 2] [--postgres]``: runs with a real ledger and with one
-that keeps nothing, in turns, against a sandbox in a process of its own that answers after 50 ms.
+that keeps nothing, in turns, against a sandbox in a process of its own that answers after 50 ms and what it needs to
+make the answer: plain sockets show how much that is.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import resource
+import socket
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 from tables import Table, keep
 
+from airflow_provider_crm.http.calls import encode_json
 from airflow_provider_crm.loyalty.baseline_store import LineSet
 from airflow_provider_crm.loyalty.credits import Credit
 from airflow_provider_crm.loyalty.states import Entry, Standing, State
 from airflow_provider_crm.loyalty.tables import metadata
 from airflow_provider_crm.operators.spread import loyalty as operators
 from airflow_provider_crm.sandbox.remote import RemoteSandbox
+from airflow_provider_crm.schemas.spread.write import wire_credit
 
 LATENCY = 0.05
 CONCURRENCY = 8
@@ -64,6 +71,38 @@ class NoLedger:
 
     def lines_taken(self, line_ids: Collection[str]) -> set[str]:
         return set()
+
+
+def plain_sockets(sandbox: RemoteSandbox, rows: int) -> dict[str, float]:
+    """Send the same calls with nothing around them: what the sandbox lets through at most."""
+    sandbox.reset()
+    sandbox.seed(PEOPLE, ["spread"])
+    people = sandbox.records("spread", "customers")
+    sandbox.fault("latency", ms=LATENCY * 1000)
+    connection = json.loads(sandbox.connections()["spread_default"])
+    url = urlsplit(connection["host"])
+    key = base64.b64encode(f"{connection['login']}:{connection['password']}".encode()).decode()
+    head = f"POST {url.path}/cagnottes HTTP/1.1\r\nHost: {url.netloc}\r\nAuthorization: Basic {key}\r\n"
+    head += "Content-Type: application/json\r\nContent-Length: "
+
+    def send(numbers: range) -> None:
+        with socket.create_connection((url.hostname, url.port)) as one:
+            one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for number in numbers:
+                amount, email = 5 + number % 20, people[number % PEOPLE]["email"]
+                body = encode_json(wire_credit(amount=amount, email=email, customer_id=None))
+                one.sendall(f"{head}{len(body)}\r\n\r\n".encode() + body)
+                answer = b""
+                while not answer.endswith(b"}}"):
+                    answer += one.recv(1 << 16)
+
+    spent, began = time.process_time(), time.perf_counter()
+    with ThreadPoolExecutor(CONCURRENCY) as pool:
+        list(pool.map(send, (range(lane, rows, CONCURRENCY) for lane in range(CONCURRENCY))))
+    seconds, cpu = time.perf_counter() - began, time.process_time() - spent
+    assert len(sandbox.records("spread", "lines")) >= rows
+    share = rows * LATENCY / CONCURRENCY / seconds
+    return {"seconds": seconds, "cpu": cpu, "posts": rows, "others": 0, "share": share}
 
 
 def one_run(sandbox: RemoteSandbox, rows: int, url: str | None, folder: Path) -> dict[str, float]:
@@ -137,8 +176,11 @@ def main() -> None:
             ledgers["PostgreSQL"] = uri.replace("postgresql://", "postgresql+psycopg2://")
         connection = json.loads(sandbox.connections()["spread_default"])
         os.environ["AIRFLOW_CONN_SPREAD_DEFAULT"] = json.dumps(connection)
-        found: dict[str, list[dict[str, float]]] = {one: [] for one in ledgers}
+        plain = "plain sockets, no ledger"
+        found: dict[str, list[dict[str, float]]] = {one: [] for one in (plain, *ledgers)}
         for _ in range(options.turns):
+            found[plain].append(plain_sockets(sandbox, options.rows))
+            print(plain, {key: round(value, 3) for key, value in found[plain][-1].items()}, flush=True)
             for one, url in ledgers.items():
                 found[one].append(one_run(sandbox, options.rows, url, folder))
                 print(one, {key: round(value, 3) for key, value in found[one][-1].items()}, flush=True)

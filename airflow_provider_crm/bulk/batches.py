@@ -173,7 +173,7 @@ def batches(
     A row that cannot be sent is rejected, and takes the place of none that can.
 
     :param destination: reads the rows, and says how many a batch takes.
-    :param window: rows that are held back to find duplicates.
+    :param window: rows that are held back to find duplicates, where rows of one person merge.
     :param size: rows of a batch, where these are not what a call takes.
     :param reader: reads the rows in the destination's place.
     """
@@ -181,6 +181,7 @@ def batches(
     most_ended = max(size, 1000)
     reader = reader or RowReader(destination)
     waiting: Waiting[R] = OrderedDict()
+    held_back = window
     batch: Batch[R] = Batch(1)
 
     def fill(most: int = size) -> Batch[R]:
@@ -221,7 +222,8 @@ def batches(
                     if earlier is not None:
                         batch.ended.append(_duplicate(earlier, row.number))
                     waiting[identity] = item
-            if len(waiting) >= window + size:
+                    held_back = window if key.merges else 0
+            if len(waiting) >= held_back + size:
                 yield fill()
             elif len(batch.ended) >= most_ended:
                 yield fill(

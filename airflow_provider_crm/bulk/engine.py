@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 ROWS_IN_FLIGHT = 15_000
 #: Batches that are ready for a worker, so that none waits for the source; fewer where they are large, and last longer.
 BATCHES_READY = 2
+#: Rows in batches that are ready, where batches are small: rows are reported in their order, and of one whose answer
+#: takes ten times as long the others go on meanwhile. What is noted of each until then has to stay small.
+ROWS_READY = 200
 #: New objects before Python looks for reference cycles. It looks at every row in memory each time, which took a third
 #: of the CPU, and rows form no cycles.
 OBJECTS_PER_COLLECTION = 250_000
@@ -113,7 +116,8 @@ class BulkEngine(Generic[R]):
         )
         most = max(1, ROWS_IN_FLIGHT // destination.batch_size)
         self._workers = min(concurrency, most)
-        self._most_pending = min(concurrency + BATCHES_READY, most)
+        ready = max(BATCHES_READY, ROWS_READY // destination.batch_size)
+        self._most_pending = min(concurrency + ready, most)
         self._stop = stop
         self._snapshot = snapshot
         self._preview = preview

@@ -35,8 +35,8 @@ _CONFLICTS = ("40P01", "40001", 1213, 1205)
 CONNECT_TIMEOUT = 10
 _WITH_CONNECT_TIMEOUT = ("psycopg2", "psycopg", "pymysql", "mysqldb")
 
+#: SQLite serves one machine, and has no other clock than that.
 _CLOCKS = {
-    "sqlite": "select (julianday('now') - 2440587.5) * 86400.0",
     "postgresql": "select extract(epoch from clock_timestamp())",
     # In UTC: the hour that comes twice when summer ends would set a local clock back.
     "mysql": "select timestampdiff(microsecond, '1970-01-01', utc_timestamp(6)) / 1000000.0",
@@ -97,8 +97,7 @@ class Database:
         self._one_writer = engine.dialect.name == "sqlite"
         self._turn = threading.Lock()
         self._waiting: deque[_Job[Any]] = deque()
-        clock = _CLOCKS.get(engine.dialect.name)
-        self._clock = None if clock is None else sa.text(clock)
+        self._clock = _CLOCKS.get(engine.dialect.name)
         if self._one_writer:
             self._engine = _sqlite_engine(engine)
         elif engine.dialect.name in ("mysql", "mariadb"):
@@ -222,7 +221,9 @@ class Database:
 
     def time(self, connection: Connection) -> float:
         """Return the database's time through a connection that is open, in seconds since 1970."""
-        return time.time() if self._clock is None else float(connection.execute(self._clock).scalar_one())
+        if self._clock is None:
+            return time.time()
+        return float(connection.exec_driver_sql(self._clock).scalar_one())
 
 
 def _is_conflict(error: DBAPIError) -> bool:

@@ -17,6 +17,9 @@ from airflow_provider_crm.loyalty.credits import Credit
 from airflow_provider_crm.loyalty.states import Entry, Origin, Standing, State
 from airflow_provider_crm.loyalty.tables import credits_table
 
+#: Rows that are changed by one statement: so that its parameters are fewer than any database takes.
+TOGETHER = 50
+
 _c = credits_table.c
 
 
@@ -59,35 +62,34 @@ class CreditRows:
         statement = _update(tuple(values), owner_before is not None, lease_before is not None)
         return bool(connection.execute(statement, parameters).rowcount)
 
-    def change_all(
-        self, connection: Connection, owner: str, changes: Sequence[Change], *, told_by: Sequence[str]
-    ) -> bool:
+    def change_all(self, connection: Connection, owner: str, changes: Sequence[Change]) -> bool:
         """Change rows of an owner, if nobody has changed any of them meanwhile.
 
-        As one execution, which takes a fifth of the time of as many.
-
-        :param changes: of the same columns.
-        :param told_by: columns whose new values, together with the version, nobody else can have written.
+        :param changes: of the same columns, and of different rows.
         :return: False when some were not changed: the transaction is to be given up.
         """
+        return all(
+            self._change_some(connection, owner, changes[start : start + TOGETHER])
+            for start in range(0, len(changes), TOGETHER)
+        )
+
+    def _change_some(self, connection: Connection, owner: str, changes: Sequence[Change]) -> bool:
         moment = utc_now()
-        parameters = [
-            {
-                **_parameters(
-                    one.id, one.version, {**one.values, "version": one.version + 1, "updated_at": moment}
-                ),
-                "row_owner": owner,
-            }
-            for one in changes
-        ]
-        connection.execute(_update((*changes[0].values, "version", "updated_at"), True, False), parameters)
-        # Not by the count of rows, which some drivers give for the last one only.
-        columns = (_c.id, _c.version, *(_c[name] for name in told_by))
-        query = sa.select(*columns).where(_c.id.in_([one.id for one in changes]))
-        found = {tuple(row) for row in connection.execute(query)}
-        return found == {
-            (one.id, one.version + 1, *(one.values[name] for name in told_by)) for one in changes
+        columns = {f"new_{name}": [one.values[name] for one in changes] for name in changes[0].values}
+        columns["new_version"] = [one.version + 1 for one in changes]
+        columns["new_updated_at"] = [moment] * len(changes)
+        columns["row_version"] = [one.version for one in changes]
+        of_all = {
+            name: values[0] for name, values in columns.items() if values.count(values[0]) == len(values)
         }
+        of_each = {"row_id": [one.id for one in changes]}
+        of_each |= {name: values for name, values in columns.items() if name not in of_all}
+        parameters = {
+            _numbered(name, place): value for name in of_each for place, value in enumerate(of_each[name])
+        }
+        statement = _update_many(tuple(of_all), tuple(of_each), len(changes))
+        result = connection.execute(statement, {"row_owner": owner, **of_all, **parameters})
+        return bool(result.rowcount == len(changes))
 
 
 def _parameters(row_id: int, version: int, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +111,40 @@ def _update(names: tuple[str, ...], of_owner: bool, of_lease: bool) -> Any:
     if of_lease:
         statement = statement.where(_c.lease_until <= sa.bindparam("row_lease"))
     return statement.values({name: sa.bindparam(f"new_{name}", type_=_c[name].type) for name in names})
+
+
+@lru_cache(maxsize=256)
+def _update_many(of_all: tuple[str, ...], of_each: tuple[str, ...], rows: int) -> Any:
+    """Build the statement that changes several rows: drivers carry out several statements one by one, each for as long
+    as this one.
+
+    :param of_all: parameters that are the same for all rows.
+    :param of_each: those that are not, ``row_id`` among them.
+    :param rows: how many rows.
+    """
+
+    def column(name: str) -> Any:
+        return _c[name.removeprefix("new_").removeprefix("row_")]
+
+    def parameters(name: str) -> list[Any]:
+        return [sa.bindparam(_numbered(name, place), type_=column(name).type) for place in range(rows)]
+
+    ids = parameters("row_id")
+
+    def value(name: str) -> Any:
+        if name in of_all:
+            return sa.bindparam(name, type_=column(name).type)
+        return sa.case(*((_c.id == one, own) for one, own in zip(ids, parameters(name), strict=True)))
+
+    return (
+        credits_table.update()
+        .where(_c.id.in_(ids), _c.owner == sa.bindparam("row_owner"), _c.version == value("row_version"))
+        .values({column(name): value(name) for name in (*of_all, *of_each) if name.startswith("new_")})
+    )
+
+
+def _numbered(name: str, place: int) -> str:
+    return f"{name}_{place}"
 
 
 def entry_of(row: Row[Any], standing: Standing) -> Entry:

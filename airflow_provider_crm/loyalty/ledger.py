@@ -75,26 +75,23 @@ class LoyaltyLedger(Claims):
         :raises LedgerError: they could not be noted: none must be sent.
         """
         checked_at = self._still_open()
-        # By their lanes, so that two runs do not wait for each other.
-        ordered = sorted(entries, key=lambda entry: entry.credit.lane)
 
         def changes(now: float) -> list[Change]:
-            return [Change(one.id, one.version, self._sending(one, now)) for one in ordered]
+            return [Change(one.id, one.version, self._sending(one, now)) for one in entries]
 
-        if self._change_together(changes, told_by=("owner", "state")):
+        if self._change_together(changes):
             return [_started(entry, checked_at) for entry in entries]
         return [self._start_alone(entry) for entry in entries]
 
-    def _change_together(self, changes: Callable[[float], Sequence[Change]], told_by: Sequence[str]) -> bool:
+    def _change_together(self, changes: Callable[[float], Sequence[Change]]) -> bool:
         """Make the changes of a group in one transaction, beside which no claims are renewed.
 
         :param changes: makes them for a moment.
-        :param told_by: see :meth:`.CreditRows.change_all`.
         :return: False where one of them cannot be made as it stands, and so none is.
         """
 
         def change(connection: Connection, now: float) -> None:
-            if not self._rows.change_all(connection, self._owner, changes(now), told_by=told_by):
+            if not self._rows.change_all(connection, self._owner, changes(now)):
                 raise _NotTogetherError
 
         try:
@@ -165,7 +162,7 @@ class LoyaltyLedger(Claims):
             Change(entry.id, entry.version, _credited(entry, line_id, customer_id))
             for entry, line_id, customer_id in answered
         ]
-        if self._change_together(lambda now: changes, told_by=("state", "line_id")):
+        if self._change_together(lambda now: changes):
             return [None] * len(answered)
         return [self._finish_alone(*one) for one in answered]
 

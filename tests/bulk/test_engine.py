@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk import engine, report
+from airflow_provider_crm.bulk.batches import batches
 from airflow_provider_crm.bulk.engine import BulkEngine
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, RowKey, Step
 from airflow_provider_crm.bulk.report import Report
 from airflow_provider_crm.exceptions import CrmInputError, CrmTransientError
+from airflow_provider_crm.rows.row import Row
 from airflow_provider_crm.rows.sources import open_source
 from tests.helpers.waits import patience
 
@@ -85,6 +87,22 @@ def test_batches_go_side_by_side_and_are_reported_in_order(results: Path) -> Non
     assert run(places, 200, results).counts == {Ending.CREATED: 200}
     assert places.most == 4
     assert [json.loads(line)["row"] for line in results.read_text().splitlines()] == list(range(1, 201))
+
+
+def test_a_row_that_takes_long_keeps_no_others_waiting(results: Path) -> None:
+    """They are sent, and are reported once it is."""
+    sent, many_are_sent = [], threading.Event()
+
+    def the_first_takes_long(numbers: list[int]) -> None:
+        sent.extend(numbers)
+        if len(sent) >= 150:
+            many_are_sent.set()
+        assert numbers[0] != 0 or many_are_sent.wait(patience(10))
+
+    places = Places(the_first_takes_long, batch_size=1)
+    assert run(places, 300, results).counts == {Ending.CREATED: 300}
+    assert places.most <= 4
+    assert [json.loads(line)["row"] for line in results.read_text().splitlines()] == list(range(1, 301))
 
 
 def test_large_batches_are_fewer_at_once(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,3 +191,28 @@ def test_a_file_that_cannot_be_written_is_found_before_any_row_is_sent(tmp_path:
     with pytest.raises(CrmInputError):
         run(places, 10, tmp_path / "file" / "results.jsonl")
     assert places.most == 0
+
+
+class Alone(Places):
+    """Each row is on its own, whoever it is about."""
+
+    def read(self, data: Mapping[str, Any]) -> tuple[RowKey, int]:
+        return RowKey("the same", merges=False, locks=(str(data["number"]),)), int(data["number"])
+
+
+def test_rows_that_do_not_merge_are_not_held_back() -> None:
+    """No later row tells anything about an earlier one, so that the first ones leave while others are read."""
+    read = []
+
+    def rows() -> Any:
+        for number in range(1, 5_001):
+            read.append(number)
+            yield Row(number, {"number": number})
+
+    stream = batches(rows(), Alone(lambda numbers: None))
+    first = next(stream)
+    assert [item.row.number for item in first.items] == list(range(1, 11))
+    assert len(read) <= 200  # which are read at once
+    rest = list(stream)
+    assert [item.row.number for batch in rest for item in batch.items] == list(range(11, 5_001))
+    assert {len(batch.items) for batch in rest} == {10}

@@ -16,6 +16,7 @@ from airflow_provider_crm.loyalty import claims
 from airflow_provider_crm.loyalty.claims import ClaimLostError
 from airflow_provider_crm.loyalty.credits import Credit
 from airflow_provider_crm.loyalty.database import LedgerError
+from airflow_provider_crm.loyalty.entries import TOGETHER
 from airflow_provider_crm.loyalty.ledger import LaneTakenError, LineTakenError, LoyaltyLedger
 from airflow_provider_crm.loyalty.states import Entry
 
@@ -59,6 +60,61 @@ def test_they_are_noted_in_one_transaction(transactions, rows):
         ("credited", None, "", "123")
     }
     assert {r.line_id for r in rows().values()} == {f"line-{entry.id}" for entry in entries}
+
+
+def test_a_group_is_changed_by_one_statement(process):
+    """Drivers that carry out many send each by itself, and wait for its answer."""
+    one, updates = process(), []
+    entries = one.claim(some(20))
+
+    def note(connection, cursor, statement, parameters, context, executemany):
+        if statement.startswith("UPDATE"):
+            updates.append(executemany)
+
+    sa.event.listen(one._database._engine, "before_cursor_execute", note)
+    sent = one.start_all(entries)
+    one.finish_all([(entry, f"line-{entry.id}", "123") for entry in sent])
+    assert updates == [False, False]
+
+
+def test_credits_of_one_group_keep_values_of_their_own(process, rows):
+    """More of them than one statement changes, some of them for the second time."""
+    one, number = process(), 2 * TOGETHER + 20
+    entries = one.claim(some(number))
+    for place in range(0, number, 3):
+        entries[place] = one.unsend(start(one, replace(entries[place], baseline=f"base-{place}")))
+    sent = one.start_all([replace(entry, baseline=f"base-{place}") for place, entry in enumerate(entries)])
+    again = {place for place in range(number) if place % 3 == 0}
+    kept = [rows()[f"k{place}"] for place in range(number)]
+    assert [(r.attempts, r.version, r.baseline, r.lane) for r in kept] == [
+        (
+            1 + (place in again),
+            1 + 2 * (place in again),
+            f"base-{place}",
+            some(number)[place].lane,
+        )
+        for place in range(number)
+    ]
+    assert (
+        one.finish_all([(e, f"line-{place}", str(place)) for place, e in enumerate(sent)]) == [None] * number
+    )
+    kept = [rows()[f"k{place}"] for place in range(number)]
+    assert [(r.line_id, r.customer_id) for r in kept] == [(f"line-{n}", str(n)) for n in range(number)]
+
+
+def test_a_credit_that_is_lost_leaves_none_before_it_noted_twice(process, rows):
+    """It is not in the first statement of its group, so that what that has changed is taken back."""
+    one, two, number = process(), process(), TOGETHER + 10
+    entries = one.claim(some(number))
+    lost = entries[-1]
+    die(one)
+    one._closing.clear()
+    claim(two, lost.credit)
+    sent = one.start_all(entries)
+    assert [type(entry) for entry in sent] == [Entry] * (number - 1) + [ClaimLostError]
+    assert {(r.state, r.attempts, r.version) for key, r in rows().items() if key != lost.credit.key} == {
+        ("sending", 1, 1)
+    }
 
 
 def test_an_entry_is_the_same_as_one_that_was_started_alone(process):

@@ -41,7 +41,7 @@ class KnownCustomers:
 
     A row is spared its look-up only where all its values are known to be held. Anything else is looked up, so that what
     an update carries, and whether somebody is absent, is never decided by a page. Pages are read in step with the
-    look-ups, which bounds their cost, and only while rows that bring nothing new are frequent.
+    look-ups, which bounds their cost, and only while rows that bring nothing new are frequent; look-ups wait for them.
 
     :param pages: all customers, page by page, with custom fields.
     :param now: the time in seconds.
@@ -65,15 +65,21 @@ class KnownCustomers:
 
         :return: the customer's id.
         """
-        with self._lock:
-            found = self._store.execute(
-                "SELECT id, facts FROM known WHERE person = ? AND at >= ?",
-                (self._person(email), self._now() - LONGEST_AGE),
-            ).fetchone()
+        found = self._find(email)
+        if found is None and self._reading.locked():
+            with self._reading:  # the page that is on its way may show them, and many others
+                found = self._find(email)
         if found is None:
             return None
         held = {found[1][at : at + _DIGEST] for at in range(0, len(found[1]), _DIGEST)}
         return found[0] if held.issuperset(self._digests(facts_wanted(wanted))) else None
+
+    def _find(self, email: str) -> Any:
+        with self._lock:
+            return self._store.execute(
+                "SELECT id, facts FROM known WHERE person = ? AND at >= ?",
+                (self._person(email), self._now() - LONGEST_AGE),
+            ).fetchone()
 
     def distrust(self, email: str) -> None:
         """Forget a customer who is being written: a page may be older than that."""
