@@ -25,7 +25,7 @@ from airflow_provider_crm.rows.row import AnyRow, Row, UnreadableRow
 
 #: Rows that are held back to see whether a later one is about the same person. A source with fewer rows has each
 #: person sent once; in a longer one, rows of one person that lie farther apart are sent one after the other.
-WINDOW = 30_000
+WINDOW = 10_000
 
 #: Rows that are read at once; and in what parts where one of them cannot be read as most are.
 TOGETHER, PART = 200, 20

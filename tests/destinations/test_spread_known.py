@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from airflow_provider_crm.bulk.batches import batches
+from airflow_provider_crm.destinations.spread import known as spread_known
 from airflow_provider_crm.destinations.spread.known import (
     CUSTOMERS_A_LOOKUP,
     LONGEST_AGE,
@@ -172,6 +175,26 @@ def test_rows_of_a_page_without_id_or_email_are_passed_over():
     read_pages(known)
     assert known.holds("p3@example.fr", {}) == "3"
     assert known.holds("a@b.c", {}) is None
+
+
+def test_a_look_up_waits_for_the_page_that_is_under_way_but_not_for_long(monkeypatch):
+    begun, comes = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        comes.wait()
+        yield [customer(1)]
+
+    known = KnownCustomers(slow())
+    reader = threading.Thread(target=read_pages, args=(known,))
+    reader.start()
+    begun.wait()
+    monkeypatch.setattr(spread_known, "LONGEST_WAIT", 0.01)
+    assert known.holds("p1@example.fr", {}) is None
+    monkeypatch.setattr(spread_known, "LONGEST_WAIT", 600.0)
+    threading.Timer(0.05, comes.set).start()
+    assert known.holds("p1@example.fr", {}) == "1"
+    reader.join()
 
 
 # Over real HTTP

@@ -32,6 +32,8 @@ LEAST_SHARE = 0.2
 #: Seconds for which a page says what the CRM holds; after that, whom it shows is looked up. What it is compared with,
 #: an extract of a warehouse, is seldom younger.
 LONGEST_AGE = 300.0
+#: Seconds for which a look-up waits for a page.
+LONGEST_WAIT = 1.0
 
 _DIGEST = 8
 
@@ -66,9 +68,10 @@ class KnownCustomers:
         :return: the customer's id.
         """
         found = self._find(email)
-        if found is None and self._reading.locked():
-            with self._reading:  # the page that is on its way may show them, and many others
-                found = self._find(email)
+        # The page that is on its way may show them, and many others; one that does not come holds nobody up.
+        if found is None and self._reading.locked() and self._reading.acquire(timeout=LONGEST_WAIT):
+            self._reading.release()
+            found = self._find(email)
         if found is None:
             return None
         held = {found[1][at : at + _DIGEST] for at in range(0, len(found[1]), _DIGEST)}
