@@ -41,9 +41,7 @@ class Reasons:
         :param key: what the row is about, and
         :param data: the row: what the reason says of them is not told.
         """
-        counted = (end, stage, reason)
-        if counted in self._rows and reason in self._of_nobody:
-            self._rows[counted] += 1
+        if self.add_again(end, stage, reason, 1):
             return
         told = _ANOTHER_ROW.sub("another row", reason)
         if told not in self._of_nobody:
@@ -55,6 +53,17 @@ class Reasons:
         if counted not in self._rows and len(self._rows) >= MOST_REASONS - 2:
             counted = (end, None, OTHERS)
         self._rows[counted] += 1
+
+    def add_again(self, end: str, stage: str | None, reason: str, rows: int) -> bool:
+        """Count rows by a reason that says nothing of them.
+
+        :return: False where that is not known of it.
+        """
+        counted = (end, stage, reason)
+        known = counted in self._rows and reason in self._of_nobody
+        if known:
+            self._rows[counted] += rows
+        return known
 
     def take_up(self, told: Iterable[Mapping[str, Any]]) -> None:
         """Go on after what an earlier try has :meth:`told`."""

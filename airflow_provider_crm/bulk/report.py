@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_crm.bulk.batches import Ended
-from airflow_provider_crm.bulk.outcomes import Ending
+from airflow_provider_crm.bulk.outcomes import Ending, Outcome
 from airflow_provider_crm.bulk.reasons import Reasons
 from airflow_provider_crm.bulk.rejects import Rejects, too_many
 from airflow_provider_crm.exceptions import CrmInputError, CrmRejectsError
@@ -206,8 +206,11 @@ class Report:
 
     def add(self, rows: Sequence[Ended]) -> None:
         """Note how rows have ended."""
-        self.counts.update([row.outcome.ending for row in rows])
+        outcomes = [row.outcome for row in rows]
+        self.counts.update([outcome.ending for outcome in outcomes])
         self.ended.add([row.number for row in rows])
+        if self._ended_alike(outcomes):
+            return
         rejected = Ending.REJECTED
         for row in rows:
             outcome = row.outcome
@@ -219,6 +222,23 @@ class Report:
                 self.reasons.add(outcome.ending, outcome.stage, outcome.reason, row.key, row.data)
             if self._results:
                 self._results.append(self._result_of(row))
+
+    def _ended_alike(self, outcomes: Sequence[Outcome]) -> bool:
+        """Count the reason of rows that ended alike, where nothing else is to be said of them: of known rows, mostly.
+
+        :return: False where each has to be looked at.
+        """
+        first = outcomes[0] if outcomes and not self._results else None
+        if (
+            first is None
+            or first.amount
+            or first.ending is Ending.REJECTED
+            or outcomes.count(first) < len(outcomes)
+        ):
+            return False
+        return not first.reason or self.reasons.add_again(
+            first.ending, first.stage, first.reason, len(outcomes)
+        )
 
     def _result_of(self, row: Ended) -> dict[str, Any]:
         outcome = row.outcome

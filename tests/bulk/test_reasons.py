@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import tracemalloc
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from airflow_provider_crm.bulk.batches import Ended
+from airflow_provider_crm.bulk.outcomes import Ending, Outcome
 from airflow_provider_crm.bulk.reasons import LONGEST, MOST_REASONS, OTHERS, Reasons
-from airflow_provider_crm.bulk.report import EndedRows
+from airflow_provider_crm.bulk.report import EndedRows, Report
 
 
 def told(*rows: tuple[str, str, Any]) -> dict[str, int]:
@@ -16,6 +21,38 @@ def told(*rows: tuple[str, str, Any]) -> dict[str, int]:
     for reason, key, data in rows:
         reasons.add("rejected", "crm", reason, key, data)
     return {one["reason"]: one["rows"] for one in reasons.told()}
+
+
+OUTCOMES = [
+    Outcome(Ending.CREATED),
+    Outcome(Ending.UPDATED, crm_id=7),
+    Outcome(Ending.UPDATED, amount=Decimal(5)),
+    Outcome(Ending.UNCHANGED, "as it was accepted before"),
+    Outcome(Ending.SKIPPED, "not in the CRM"),
+    Outcome(Ending.SKIPPED, "row 12 is about the same person"),
+    Outcome(Ending.SKIPPED, "zoe is suppressed"),
+    Outcome(Ending.REJECTED, "bad", stage="crm"),
+]
+
+
+@given(runs=st.lists(st.tuples(st.sampled_from(OUTCOMES), st.integers(1, 5)), max_size=8))
+def test_rows_that_ended_alike_count_as_each_alone(runs: list[tuple[Outcome, int]]) -> None:
+    at_once, alone = Report(), Report()
+    number = 0
+    for outcome, many in runs:
+        rows = [
+            Ended(number + place, f"key{place}", {"name": ("zoe", "bob")[place % 2]}, outcome)
+            for place in range(1, many + 1)
+        ]
+        number += many
+        at_once.add(rows)
+        for row in rows:
+            alone.add([row])
+    at_once.add([])
+    for report in (at_once, alone):
+        assert sum(report.counts.values()) == report.last_row == number
+    assert at_once.summary() == alone.summary()
+    assert (at_once.amount, at_once.reasons.told()) == (alone.amount, alone.reasons.told())
 
 
 @pytest.mark.parametrize(
