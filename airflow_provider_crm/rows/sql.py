@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 #: How many rows are fetched at a time.
 FETCH_ROWS = 5_000
+#: Seconds that may pass between two fetches: what was fetched is sent meanwhile, by a CRM's limit perhaps one row a
+#: second. MySQL ends a query whose rows nobody takes for 60 seconds, unless ``net_write_timeout`` says another number:
+#: https://dev.mysql.com/doc/refman/8.4/en/server-system-variables.html#sysvar_net_write_timeout
+LONGEST_PAUSE = 86_400
 
 # What SQLite and MySQL say of a query that is wrong; they file it under the errors that may pass.
 _WRONG_QUERY = ("no such", "syntax", "unknown column", "doesn't exist")
@@ -88,6 +92,8 @@ class _Cursor:
                 connection = cleanup.enter_context(engine.connect())
                 connection.begin()  # never committed: a source only reads
                 _keep_odd_moments(connection)
+                if connection.dialect.name in ("mysql", "mariadb"):
+                    connection.exec_driver_sql(f"SET SESSION net_write_timeout = {LONGEST_PAUSE}")
                 self._result = _execute(connection, source)
             if not self._result.returns_rows:
                 raise CrmInputError(f"{self._name} gives no rows: a source must be a SELECT.")

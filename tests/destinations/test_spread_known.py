@@ -197,6 +197,26 @@ def test_a_look_up_waits_for_the_page_that_is_under_way_but_not_for_long(monkeyp
     reader.join()
 
 
+def test_look_ups_do_not_wait_for_a_slow_page_one_after_the_other(clock):
+    """Each would be held up for as long, all the while that the page is under way."""
+    begun, comes = threading.Event(), threading.Event()
+
+    def slow():
+        begun.set()
+        comes.wait()
+        yield [customer(1)]
+
+    known = KnownCustomers(slow(), now=clock.now)
+    reader = threading.Thread(target=read_pages, args=(known,))
+    reader.start()
+    begun.wait()
+    clock.wait(spread_known.LONGEST_WAIT)
+    threading.Timer(0.5, comes.set).start()
+    assert known.holds("p1@example.fr", {}) is None
+    comes.set()
+    reader.join()
+
+
 # Over real HTTP
 
 

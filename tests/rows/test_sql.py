@@ -264,3 +264,11 @@ def test_a_value_that_a_driver_cannot_give_fails_for_good_and_says_where(
     monkeypatch.setattr(sql, "engine_for", lambda _: sqlalchemy.create_engine(url, connect_args=strict))
     with pytest.raises(CrmInputError, match=r"has no form for, after row 0: .*cast its column to text"):
         list(open_source(SqlSource("warehouse", "SELECT day FROM days")))
+
+
+@pytest.mark.slow
+def test_mysql_waits_a_day_for_rows_to_be_taken(mariadb: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows wait in it while those before them are sent; after a minute it would end the query."""
+    monkeypatch.setattr(sql, "engine_for", lambda _: sqlalchemy.create_engine(mariadb))
+    (row,) = sql.QuerySource(SqlSource("warehouse", "SELECT @@net_write_timeout AS seconds"))
+    assert row.data == {"seconds": 86_400}

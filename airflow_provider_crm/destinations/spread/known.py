@@ -32,7 +32,7 @@ LEAST_SHARE = 0.2
 #: Seconds for which a page says what the CRM holds; after that, whom it shows is looked up. What it is compared with,
 #: an extract of a warehouse, is seldom younger.
 LONGEST_AGE = 300.0
-#: Seconds for which a look-up waits for a page.
+#: Seconds for which look-ups wait for a page, from when it was asked for.
 LONGEST_WAIT = 1.0
 
 _DIGEST = 8
@@ -58,6 +58,7 @@ class KnownCustomers:
         self._lock = threading.Lock()
         self._salt = secrets.token_bytes(16)
         self._lookups = self._vain = self._pages_read = self._customers = 0
+        self._asked_at = 0.0
         self._store = scratch_table(
             "known (person BLOB PRIMARY KEY, id TEXT, facts BLOB, at REAL) WITHOUT ROWID", self
         )
@@ -69,13 +70,19 @@ class KnownCustomers:
         """
         found = self._find(email)
         # The page that is on its way may show them, and many others; one that does not come holds nobody up.
-        if found is None and self._reading.locked() and self._reading.acquire(timeout=LONGEST_WAIT):
-            self._reading.release()
+        if found is None and self._reading.locked() and self._page_comes():
             found = self._find(email)
         if found is None:
             return None
         held = {found[1][at : at + _DIGEST] for at in range(0, len(found[1]), _DIGEST)}
         return found[0] if held.issuperset(self._digests(facts_wanted(wanted))) else None
+
+    def _page_comes(self) -> bool:
+        left = self._asked_at + LONGEST_WAIT - self._now()
+        if left <= 0 or not self._reading.acquire(timeout=left):
+            return False
+        self._reading.release()
+        return True
 
     def _find(self, email: str) -> Any:
         with self._lock:
@@ -112,7 +119,7 @@ class KnownCustomers:
                 self._reading.release()
 
     def _read_page(self) -> None:
-        asked = self._now()
+        self._asked_at = asked = self._now()
         try:
             page = next(self._pages or iter(()), ())
         except (CrmRequestError, CrmTransientError) as error:
