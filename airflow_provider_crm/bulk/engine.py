@@ -8,11 +8,12 @@ from __future__ import annotations
 import gc
 import logging
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import repeat
@@ -135,7 +136,7 @@ class BulkEngine(Generic[R]):
         :raises CrmTransientError: the CRM cannot be reached or does not answer; a retry goes on from here.
         """
         self._report.check_apart(self._source)
-        with _set_up_for_many_rows():
+        with _many_rows:
             self._run()
 
     def _run(self) -> None:
@@ -299,15 +300,31 @@ class BulkEngine(Generic[R]):
         return False
 
 
-@contextmanager
-def _set_up_for_many_rows() -> Iterator[None]:
-    """Let Python look for garbage seldom, and change threads often."""
-    first, *others = gc.get_threshold()
-    interval = sys.getswitchinterval()
-    gc.set_threshold(first and max(first, OBJECTS_PER_COLLECTION), *others)
-    sys.setswitchinterval(min(interval, SWITCH_INTERVAL))
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        gc.set_threshold(first, *others)
+class _ManyRows:
+    """Lets Python look for garbage seldom, and change threads often, as long as a run of this process is on.
+
+    Runs overlap: what the first one finds is restored by the last one.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runs = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._runs == 0:
+                self._thresholds, self._interval = gc.get_threshold(), sys.getswitchinterval()
+                first, *others = self._thresholds
+                gc.set_threshold(first and max(first, OBJECTS_PER_COLLECTION), *others)
+                sys.setswitchinterval(min(self._interval, SWITCH_INTERVAL))
+            self._runs += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._runs -= 1
+            if self._runs == 0:
+                sys.setswitchinterval(self._interval)
+                gc.set_threshold(*self._thresholds)
+
+
+_many_rows = _ManyRows()

@@ -20,12 +20,13 @@ class KnownIds:
     Ids of a CRM are mostly numbers given out one after the other, and lists are mostly in their order. As long as each
     page goes on from the highest id so far, the gaps between ids are noted, two bytes each: a third of what it takes to
     look each of them up (measured). Otherwise, and once there are too many gaps, numbers are a bit each: two million
-    neighbours take 0.3 MB, and more than 67 MB in a set. The stretches of numbers that were not met for the longest
-    time, and the oldest of other ids, are forgotten once there are too many.
+    neighbours take 1 MB, and more than 67 MB in a set. The oldest stretches of numbers and the oldest of other ids are
+    forgotten once there are too many: of ids far apart 100,000 are known, as far as a list that changed looks back.
     """
 
     _GAPS = 4_000_000
-    _STRETCHES = 8192  # of 32768 numbers, 4 KiB each
+    #: Of 512 numbers each: where every id has one of its own, as many are known as of those that are no numbers.
+    _STRETCHES = 100_000
     _OTHERS = 100_000
 
     def __init__(self) -> None:
@@ -43,8 +44,8 @@ class KnownIds:
         if number >= self._highest:
             return number == self._highest
         self._mark_gaps()
-        stretch = self._bits.get(number >> 15)
-        return stretch is not None and bool(stretch[(number >> 3) & 4095] & (1 << (number & 7)))
+        stretch = self._bits.get(number >> 9)
+        return stretch is not None and bool(stretch[(number >> 3) & 63] & (1 << (number & 7)))
 
     def add(self, keys: Sequence[str]) -> list[int]:
         """Note ids.
@@ -97,10 +98,10 @@ class KnownIds:
         bits = self._bits
         last = -1
         for position, number in enumerate(numbers):
-            if number >> 15 != last:  # neighbours mostly share their stretch
-                last = number >> 15
+            if number >> 9 != last:  # neighbours mostly share their stretch
+                last = number >> 9
                 stretch = bits.get(last) or self._new_stretch(last)
-            byte = (number >> 3) & 4095
+            byte = (number >> 3) & 63
             held = stretch[byte]
             marked = held | 1 << (number & 7)
             if marked == held:
@@ -122,7 +123,7 @@ class KnownIds:
     def _new_stretch(self, number: int) -> bytearray:
         if len(self._bits) >= self._STRETCHES:
             self._bits.popitem(last=False)
-        stretch = self._bits[number] = bytearray(4096)
+        stretch = self._bits[number] = bytearray(64)
         return stretch
 
 

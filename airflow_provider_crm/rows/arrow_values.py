@@ -47,6 +47,8 @@ def _in_microseconds(kind: pyarrow.DataType) -> pyarrow.DataType:
     if types.is_list(kind) or types.is_large_list(kind):
         of = kind.value_field.with_type(_in_microseconds(kind.value_type))
         return pyarrow.list_(of) if types.is_list(kind) else pyarrow.large_list(of)
+    if types.is_fixed_size_list(kind):
+        return pyarrow.list_(kind.value_field.with_type(_in_microseconds(kind.value_type)), kind.list_size)
     if types.is_struct(kind):
         return pyarrow.struct([field.with_type(_in_microseconds(field.type)) for field in kind])
     return kind

@@ -175,6 +175,31 @@ def test_threads_change_often_while_it_runs(results: Path, interval: float) -> N
     assert during == [pytest.approx(min(interval, engine.SWITCH_INTERVAL), abs=2e-6)]
 
 
+def test_runs_that_overlap_leave_all_as_it_was(results: Path) -> None:
+    settings = lambda: (sys.getswitchinterval(), gc.get_threshold())  # noqa: E731
+    before = settings()
+    inside, may_end = threading.Event(), threading.Event()
+    during: list[Any] = []
+
+    def go_on(numbers: list[int]) -> None:
+        inside.set()
+        assert may_end.wait(patience(30))
+        during.append(settings())
+
+    later = threading.Thread(target=run, args=(Places(go_on), 10, results.with_name("later.jsonl")))
+
+    def start_the_other(numbers: list[int]) -> None:
+        later.start()
+        assert inside.wait(patience(30))
+        during.append(settings())
+
+    run(Places(start_the_other), 10, results)
+    may_end.set()
+    later.join(patience(30))
+    assert settings() == before
+    assert during[0] == during[1] != before
+
+
 def test_threads_change_as_before_once_it_has_failed(results: Path) -> None:
     def fail(numbers: list[int]) -> None:
         raise CrmTransientError("down")

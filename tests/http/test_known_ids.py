@@ -87,8 +87,9 @@ def test_no_id_is_taken_for_another(pages: list[list[str]]) -> None:
 @pytest.mark.slow
 def test_memory_for_ids_is_bounded() -> None:
     seen = KnownIds()
-    for start in range(40_000 * 9000, 0, -40_000):
-        seen.add([str(start)])
+    far_apart = range(40_000 * (KnownIds._STRETCHES + 50), 0, -40_000)
+    assert seen.add([str(number) for number in far_apart]) == []
     assert len(seen._bits) == KnownIds._STRETCHES
+    assert str(far_apart[50]) in seen
     seen.add([f"x{number}" for number in range(KnownIds._OTHERS + 50)])
     assert len(seen._others) == KnownIds._OTHERS

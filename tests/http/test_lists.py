@@ -266,6 +266,18 @@ def test_rows_that_come_in_in_front_are_not_repeated(at: int, count: int, ahead:
     assert [key for key in got if key in set(before)] == before
 
 
+@pytest.mark.parametrize("apart", [1, 40_000])
+def test_rows_that_come_in_far_in_front_are_not_repeated_however_far_apart_their_ids_are(apart: int) -> None:
+    server = Server([str(number * apart) for number in range(20_000, 0, -1)])
+    before = dict.fromkeys(server.rows)
+    server.before = on_call(
+        5, lambda: server.rows.__setitem__(slice(0, 0), [f"9{n:05}" + "0" * 10 for n in range(10_000)])
+    )
+    got = read(server, size=4000, ahead=1)
+    assert len(got) == len(set(got))
+    assert [key for key in got if key in before] == list(before)
+
+
 @pytest.mark.parametrize("ahead", [1, 2, 4])
 @pytest.mark.parametrize("at", [2, 3, 5])
 @pytest.mark.parametrize("count", [1, 3, 8, 15])

@@ -231,6 +231,20 @@ def test_parquet_nanoseconds_are_rounded_down(read: Any, tmp_path: Path) -> None
     assert row["took"] == dt.timedelta(microseconds=1)
 
 
+def test_parquet_nanoseconds_are_rounded_down_at_any_depth(read: Any, tmp_path: Path) -> None:
+    nanoseconds = pa.timestamp("ns")
+    columns = {
+        "in_list": pa.array([[1_999], None], pa.list_(nanoseconds)),
+        "in_two": pa.array([[1_999, None], None], pa.list_(nanoseconds, 2)),
+        "in_struct": pa.array([{"at": [1_999]}, None], pa.struct({"at": pa.list_(nanoseconds, 1)})),
+    }
+    at = dt.datetime(1970, 1, 1, 0, 0, 0, 1)
+    (row, nothing) = read(_parquet(tmp_path / "a.parquet", columns)).good
+    assert row == {"in_list": [at], "in_two": [at, None], "in_struct": {"at": [at]}}
+    assert type(row["in_two"][0]) is dt.datetime
+    assert nothing == dict.fromkeys(columns)
+
+
 def test_the_timestamps_of_spark(read: Any, tmp_path: Path) -> None:
     days = [
         dt.datetime(9999, 12, 31),
