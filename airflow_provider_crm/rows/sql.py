@@ -6,7 +6,7 @@ Knows no CRM. SQLAlchemy is imported where it is used: a DAG that only names a q
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -92,8 +92,7 @@ class _Cursor:
                 connection = cleanup.enter_context(engine.connect())
                 connection.begin()  # never committed: a source only reads
                 _keep_odd_moments(connection)
-                if connection.dialect.name in ("mysql", "mariadb"):
-                    connection.exec_driver_sql(f"SET SESSION net_write_timeout = {LONGEST_PAUSE}")
+                _let_rows_wait(connection)
                 self._result = _execute(connection, source)
             if not self._result.returns_rows:
                 raise CrmInputError(f"{self._name} gives no rows: a source must be a SELECT.")
@@ -123,6 +122,15 @@ def _execute(connection: Connection, source: SqlSource) -> CursorResult[Any]:
         stream_results=True, no_parameters=True, max_row_buffer=FETCH_ROWS
     )
     return streaming.exec_driver_sql(source.sql, parameters)
+
+
+def _let_rows_wait(connection: Connection) -> None:
+    """Have MySQL keep rows as long as it takes to send those before."""
+    from sqlalchemy.exc import DBAPIError
+
+    if connection.dialect.name in ("mysql", "mariadb"):
+        with suppress(DBAPIError):  # what only speaks its protocol may not know it
+            connection.exec_driver_sql(f"SET SESSION net_write_timeout = {LONGEST_PAUSE}")
 
 
 def _keep_odd_moments(connection: Connection) -> None:
