@@ -126,6 +126,8 @@ class BulkEngine(Generic[R]):
         self._reported: _Work[R] | None = None
         #: Whether an earlier try of the task may have sent rows that are still to be reported.
         self._retried = may_repeat
+        #: Why a batch has failed: none is begun afterwards.
+        self._failure: BaseException | None = None
         #: What is locked by rows in flight, and by those of which batch.
         self._locked: dict[str, int] = {}
 
@@ -177,6 +179,15 @@ class BulkEngine(Generic[R]):
         self._locked.update(dict.fromkeys(batch.locks, batch.number))
 
     def _process(self, batch: Batch[R]) -> list[Ended]:
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._ended(batch)
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _ended(self, batch: Batch[R]) -> list[Ended]:
         if self._retried:
             for item in batch.items:
                 item.retried = True

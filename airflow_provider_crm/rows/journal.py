@@ -103,7 +103,7 @@ class Journal:
                 _cut_back(fd, self._size)
                 raise
         self._size += len(self._buffer)
-        self._buffer.clear()
+        self._buffer = bytearray()  # the old one may be in use by an error that tells where it happened
         self._synced = False
 
     def sync(self) -> int:
@@ -133,7 +133,7 @@ class Journal:
             self.sync()
         finally:
             self._file = None
-            self._buffer = bytearray()  # the old one may be in use by an error that tells where it happened
+            self._buffer = bytearray()
             file.close()
 
 

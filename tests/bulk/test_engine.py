@@ -132,6 +132,20 @@ def test_a_failure_stops_the_others_and_keeps_what_was_done(results: Path) -> No
     assert not set(rows) & set(range(21, 31))
 
 
+def test_no_batch_is_begun_once_one_has_failed(results: Path) -> None:
+    """However many are ready."""
+    seen: list[int] = []
+
+    def fail(numbers: list[int]) -> None:
+        seen.append(numbers[0])
+        time.sleep(0.05)  # until all are ready
+        raise CrmTransientError("gone")
+
+    with pytest.raises(CrmTransientError, match="gone"):
+        run(Places(fail, batch_size=1), 100, results, concurrency=1)
+    assert seen == [0]
+
+
 def test_progress_is_said_while_a_batch_takes_long(
     results: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
