@@ -190,7 +190,9 @@ def test_threads_change_often_while_it_runs(results: Path, interval: float) -> N
 
 
 def test_runs_that_overlap_leave_all_as_it_was(results: Path) -> None:
-    settings = lambda: (sys.getswitchinterval(), gc.get_threshold())  # noqa: E731
+    def settings() -> tuple[Any, ...]:
+        return sys.getswitchinterval(), gc.get_threshold()
+
     before = settings()
     inside, may_end = threading.Event(), threading.Event()
     during: list[Any] = []

@@ -177,44 +177,40 @@ def test_rows_of_a_page_without_id_or_email_are_passed_over():
     assert known.holds("a@b.c", {}) is None
 
 
-def test_a_look_up_waits_for_the_page_that_is_under_way_but_not_for_long(monkeypatch):
+@pytest.fixture
+def slow_page(clock):
+    """Customers of whom a page is under way, and what lets it come."""
     begun, comes = threading.Event(), threading.Event()
 
-    def slow():
+    def pages():
         begun.set()
         comes.wait()
         yield [customer(1)]
 
-    known = KnownCustomers(slow())
+    known = KnownCustomers(pages(), now=clock.now)
     reader = threading.Thread(target=read_pages, args=(known,))
     reader.start()
     begun.wait()
+    yield known, comes
+    comes.set()
+    reader.join()
+
+
+def test_a_look_up_waits_for_the_page_that_is_under_way_but_not_for_long(slow_page, monkeypatch):
+    known, comes = slow_page
     monkeypatch.setattr(spread_known, "LONGEST_WAIT", 0.01)
     assert known.holds("p1@example.fr", {}) is None
     monkeypatch.setattr(spread_known, "LONGEST_WAIT", 600.0)
     threading.Timer(0.05, comes.set).start()
     assert known.holds("p1@example.fr", {}) == "1"
-    reader.join()
 
 
-def test_look_ups_do_not_wait_for_a_slow_page_one_after_the_other(clock):
+def test_look_ups_do_not_wait_for_a_slow_page_one_after_the_other(slow_page, clock):
     """Each would be held up for as long, all the while that the page is under way."""
-    begun, comes = threading.Event(), threading.Event()
-
-    def slow():
-        begun.set()
-        comes.wait()
-        yield [customer(1)]
-
-    known = KnownCustomers(slow(), now=clock.now)
-    reader = threading.Thread(target=read_pages, args=(known,))
-    reader.start()
-    begun.wait()
+    known, comes = slow_page
     clock.wait(spread_known.LONGEST_WAIT)
     threading.Timer(0.5, comes.set).start()
     assert known.holds("p1@example.fr", {}) is None
-    comes.set()
-    reader.join()
 
 
 # Over real HTTP
