@@ -118,6 +118,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
+        if not self._received:
+            self._began = asyncio.get_running_loop().time()
         self._received += data
         head, end, body = self._received.partition(b"\r\n\r\n")
         length = _LENGTH.search(head)
@@ -134,8 +136,8 @@ class Connection(asyncio.Protocol):
             delay = int(first) / 1000
             system = SYSTEMS[url.path.split("/")[2]]
             answer = system(method.decode(), url.path, dict(parse_qsl(url.query)), body)
-        # The time that it took to make the answer is part of the delay.
-        asyncio.get_running_loop().call_later(delay, self._answer, msgspec.json.encode(answer))
+        # The time that it took to read the request and to make the answer is part of the delay.
+        asyncio.get_running_loop().call_at(self._began + delay, self._answer, msgspec.json.encode(answer))
 
     def _answer(self, body: bytes) -> None:
         head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)

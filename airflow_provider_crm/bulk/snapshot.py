@@ -1,7 +1,7 @@
 """What the CRM has accepted from a task: rows that stand there unchanged cost no call. Knows no CRM.
 
-The rule behind it: a person's entry is taken out, for good, before a row of theirs is passed on, and one comes in again
-when the CRM has certainly accepted it. So whoever dies in between leaves rows that are looked up again, and never one
+The rule behind it: a person's entry is taken out, for good, before a row of theirs leaves, and one comes in again when
+the CRM has certainly accepted it. So whoever dies in between leaves rows that are looked up again, and never one
 that is taken for sent. Where the entries are kept is a store's business.
 """
 
@@ -140,6 +140,8 @@ class Snapshot(RowReader[R], Generic[R]):
         self._displaced: list[Ended] = []
         #: People of whom rows were read lately, the latest last, and whether one was passed on.
         self._lately: dict[int, bool] = {}
+        #: People of whom a row is passed on and waits for its batch to be full, and whose entries are still there.
+        self._to_take_out: set[int] = set()
         #: Rows that are passed on and have not ended, and the last of them of each person.
         self._in_flight: dict[int, Mark] = {}
         self._last: dict[int, int] = {}
@@ -156,34 +158,44 @@ class Snapshot(RowReader[R], Generic[R]):
             people = {item.mark.person for item in left}
             # Where most rows are known, two of a person that lie far apart come near: within a call, either may win.
             if any(item.mark.person in people for item in batch.items):
-                yield batch
+                yield self._about_to_leave(batch)
                 batch = Batch(batch.number + 1)
             while left:
                 room = size - len(batch.items)
                 batch.add(left[:room])
                 left = left[room:]
                 if len(batch.items) == size:
-                    yield batch
+                    yield self._about_to_leave(batch)
                     batch = Batch(batch.number + 1)
             if len(batch.ended) >= self._together:  # what is left waits for a whole batch
                 yield Batch(batch.number, ended=batch.ended)
                 batch = Batch(batch.number + 1, batch.items, batch.locks)
         if batch.items or batch.ended:
-            yield batch
+            yield self._about_to_leave(batch)
+
+    def _about_to_leave(self, batch: Batch[R]) -> Batch[R]:
+        """Take out the entries of all whose rows are passed on: for few of them it costs as much as for many."""
+        people = list(self._to_take_out)
+        self._to_take_out.clear()
+        if people and not self._dry:
+            self._store.take_out(people)
+        for person in people:
+            self._lately.pop(person, None)
+            self._lately[person] = True
+        return batch
 
     def slices(self, rows: Iterable[AnyRow]) -> Iterator[Slice[R]]:
         """Yield rows in slices; of those whose cells are the ones that were accepted nothing but how they end.
 
         These are held back too, but read never: a later row of the person may come.
         """
-        iterator = iter(rows)
         held, lately = self._held, self._lately
-        while some := list(itertools.islice(iterator, self._together)):
-            for part in self._look_up(some).parts():
+        for some in self._looked_up(rows):
+            for part in some.parts():
                 yield from self._part(part)
             if len(held) > self._window:
                 yield [self._let_go(len(held) - self._window)], None
-            past = len(lately) - 2 * self._window - 4 * self._together
+            past = len(lately) - 2 * self._window - 5 * self._together - self._keyed.batch_size
             for person in list(itertools.islice(lately, max(0, past))):
                 del lately[person]
         if held:
@@ -224,6 +236,11 @@ class Snapshot(RowReader[R], Generic[R]):
             entry.startswith(cells) and len(entry) == _RUN.stop and person not in lately
             for person, cells, entry in zip(part.people, part.cells, part.entries, strict=True)
         ]
+        if not self._to_take_out.isdisjoint(part.people):
+            known = [
+                one and person not in self._to_take_out
+                for one, person in zip(known, part.people, strict=True)
+            ]
         if opted_out:
             known = [one and not opted_out(key or "") for one, key in zip(known, part.keys, strict=True)]
         return known
@@ -249,14 +266,30 @@ class Snapshot(RowReader[R], Generic[R]):
         self.known += [row.outcome for row in rows].count(_KNOWN)
         return rows
 
-    def _look_up(self, rows: Sequence[AnyRow]) -> LookedUp:
+    def _looked_up(self, rows: Iterable[AnyRow]) -> Iterator[LookedUp]:
+        """Yield rows with what is known of them; while some are dealt with, the entries of the next are looked for."""
+        iterator = iter(rows)
+        ahead: Callable[[], LookedUp] | None = None
+        while some := list(itertools.islice(iterator, self._together)):
+            before, ahead = ahead, self._look_up(some)
+            if before is not None:
+                yield before()
+        if ahead is not None:
+            yield ahead()
+
+    def _look_up(self, rows: Sequence[AnyRow]) -> Callable[[], LookedUp]:
         keys = keys_of(rows, self._keyed)
         people = self._digests.people([key or "" for key in keys])
-        found = self._store.find(people)
-        if self._full:
-            found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
-        entries = list(map(found.get, people, itertools.repeat(b"")))
-        return LookedUp(rows, keys, people, self._digests.cells(rows), entries)
+        finding = self._store.find_meanwhile(people)
+        cells = self._digests.cells(rows)
+
+        def looked_up() -> LookedUp:
+            found = finding()
+            if self._full:
+                found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
+            return LookedUp(rows, keys, people, cells, list(map(found.get, people, itertools.repeat(b""))))
+
+        return looked_up
 
     def _is_left_alone(self, refused: bytes) -> bool:
         return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused
@@ -314,6 +347,7 @@ class Snapshot(RowReader[R], Generic[R]):
             not mark.entry
             or mark.entry[DIGEST:] != mark.found[DIGEST : 2 * DIGEST]
             or self._lately.get(mark.person)
+            or mark.person in self._to_take_out
         ):
             return None
         if len(mark.found) > _RUN.stop:
@@ -338,8 +372,7 @@ class Snapshot(RowReader[R], Generic[R]):
 
     def _pass_on(self, items: Sequence[Item[R]]) -> None:
         dry, lately = self._dry, self._lately
-        if not dry:
-            self._store.take_out([item.mark.person for item in items])
+        self._to_take_out.update(item.mark.person for item in items)
         for item in items:
             mark: Mark = item.mark
             mark.cells = mark.found = b""  # they take memory while the row is on its way

@@ -11,9 +11,12 @@ import itertools
 import logging
 import secrets
 import sqlite3
+import struct
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from airflow_provider_crm.bulk.snapshot_places import APPLICATION, place_of, remove, state_of
 from airflow_provider_crm.exceptions import CrmTransientError
@@ -48,6 +51,13 @@ _COUNT_SEEN = (
     "CREATE TEMP TABLE left_people (person INTEGER PRIMARY KEY)",
     "INSERT INTO left_people SELECT person FROM names WHERE person NOT IN here ORDER BY person",
 )
+#: All entries as one value: with a row for each, the database would let other threads in at each, and wait for its turn.
+_FIND = (
+    "SELECT count(*), group_concat(printf('%016x', person) || hex(entry), ' ') FROM people "
+    "WHERE person IN ({places}) AND entry != x''"
+)
+#: A person, and an entry as nearly all are.
+_PLAIN = struct.Struct(">q29s")
 _MERGE = (
     "INSERT OR REPLACE INTO people SELECT person, entry FROM news ORDER BY person, rowid",
     "DELETE FROM news",
@@ -94,6 +104,9 @@ class SnapshotFile:
         self._dry = dry
         self._place = place_of(path)
         self._db: sqlite3.Connection | None = None
+        #: One statement at a time, since one thread finds entries while another one works on.
+        self._turn = threading.Lock()
+        self._finder = ThreadPoolExecutor(1, thread_name_prefix="crm-snapshot")
         self._news = bytearray(_MARKS)
         #: Nobody was in it when it was opened; who is put in meanwhile stands among the news.
         self._is_new = False
@@ -194,9 +207,13 @@ class SnapshotFile:
             return found
         with self._harm_borne():
             for some, places in self._portions(people):
-                named = f"SELECT person, entry FROM people WHERE person IN ({places}) AND entry != x''"
-                found.update(self._execute(named, some).fetchall())
+                number, together = self._execute(_FIND.format(places=places), some).fetchone()
+                if number:
+                    found.update(_entries(number, together))
         return found
+
+    def find_meanwhile(self, people: Sequence[int]) -> Callable[[], Mapping[int, bytes]]:
+        return self._finder.submit(self.find, people).result
 
     def take_out(self, people: Sequence[int]) -> None:
         if not people:
@@ -257,6 +274,7 @@ class SnapshotFile:
 
     def close(self) -> None:
         """Put everything into the file, and the file into its place."""
+        self._finder.shutdown()
         with self._harm_borne():
             if not self._dry:
                 self._say({"open": 0})
@@ -309,12 +327,13 @@ class SnapshotFile:
 
     @contextlib.contextmanager
     def _harm_borne(self) -> Iterator[None]:
-        try:
-            yield
-        except _GivenUpError:
-            pass  # it was said then
-        except (sqlite3.Error, OSError) as error:
-            self._give_up(error)
+        with self._turn:
+            try:
+                yield
+            except _GivenUpError:
+                pass  # it was said then
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         """Throw the snapshot away: what cannot be taken out of it must not be believed by a later run.
@@ -339,3 +358,12 @@ class SnapshotFile:
 
 class _GivenUpError(Exception):
     """There is no database any more."""
+
+
+def _entries(number: int, together: str) -> Iterable[tuple[int, bytes]]:
+    """Read what :data:`_FIND` gives."""
+    data = bytes.fromhex(together)
+    if len(data) == number * _PLAIN.size:  # no entry is shorter
+        return _PLAIN.iter_unpack(data)
+    each = map(bytes.fromhex, together.split())
+    return [(int.from_bytes(one[:8], "big", signed=True), one[8:]) for one in each]

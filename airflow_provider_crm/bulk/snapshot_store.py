@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
 
 
@@ -31,6 +31,12 @@ class SnapshotStore(Protocol):
 
     def find(self, people: Sequence[int]) -> Mapping[int, bytes]:
         """Return the entries of those who have one."""
+
+    def find_meanwhile(self, people: Sequence[int]) -> Callable[[], Mapping[int, bytes]]:
+        """Begin to find entries, where that goes on beside other work.
+
+        :return: waits for what :meth:`find` returns.
+        """
 
     def take_out(self, people: Sequence[int]) -> None:
         """Remove the entries of these people, so that not even the loss of the machine brings them back."""
