@@ -51,7 +51,7 @@ _COUNT_SEEN = (
     "CREATE TEMP TABLE left_people (person INTEGER PRIMARY KEY)",
     "INSERT INTO left_people SELECT person FROM names WHERE person NOT IN here ORDER BY person",
 )
-#: All entries as one value: with a row for each, the database would let other threads in at each, and wait for its turn.
+#: All entries as one value: with a row for each, other threads would be let in at each of them.
 _FIND = (
     "SELECT count(*), group_concat(printf('%016x', person) || hex(entry), ' ') FROM people "
     "WHERE person IN ({places}) AND entry != x''"
