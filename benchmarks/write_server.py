@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import selectors
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -152,4 +153,6 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve())
+    # By the default one, which counts in milliseconds, an answer is up to one late.
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    loop.run_until_complete(serve())
