@@ -336,6 +336,27 @@ def test_rows_of_a_person_with_many_known_ones_between_them_are_sent_one_after_t
     assert second_run.snapshot.known == 3
 
 
+@each_kind
+def test_a_row_that_waits_for_its_batch_makes_no_other_of_its_person_known(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Crm, "batch_size", 100)
+    crm = Crm()
+    many = [f"person {number}" for number in range(300)]
+    store, snapshot = opened(kind, crm, tmp_path / "snapshot", "1")
+    Run(crm, snapshot, lambda _: 0)([row(person, "1") for person in ["a", *many]])
+    store.complete()
+    store.close()
+    second = Killed(kind, crm, tmp_path / "snapshot")
+    # Written otherwise, they are read before they are found to be known: so many that the first one is long ago.
+    rows = [row("a", "2"), *(row(person.upper(), "1") for person in many), row("a", "1")]
+    ends = Run(crm, second.snapshot, lambda _: 0)(rows)
+    second.store.close()
+    assert crm.held["a"] == "1"
+    assert [ends[number].ending for number in (1, 302)] == [Ending.UPDATED, Ending.UPDATED]
+    assert second.snapshot.known == 300
+
+
 def test_a_known_row_of_a_person_of_whom_another_one_follows_is_skipped(second_run: Killed) -> None:
     ends = Run(second_run.crm, second_run.snapshot, lambda _: 0)(
         [row("a", "1"), row("a", "1"), row("b", "1"), row("b", "2"), row("c", "1")]
