@@ -400,7 +400,9 @@ class Snapshot(RowReader[R], Generic[R]):
             if last[mark.person] != row.number:
                 continue  # a later row of the person is on its way: what it leaves is not known yet
             del last[mark.person]
-            if ending in ends and mark.entry:
+            if not mark.entry:
+                continue
+            if ending in ends:
                 accepted.append((mark.person, mark.entry + ends[ending]))
             elif self._leave_refused and row.outcome.stage == "crm" and not mark.entry.startswith(_UNTOLD):
                 accepted.append((mark.person, mark.entry + self._refusal(row)))

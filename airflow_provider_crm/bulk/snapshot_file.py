@@ -104,7 +104,10 @@ class SnapshotFile:
         self._dry = dry
         self._place = place_of(path)
         self._db: sqlite3.Connection | None = None
-        #: One statement at a time, since one thread finds entries while another one works on.
+        #: It is given up, and lies there still.
+        self._is_harmful = False
+        #: One statement at a time, since one thread finds entries while another one works on. Taken by a ``with`` of
+        #: its own: in a generator's it would stay taken if the task is stopped just then.
         self._turn = threading.Lock()
         self._finder = ThreadPoolExecutor(1, thread_name_prefix="crm-snapshot")
         self._news = bytearray(_MARKS)
@@ -205,7 +208,7 @@ class SnapshotFile:
         found: dict[int, bytes] = {}
         if self._is_new:
             return found
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             for some, places in self._portions(people):
                 number, together = self._execute(_FIND.format(places=places), some).fetchone()
                 if number:
@@ -219,7 +222,7 @@ class SnapshotFile:
         if not people:
             return
         self._place.begin()
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             taken = 0
             for some, places in () if self._is_new else self._portions(people):
                 emptied = f"UPDATE people SET entry = x'' WHERE person IN ({places}) AND entry != x''"
@@ -229,16 +232,17 @@ class SnapshotFile:
                 self._append(again)
             if taken or again:
                 self._commit()
+        self._destroy()  # where the other thread could not: nobody may leave while entries of theirs lie there
 
     def put_in(self, accepted: Iterable[tuple[int, bytes]]) -> None:
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             self._append(accepted)
             if time.monotonic() - self._committed > _COMMIT_EVERY:
                 self._commit()
 
     def complete(self) -> None:
         """Say that the run is over: another one of its name is to do everything anew."""
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             self._do(_MERGE)
             self._say({"run": ""})
             self._commit()
@@ -246,11 +250,11 @@ class SnapshotFile:
     # Who has left
 
     def name(self, people: Iterable[tuple[int, str]]) -> None:
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             self._opened.executemany("INSERT INTO seen VALUES (?, ?)", people)
 
     def count_leavers(self) -> tuple[int, int]:
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             (held,) = self._execute("SELECT count(*) FROM names").fetchone()
             self._do(_COUNT_SEEN)
             (left,) = self._execute("SELECT count(*) FROM left_people").fetchone()
@@ -265,7 +269,7 @@ class SnapshotFile:
         yield from (name for (name,) in named)
 
     def forget_leavers(self) -> None:
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             self._do(
                 f"DELETE FROM {table} WHERE person IN (SELECT person FROM left_people)"
                 for table in ("people", "names")
@@ -275,7 +279,7 @@ class SnapshotFile:
     def close(self) -> None:
         """Put everything into the file, and the file into its place."""
         self._finder.shutdown()
-        with self._harm_borne():
+        with self._turn, self._harm_borne():
             if not self._dry:
                 self._say({"open": 0})
             self._do(("COMMIT", "PRAGMA wal_checkpoint(TRUNCATE)"))
@@ -327,13 +331,12 @@ class SnapshotFile:
 
     @contextlib.contextmanager
     def _harm_borne(self) -> Iterator[None]:
-        with self._turn:
-            try:
-                yield
-            except _GivenUpError:
-                pass  # it was said then
-            except (sqlite3.Error, OSError) as error:
-                self._give_up(error)
+        try:
+            yield
+        except _GivenUpError:
+            pass  # it was said then
+        except (sqlite3.Error, OSError) as error:
+            self._give_up(error)
 
     def _give_up(self, error: Exception) -> None:
         """Throw the snapshot away: what cannot be taken out of it must not be believed by a later run.
@@ -346,8 +349,13 @@ class SnapshotFile:
             error,
         )
         self._close_file()
-        if not self._dry:
+        self._is_harmful = not self._dry
+        self._destroy()
+
+    def _destroy(self) -> None:
+        if self._is_harmful:
             self._place.destroy()
+            self._is_harmful = False
 
     def _close_file(self) -> None:
         db, self._db = self._db, None
@@ -362,8 +370,9 @@ class _GivenUpError(Exception):
 
 def _entries(number: int, together: str) -> Iterable[tuple[int, bytes]]:
     """Read what :data:`_FIND` gives."""
-    data = bytes.fromhex(together)
-    if len(data) == number * _PLAIN.size:  # no entry is shorter
-        return _PLAIN.iter_unpack(data)
+    digits = 2 * _PLAIN.size
+    # Where the spaces stand tells it, not the length: those of longer and shorter entries add up to the same.
+    if len(together) == number * (digits + 1) - 1 and together[digits :: digits + 1] == " " * (number - 1):
+        return _PLAIN.iter_unpack(bytes.fromhex(together))
     each = map(bytes.fromhex, together.split())
     return [(int.from_bytes(one[:8], "big", signed=True), one[8:]) for one in each]

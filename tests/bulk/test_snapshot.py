@@ -368,6 +368,19 @@ def test_a_known_row_of_a_person_of_whom_another_one_follows_is_skipped(second_r
     assert second_run.snapshot.known == 2
 
 
+@each_kind
+def test_nothing_is_noted_of_an_exempt_row_nor_of_its_refusal(kind: Kind, tmp_path: Path) -> None:
+    crm, path = Crm(), tmp_path / "run" / "snapshot"
+    store, snapshot = opened(kind, crm, path, "1", leave_refused=1e9, exempt=lambda _: True)
+    for batch in snapshot.batches(open_source([row("a", "1")])):
+        snapshot.note([Ended(item.row.number, item.key, {}, rejected("crm", "no")) for item in batch.items])
+    store.complete()
+    store.close()
+    store, _ = opened(kind, crm, path, "2")
+    assert not store.find([Digests(store.salt, "secret").person("a")])
+    store.close()
+
+
 @pytest.mark.slow
 def test_rows_that_are_known_hold_no_other_back_to_the_end_of_the_source(tmp_path: Path) -> None:
     crm = Crm()

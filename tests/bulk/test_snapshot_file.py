@@ -7,12 +7,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import _GeneratorContextManager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
+from airflow_provider_crm.bulk import snapshot_places
 from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
 from airflow_provider_crm.exceptions import CrmInputError
 
@@ -139,6 +143,86 @@ def test_a_snapshot_that_is_lost_or_damaged_begins_anew(
     assert "all" in caplog.text
     filled(path)
     assert found(path) == {0, 1, 2}
+
+
+def test_entries_of_every_length_are_found_as_they_were_put_in(tmp_path: Path) -> None:
+    """Also long and short ones that are together as long as so many of the usual length, and people of any number."""
+    usual = bytes(range(29))
+    lengths = [(29 + more, 29 - more) for more in range(29)] + [(200, 1), (30, 30, 27)]
+    for number, together in enumerate(lengths):
+        entries = dict(
+            zip((-(2**63), -1, 2**63 - 1), map(bytes([number + 1]).__mul__, together), strict=False)
+        )
+        entries |= {0: usual, 2**31: usual}
+        path = tmp_path / str(number)
+        store = opened(path)
+        store.put_in(entries.items())
+        store.complete()
+        store.close()
+        store = opened(path)
+        assert dict(store.find_meanwhile([*entries, 5])()) == entries
+        assert dict(store.find([0])) == {0: usual}
+        store.close()
+
+
+@pytest.mark.parametrize("before_take_out", [True, False])
+def test_nobody_leaves_whose_entry_lies_in_a_file_that_cannot_be_thrown_away(
+    before_take_out: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither when it is given up beside other work, whose result nobody has asked for yet."""
+    path = tmp_path / "s"
+    filled(path)
+    store = opened(path)
+
+    assert store._db is not None
+    store._db.set_progress_handler(lambda: True, 1)  # it ends each statement by an error
+
+    def stays(file: Path) -> None:
+        raise PermissionError("it stays")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(snapshot_places, "remove", stays)
+        finding = store.find_meanwhile([0])
+        if before_take_out:
+            store._finder.shutdown()
+        with pytest.raises(PermissionError):
+            store.take_out([0])
+        with pytest.raises(PermissionError):
+            finding()
+        store.close()
+    store = opened(path)
+    assert set(store.find(range(3))) == {0, 1, 2}
+    store.close()
+
+
+def test_a_task_that_is_stopped_as_a_statement_begins_notes_what_has_ended_and_closes(tmp_path: Path) -> None:
+    store = opened(tmp_path / "s")
+    before = sys.gettrace()
+
+    def stop(frame: FrameType, event: str, arg: object) -> Any:
+        if event == "return" and frame.f_code is _GeneratorContextManager.__enter__.__code__:
+            raise TimeoutError
+        return stop
+
+    def end() -> None:
+        store.put_in([(1, b"entry")])
+        store.close()
+
+    try:
+        sys.settrace(stop)
+        store.find([1])
+        store.put_in([])
+    except TimeoutError:
+        sys.settrace(before)
+        ending = threading.Thread(target=end, daemon=True)
+        ending.start()
+        ending.join(10)
+        assert not ending.is_alive()
+    else:
+        pytest.fail("it was not stopped")
+    finally:
+        sys.settrace(before)
+    assert found(tmp_path / "s") == {1}
 
 
 @pytest.mark.parametrize("content", ["email\nzoe@example.fr\n", "sqlite"], ids=["rows", "another database"])
