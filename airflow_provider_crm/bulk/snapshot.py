@@ -8,49 +8,34 @@ that is taken for sent. Where the entries are kept is a store's business.
 from __future__ import annotations
 
 import itertools
-import logging
 import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol
 
-import msgspec
-
-from airflow_provider_crm.bulk.batches import (
-    WINDOW,
-    Batch,
-    Ended,
-    RowReader,
-    Slice,
-    batches,
-    superseded,
-)
+from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, Slice, batches, superseded
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, RowKey, rejected
 from airflow_provider_crm.bulk.prepass import Check
-from airflow_provider_crm.bulk.reasons import masked_reason
 from airflow_provider_crm.bulk.snapshot_digests import DIGEST, Digests
+from airflow_provider_crm.bulk.snapshot_entries import (
+    CODES,
+    KNOWN,
+    RUN,
+    UNTOLD,
+    WHEN,
+    WHY,
+    Mark,
+    as_it_was,
+    refusal,
+)
 from airflow_provider_crm.bulk.snapshot_rows import KeyedDestination, LookedUp, keys_of
 from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.rows.row import AnyRow, Row
 
-log = logging.getLogger(__name__)
-
 #: Rows that are compared with the snapshot in one go.
 TOGETHER = 5000
-#: How a row has to end for the CRM to hold it.
-ACCEPTED = (Ending.CREATED, Ending.UPDATED, Ending.UNCHANGED)
-_CODES = {ending: bytes([number]) for number, ending in enumerate(ACCEPTED)}
-_KNOWN = Outcome(Ending.UNCHANGED, "as it was accepted before")
-_EARLIER = {code[0]: Outcome(ending, "in an earlier try") for ending, code in _CODES.items()}
-
-#: After the digests: how the row ended, and in which run.
-_HOW, _RUN = 2 * DIGEST, slice(2 * DIGEST + 1, 2 * DIGEST + 5)
-#: Of a row that was refused the time in seconds since 1970 follows, and why, without what is the person's.
-_REFUSED, _WHEN, _WHY = bytes([len(ACCEPTED)]), slice(_RUN.stop, _RUN.stop + 4), slice(_RUN.stop + 4, None)
 _LEFT_OUT: Mapping[str, Any] = {}
-#: In place of the digest of the cells where these do not tell the whole row.
-_UNTOLD = bytes(DIGEST)
 
 
 @dataclass
@@ -73,22 +58,6 @@ class CountingCheck(Check, Protocol):
     """A check that counts people."""
 
     count: int
-
-
-class Mark(msgspec.Struct, gc=False):
-    """What is known of a row on its way.
-
-    :param cells: the digest of the row as the source has it.
-    :param found: the entry of its person; empty when there is none.
-    :param entry: what becomes of the person's entry when the row is accepted, but for how.
-    :param checked: the row is known, and looked up all the same.
-    """
-
-    person: int
-    cells: bytes
-    found: bytes
-    entry: bytes = b""
-    checked: bool = False
 
 
 class Snapshot(RowReader[R], Generic[R]):
@@ -217,7 +186,7 @@ class Snapshot(RowReader[R], Generic[R]):
         left = part.chosen([not one for one in known]) if any(known) else part
         for row, key, person, cells, entry in zip(*left, strict=True):
             if key is not None:
-                if len(entry) > _RUN.stop and not self._is_left_alone(entry):
+                if len(entry) > RUN.stop and not self._is_left_alone(entry):
                     entry = b""
                 self._ahead[row.number] = Mark(person, cells, entry, checked=person in drawn)
         for some, items in super().slices(left.rows):
@@ -233,14 +202,12 @@ class Snapshot(RowReader[R], Generic[R]):
         if self._exempt is not None:
             return [False] * len(part.rows)
         known = [
-            entry.startswith(cells) and len(entry) == _RUN.stop and person not in lately
+            entry.startswith(cells) and len(entry) == RUN.stop and person not in lately
             for person, cells, entry in zip(part.people, part.cells, part.entries, strict=True)
         ]
-        if not self._to_take_out.isdisjoint(part.people):
-            known = [
-                one and person not in self._to_take_out
-                for one, person in zip(known, part.people, strict=True)
-            ]
+        waiting = self._to_take_out
+        if not waiting.isdisjoint(part.people):
+            known = [one and person not in waiting for one, person in zip(known, part.people, strict=True)]
         if opted_out:
             known = [one and not opted_out(key or "") for one, key in zip(known, part.keys, strict=True)]
         return known
@@ -252,7 +219,7 @@ class Snapshot(RowReader[R], Generic[R]):
             for person, number in zip(known.people, numbers, strict=True):
                 if person in held:
                     self._displaced.append(self._superseded(person, number))
-        outcomes = [self._as_it_was(entry) if entry.endswith(run) else _KNOWN for entry in known.entries]
+        outcomes = [as_it_was(entry, run) if entry.endswith(run) else KNOWN for entry in known.entries]
         ended = map(Ended, numbers, known.keys, itertools.repeat(_LEFT_OUT), outcomes)
         held.update(zip(known.people, ended, strict=True))
 
@@ -263,7 +230,7 @@ class Snapshot(RowReader[R], Generic[R]):
     def _let_go(self, number: int) -> list[Ended]:
         """Return the first of the rows that are held back."""
         rows = list(map(self._held.pop, list(itertools.islice(self._held, number))))
-        self.known += [row.outcome for row in rows].count(_KNOWN)
+        self.known += [row.outcome for row in rows].count(KNOWN)
         return rows
 
     def _looked_up(self, rows: Iterable[AnyRow]) -> Iterator[LookedUp]:
@@ -286,16 +253,13 @@ class Snapshot(RowReader[R], Generic[R]):
         def looked_up() -> LookedUp:
             found = finding()
             if self._full:
-                found = {person: entry for person, entry in found.items() if entry[_RUN] == self._store.run}
+                found = {person: entry for person, entry in found.items() if entry[RUN] == self._store.run}
             return LookedUp(rows, keys, people, cells, list(map(found.get, people, itertools.repeat(b""))))
 
         return looked_up
 
     def _is_left_alone(self, refused: bytes) -> bool:
-        return time.time() - int.from_bytes(refused[_WHEN], "big") < self._leave_refused
-
-    def _as_it_was(self, entry: bytes) -> Outcome:
-        return _EARLIER.get(entry[_HOW], _KNOWN) if entry[_RUN] == self._store.run else _KNOWN
+        return time.time() - int.from_bytes(refused[WHEN], "big") < self._leave_refused
 
     def _superseded(self, person: int, later: int) -> Ended:
         earlier = self._held.pop(person)
@@ -334,7 +298,7 @@ class Snapshot(RowReader[R], Generic[R]):
             if outcome is None:
                 left.append(item)
             else:
-                self.known += outcome is _KNOWN
+                self.known += outcome is KNOWN
                 ended.append(Ended(item.row.number, item.key, item.row.data, outcome))
         self._pass_on(left)
         return left
@@ -350,12 +314,12 @@ class Snapshot(RowReader[R], Generic[R]):
             or mark.person in self._to_take_out
         ):
             return None
-        if len(mark.found) > _RUN.stop:
-            return rejected("crm", mark.found[_WHY].decode())
+        if len(mark.found) > RUN.stop:
+            return rejected("crm", mark.found[WHY].decode())
         if checked or (self._verify and random.random() < self._verify):
             mark.checked = True
             return None
-        return self._as_it_was(mark.found)
+        return as_it_was(mark.found, self._store.run)
 
     def _entries(self, items: Sequence[Item[R]]) -> Iterator[bytes]:
         """Return what becomes of the entries of the items' people; empty where nothing is to be noted."""
@@ -366,7 +330,7 @@ class Snapshot(RowReader[R], Generic[R]):
                 yield b""
             # A row that opts out is read each time, so that later rows of its person know of it.
             elif opt_outs and opt_outs.find(item.record):
-                yield _UNTOLD + digest
+                yield UNTOLD + digest
             else:
                 yield item.mark.cells + digest
 
@@ -389,7 +353,7 @@ class Snapshot(RowReader[R], Generic[R]):
         """
         accepted = []
         in_flight, last = self._in_flight, self._last
-        ends = {ending: code + self._store.run for ending, code in _CODES.items()}
+        ends = {ending: code + self._store.run for ending, code in CODES.items()}
         for row in rows if in_flight else ():
             mark = in_flight.pop(row.number, None)
             if mark is None:
@@ -404,14 +368,10 @@ class Snapshot(RowReader[R], Generic[R]):
                 continue
             if ending in ends:
                 accepted.append((mark.person, mark.entry + ends[ending]))
-            elif self._leave_refused and row.outcome.stage == "crm" and not mark.entry.startswith(_UNTOLD):
-                accepted.append((mark.person, mark.entry + self._refusal(row)))
+            elif self._leave_refused and row.outcome.stage == "crm" and not mark.entry.startswith(UNTOLD):
+                accepted.append((mark.person, mark.entry + refusal(row, self._store.run)))
         if accepted and not self._dry:
             self._store.put_in(accepted)
-
-    def _refusal(self, row: Ended) -> bytes:
-        why = masked_reason(row.outcome.reason, row.key, row.data).encode(errors="replace")
-        return _REFUSED + self._store.run + int(time.time()).to_bytes(4, "big") + why
 
     @property
     def unfinished(self) -> bool:

@@ -7,11 +7,7 @@ from typing import Protocol
 
 
 class SnapshotStore(Protocol):
-    """Where entries are kept, by a number for each person.
-
-    An entry is the digest of the row as the source had it, that of what was sent, a byte for how the row ended, and
-    the run in which it did; of a row that was refused also when, and why.
-    """
+    """Where entries are kept, by a number for each person: see :mod:`.snapshot_entries`."""
 
     @property
     def salt(self) -> bytes:

@@ -27,16 +27,13 @@ log = logging.getLogger(__name__)
 
 #: People named in one statement.
 _NAMED = 1000
-#: How databases write bytes in a statement. Drivers and SQLAlchemy take half of a run's time to bind them one by one;
-#: with others than these they do.
+#: How databases write bytes in a statement: binding them one by one, as with others, takes half of a run's time.
 _BYTES = {"sqlite": "x'{}'", "mysql": "x'{}'", "mariadb": "x'{}'", "postgresql": "decode('{}','hex')"}
 #: Seconds after which new entries are made to last, at the latest.
 _COMMIT_EVERY = 1.0
-#: Seconds between two signs of life of a run, and after how many without one it is taken for dead where another
-#: would begin the snapshot anew.
+#: Seconds between two signs of life of a run, and without one until another run may begin the snapshot anew.
 _SIGN_EVERY, _DEAD_AFTER = 30.0, 180.0
-#: Seconds for which what a run has claimed counts that never said it was over: its last calls have ended by then
-#: whatever became of it.
+#: Seconds for which the claims of a run count that never said it was over: its last calls have ended by then.
 _CLAIMED_FOR = 86_400.0
 #: Seconds for which the CRM may not show yet what a run has sent that did not end well.
 _UNSHOWN_FOR = 3_600.0
