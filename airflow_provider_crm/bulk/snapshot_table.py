@@ -274,9 +274,8 @@ class SnapshotTable:
         return found
 
     def find_meanwhile(self, people: Sequence[int]) -> Callable[[], Mapping[int, bytes]]:
-        found = self.find(
-            people
-        )  # drivers give row by row, and another thread would wait for its turn at each
+        # Drivers give row by row: another thread would wait for its turn at each.
+        found = self.find(people)
         return lambda: found
 
     def take_out(self, people: Sequence[int]) -> None:
