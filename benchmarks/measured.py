@@ -32,6 +32,7 @@ class _Watch(threading.Thread):
 
 def measure(job: Callable[[], int | None]) -> None:
     """Run a job that returns the rows it wrote, after its imports, and print what it took."""
+    os.sync()  # else the first of its own fsync waits for what others have written before: sources, files, snapshots
     before, cpu = resident(), time.process_time()
     watch = _Watch()
     watch.start()
