@@ -66,10 +66,9 @@ class Batch(Generic[R]):
         self.items += items
         self.locks += [lock for item in items for lock in item.locks or (item.key,)]
 
-    def numbers(self) -> Iterator[int]:
+    def numbers(self) -> list[int]:
         """Return the numbers of its rows."""
-        yield from (item.row.number for item in self.items)
-        yield from (row.number for row in self.ended)
+        return [item.row.number for item in self.items] + [row.number for row in self.ended]
 
 
 Read = tuple[Sequence[str], Sequence[R]]

@@ -57,8 +57,11 @@ class EndedRows:
             return False
         return number <= self.last or any(first <= number < after for first, after in self._after.items())
 
-    def add(self, numbers: Iterable[int]) -> None:
+    def add(self, numbers: Sequence[int]) -> None:
         """Note that rows have ended, each once."""
+        if numbers and max(numbers) - min(numbers) + 1 == len(numbers):  # one run, in whatever order
+            self._add(min(numbers), max(numbers) + 1)
+            return
         first = after = self.last + 1
         for number in numbers:
             if number == after:
@@ -207,10 +210,10 @@ class Report:
     def add(self, rows: Sequence[Ended]) -> None:
         """Note how rows have ended."""
         outcomes = [row.outcome for row in rows]
-        self.counts.update([outcome.ending for outcome in outcomes])
         self.ended.add([row.number for row in rows])
         if self._ended_alike(outcomes):
             return
+        self.counts.update([outcome.ending for outcome in outcomes])
         rejected = Ending.REJECTED
         for row in rows:
             outcome = row.outcome
@@ -224,7 +227,7 @@ class Report:
                 self._results.append(self._result_of(row))
 
     def _ended_alike(self, outcomes: Sequence[Outcome]) -> bool:
-        """Count the reason of rows that ended alike, where nothing else is to be said of them: of known rows, mostly.
+        """Count rows that ended alike, where nothing else is to be said of them: known rows, mostly.
 
         :return: False where each has to be looked at.
         """
@@ -236,9 +239,12 @@ class Report:
             or outcomes.count(first) < len(outcomes)
         ):
             return False
-        return not first.reason or self.reasons.add_again(
+        if first.reason and not self.reasons.add_again(
             first.ending, first.stage, first.reason, len(outcomes)
-        )
+        ):
+            return False
+        self.counts[first.ending] += len(outcomes)
+        return True
 
     def _result_of(self, row: Ended) -> dict[str, Any]:
         outcome = row.outcome

@@ -178,7 +178,7 @@ class Snapshot(RowReader[R], Generic[R]):
             drawn = {one for one in itertools.compress(part.people, known) if random.random() < self._verify}
             known = [is_known and one not in drawn for is_known, one in zip(known, part.people, strict=True)]
         if any(known):
-            self._hold(part.chosen(known))
+            self._hold(part if all(known) else part.chosen(known))
             if self._displaced:
                 yield [self._take_displaced()], None
         if all(known):
@@ -219,7 +219,9 @@ class Snapshot(RowReader[R], Generic[R]):
             for person, number in zip(known.people, numbers, strict=True):
                 if person in held:
                     self._displaced.append(self._superseded(person, number))
-        outcomes = [as_it_was(entry, run) if entry.endswith(run) else KNOWN for entry in known.entries]
+        outcomes: Iterable[Outcome] = itertools.repeat(KNOWN)
+        if run in b"".join(known.entries):  # one of them, perhaps, is of this run: of an earlier try
+            outcomes = [as_it_was(entry, run) for entry in known.entries]
         ended = map(Ended, numbers, known.keys, itertools.repeat(_LEFT_OUT), outcomes)
         held.update(zip(known.people, ended, strict=True))
 

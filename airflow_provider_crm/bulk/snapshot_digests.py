@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from airflow_provider_crm.rows.row import AnyRow, Row
+from airflow_provider_crm.rows.row import AnyRow, Row, same_columns
 
 #: Bytes of the digest of a row.
 DIGEST = 12
@@ -56,7 +56,8 @@ class Digests:
     def cells(self, rows: Sequence[AnyRow]) -> list[bytes]:
         """Digest rows as the source has them: two that differ in a type or in a column's name only are two."""
         digests: list[bytes] = []
-        for columns, some in itertools.groupby(rows, _columns_of):
+        alike = same_columns(rows)
+        for columns, some in [(alike, rows)] if alike else itertools.groupby(rows, _columns_of):
             begun = self._row.copy()
             if columns is None:
                 data = [row.data for row in some]

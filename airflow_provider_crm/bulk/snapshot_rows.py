@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import compress
-from typing import Any, NamedTuple, Protocol, cast
+from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_crm.bulk.outcomes import Destination, R
 from airflow_provider_crm.rows.row import AnyRow, Row, by_column
 from airflow_provider_crm.values import are_plain_emails
-
-_ROWS = frozenset((Row,))
 
 
 class KeyedDestination(Destination[R], Protocol):
@@ -31,8 +29,8 @@ class KeyedDestination(Destination[R], Protocol):
 
 def keys_of(rows: Sequence[AnyRow], destination: KeyedDestination[Any]) -> Sequence[str | None]:
     """Return the keys of rows, None where one cannot be read."""
-    if destination.is_keyed_by_email and _ROWS.issuperset(map(type, rows)):
-        columns = by_column(cast(Sequence[Row], rows))
+    if destination.is_keyed_by_email:
+        columns = by_column(rows)
         cells = columns.get(destination.key_column) if columns else None
         if cells and are_plain_emails(cells):
             return cells

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
+from itertools import repeat
 from typing import Any, ClassVar
 
 from airflow_provider_crm.exceptions import CrmInputError
@@ -18,8 +19,10 @@ from airflow_provider_crm.rows.file_source import PLAIN_TEXT
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
 from airflow_provider_crm.rows.text_file import TextFile
 
-#: Cells that are kept once where they come again, as cities and first names do: half of what rows take in memory.
+#: Cells of which one object is kept.
 MOST_SHARED = 1000
+#: Lines that are looked at one by one before whole blocks of them are tried again.
+LOOKED_AT = 2000
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
@@ -98,53 +101,75 @@ class CsvFile(TextFile):
             self._reading = stream
             lines = CsvLines(stream, self._format.delimiter)
             header, width = self._header(lines)
-            odd_header = width != len(header)
-            names = tuple(header)
-            shared: dict[Any, Any] = {}
-            nulls = self._format.nulls
-            more_nulls = nulls != PLAIN_TEXT.nulls
-            number = first_number
-            while True:
-                reader, before, start = lines.reader, lines.before, lines.record_start
-                fault = ""
-                try:
-                    for cells in reader:
-                        end = reader.line_num + before
-                        if len(cells) != width or end - start != 1 or lines.odd or odd_header:
-                            cells, fault = self._examine(cells, len(header), width, lines, end)
-                            if fault and end - start > 1:
-                                break
-                        if fault:
-                            yield self._unreadable(
-                                number, fault, start + 1, end, _unparsed(cells, lines.text(end))
-                            )
-                            number += 1
-                            fault = ""
-                        else:
-                            may_be_blank = not cells or cells[0] < "!"
-                            if "" in cells or more_nulls or may_be_blank:
-                                if may_be_blank and not "".join(cells).strip() and lines.is_unquoted(end):
-                                    cells = []
-                                elif more_nulls:
-                                    cells = [None if cell in nulls else cell for cell in cells]
-                                else:
-                                    cells = [cell or None for cell in cells]
-                            if cells:
-                                yield Row(number, tuple(map(shared.setdefault, cells, cells)), names)
-                                number += 1
-                                if len(shared) > MOST_SHARED:
-                                    shared.clear()
-                        lines.record_start = start = end
-                    else:
-                        return
-                except csv.Error as error:
+            names, shared = tuple(header), _Shared()
+            number: int | None = first_number
+            while number is not None:
+                while width == len(names) and (records := lines.plain_records(width)):
+                    after = number + len(records)
+                    columns = shared.columns(list(map(self._known_nulls, zip(*records, strict=True))))
+                    yield from map(Row, range(number, after), zip(*columns, strict=True), repeat(names))
+                    number = after
+                number = yield from self._one_by_one(lines, number, names, width, shared)
+
+    def _known_nulls(self, column: tuple[str, ...]) -> Sequence[str | None]:
+        nulls = self._format.nulls
+        if not any(null in column for null in nulls):
+            return column
+        return [None if cell in nulls else cell for cell in column]
+
+    def _one_by_one(
+        self, lines: CsvLines, number: int, names: Sequence[str], width: int, shared: _Shared
+    ) -> Generator[Row | UnreadableRow, None, int | None]:
+        """Yield rows each of whose records is looked at, from so many lines.
+
+        :param number: the first row's.
+        :return: the number of the row after them; None at the end of the file.
+        """
+        odd_header = width != len(names)
+        nulls = self._format.nulls
+        more_nulls = nulls != PLAIN_TEXT.nulls
+        until = lines.record_start + LOOKED_AT
+        while True:
+            reader, before, start = lines.reader, lines.before, lines.record_start
+            fault = ""
+            try:
+                for cells in reader:
                     end = reader.line_num + before
-                    broken = self._swallowed(number, _explain(error, end - start), lines, end, is_csv=True)
+                    if len(cells) != width or end - start != 1 or lines.odd or odd_header:
+                        cells, fault = self._examine(cells, len(names), width, lines, end)
+                        if fault and end - start > 1:
+                            break
+                    if fault:
+                        yield self._unreadable(
+                            number, fault, start + 1, end, _unparsed(cells, lines.text(end))
+                        )
+                        number += 1
+                        fault = ""
+                    else:
+                        may_be_blank = not cells or cells[0] < "!"
+                        if "" in cells or more_nulls or may_be_blank:
+                            if may_be_blank and not "".join(cells).strip() and lines.is_unquoted(end):
+                                cells = []
+                            elif more_nulls:
+                                cells = [None if cell in nulls else cell for cell in cells]
+                            else:
+                                cells = [cell or None for cell in cells]
+                        if cells:
+                            yield Row(number, shared.cells(cells), names)
+                            number += 1
+                    lines.record_start = start = end
+                    if end >= until:
+                        return number
                 else:
-                    broken = self._swallowed(number, fault, lines, end, is_csv=False)
-                for row in broken:
-                    yield row
-                    number += 1
+                    return None
+            except csv.Error as error:
+                end = reader.line_num + before
+                broken = self._swallowed(number, _explain(error, end - start), lines, end, is_csv=True)
+            else:
+                broken = self._swallowed(number, fault, lines, end, is_csv=False)
+            for row in broken:
+                yield row
+                number += 1
 
     def _examine(
         self, cells: list[str], named: int, width: int, lines: CsvLines, end: int
@@ -186,6 +211,34 @@ class CsvFile(TextFile):
     ) -> UnreadableRow:
         where = f"line {first}" if first >= last else f"lines {first} to {last}"
         return UnreadableRow(number, f"{self.location.name}, {where}: {reason}", data)
+
+
+class _Shared:
+    """Keeps cells once that come again, as cities and first names do: half of what rows take in memory."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Any, Any] = {}
+        self._repeating: Sequence[int] = ()
+        self._calls = 0
+
+    def cells(self, cells: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(map(self._keep, cells, cells))
+
+    def columns(self, columns: list[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Share the cells of the columns in which they come again: in others to look takes long, and finds none."""
+        if self._calls % 20 == 0:
+            self._repeating = [at for at, cells in enumerate(columns) if 2 * len({*cells}) <= len(cells)]
+        self._calls += 1
+        keep = self._keep
+        for at in self._repeating:
+            columns[at] = list(map(keep, columns[at], columns[at]))
+        return columns
+
+    @property
+    def _keep(self) -> Callable[[Any, Any], Any]:
+        if len(self._kept) > MOST_SHARED:
+            self._kept.clear()
+        return self._kept.setdefault
 
 
 def _has_surrogate(cells: Sequence[str]) -> bool:

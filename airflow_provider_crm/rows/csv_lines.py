@@ -19,6 +19,8 @@ from airflow_provider_crm.rows.streams import ByteStream, whole_lines
 
 #: Within how many lines the header must end for its delimiter to be told; names may hold line ends.
 _HEADER_LINES = 50
+#: Lines that are read at once where each is a record.
+_AT_ONCE = 200
 _QUOTED = re.compile(r'"[^"]*"')
 #: A line of Excel's own before the header.
 _TOLD_DELIMITER = re.compile(r'"?sep=([^"\r\n])"?\s*', re.IGNORECASE)
@@ -79,6 +81,30 @@ class CsvLines:
             self._kept.append((count, lines))
             count += len(lines)
             yield lines
+
+    def plain_records(self, width: int) -> list[list[str]]:
+        """Take lines of which each is a record, and none a blank one.
+
+        :param width: how many cells each has.
+        :return: none where the next lines have to be looked at one by one, which the reader then does, or at the end.
+        """
+        block = list(itertools.islice(itertools.chain(self._put_back, self._blocks), _AT_ONCE))
+        try:
+            records = [] if self.odd else list(csv.reader(block, delimiter=self.delimiter, strict=True))
+        except csv.Error:  # or a cell goes on behind the block
+            records = []
+        # One that begins with a blank may be of blanks alone.
+        if (
+            records
+            and len(records) == len(block)
+            and {*map(len, records)} == {width}
+            and min(records)[0] >= "!"
+        ):
+            self.record_start += len(block)
+            return records
+        self._put_back = iter([*block, *self._put_back])
+        self._restart(self.record_start)
+        return []
 
     def of_record(self, end: int) -> Iterator[str]:
         """Yield the lines of the record under way.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -57,12 +57,21 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
 AnyRow = Row | UnreadableRow
 
 
-def by_column(rows: Sequence[Row]) -> Mapping[str, Sequence[Any]] | None:
-    """Return the values of rows that have the same columns; None where that is not sure."""
-    columns = rows[0].columns
-    if columns is None or any(row.columns is not columns for row in rows):
+def same_columns(rows: Sequence[AnyRow]) -> Sequence[str] | None:
+    """Return the columns that all rows have, and no dicts; None where that is not sure."""
+    if {*map(type, rows)} != {Row}:
         return None
-    return dict(zip(columns, zip(*[row.cells for row in rows], strict=False), strict=False))
+    columns = [row.columns for row in cast(Sequence[Row], rows)]
+    return columns[0] if columns.count(columns[0]) == len(columns) else None
+
+
+def by_column(rows: Sequence[AnyRow]) -> Mapping[str, Sequence[Any]] | None:
+    """Return the values of rows that have the same columns; None where that is not sure."""
+    columns = same_columns(rows)
+    if columns is None:
+        return None
+    cells = [row.cells for row in cast(Sequence[Row], rows)]
+    return dict(zip(columns, zip(*cells, strict=False), strict=False))
 
 
 def check_column_names(names: Sequence[str], where: str) -> list[str]:

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_crm.exceptions import CrmInputError
-from airflow_provider_crm.rows.sources import Row, UnreadableRow, open_source
+from airflow_provider_crm.rows.csv_lines import CsvLines
+from airflow_provider_crm.rows.sources import FileSource, Row, UnreadableRow, open_source
 
 
 def test_cells_are_texts_and_empty_ones_none(read: Any, write: Any) -> None:
@@ -270,3 +271,70 @@ def test_without_quotes_every_line_that_is_not_blank_is_one_row(
     path.write_bytes(b"a,b\n" + body)
     lines = [line.decode(errors="surrogateescape") for line in body.split(b"\n")]
     assert len(read(path).all) == sum(1 for line in lines if line.replace(",", "").strip())
+
+
+_PIECES = [
+    "a",
+    "p1@x.fr",
+    "12",
+    "",
+    " ",
+    "\u00a0",
+    ",",
+    ",",
+    ",",
+    "\n",
+    "\n",
+    "\n",
+    "\r\n",
+    "\r",
+    '"',
+    '""',
+    "'=1",
+    "-",
+    "NULL",
+]
+_BODY = st.lists(st.sampled_from(_PIECES), max_size=40).map("".join)
+_PLAIN_LINES = st.lists(
+    st.tuples(*2 * [st.sampled_from(["a", "b", "p1@x.fr", "", " ", "NULL", "'=1", "\udcff"])]), max_size=12
+)
+
+
+@pytest.mark.slow
+@given(
+    bodies=st.lists(
+        _BODY | _PLAIN_LINES.map(lambda rows: "".join(f"{a},{b}\n" for a, b in rows)), max_size=4
+    ),
+    header=st.sampled_from(["a,b", "a,b,", "a", '"a\n",b']),
+    at_once=st.integers(1, 5),
+    looked_at=st.integers(1, 4),
+    nulls=st.sampled_from([["", "NULL"], [""], ["a"]]),
+)
+def test_lines_read_at_once_are_those_that_are_looked_at_one_by_one(
+    read: Any, scratch: Path, bodies: list[str], header: str, at_once: int, looked_at: int, nulls: list[str]
+) -> None:
+    path = scratch / "blocks.csv"
+    path.write_bytes(f"{header}\n{''.join(bodies)}".encode(errors="surrogateescape"))
+    source = FileSource(str(path), null_values=nulls, delimiter=",")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CsvLines, "plain_records", lambda self, width: [])
+        expected = read(source).all
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("airflow_provider_crm.rows.csv_lines._AT_ONCE", at_once)
+        patch.setattr("airflow_provider_crm.rows.csv_files.LOOKED_AT", looked_at)
+        patch.setattr("airflow_provider_crm.rows.csv_files.MOST_SHARED", 3)
+        assert read(source).all == expected
+
+
+def test_many_lines_with_few_that_have_to_be_looked_at(read: Any, write: Any) -> None:
+    lines = [f"{number},p{number}@x.fr\n" for number in range(1, 20_001)]
+    lines[1_000] = '1001,"two\nlines"\n'
+    lines[5_000] = "\n"
+    lines[9_000] = "9001\n"
+    lines[15_000] = "15001,\n"
+    rows = read(write("a.csv", "id,email\n" + "".join(lines)))
+    assert [row["id"] for row in rows.good] == [
+        str(number) for number in range(1, 20_001) if number not in (5_001, 9_001)
+    ]
+    assert (rows.good[1_000]["email"], rows.good[14_998]["email"]) == ("two\nlines", None)
+    assert [row.reason for row in rows.bad] == ["a.csv, line 9003: the row has 1 cell, the header has 2"]
