@@ -1,9 +1,12 @@
-"""What Arrow's values are in Python: microseconds, and maps as dicts."""
+"""Arrow as it is used here, and what its values are in Python: microseconds, and maps as dicts."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
+from airflow_provider_crm.exceptions import CrmInputError
 
 if TYPE_CHECKING:
     import pyarrow
@@ -11,6 +14,24 @@ if TYPE_CHECKING:
 Convert = Callable[[list[Any]], list[Any]]
 #: A column, and what its values become once they are Python's.
 PythonColumn = tuple["pyarrow.Array", Convert]
+
+
+def load_arrow() -> None:
+    """Import what Parquet needs.
+
+    :raises CrmInputError: pyarrow is not installed.
+    """
+    # Of the pool that Arrow would take, each thread keeps several times what it needs. It asks once, when it is loaded.
+    os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise CrmInputError(
+            "Parquet needs pyarrow: install it with pip install 'airflow-provider-crm[parquet]'."
+        ) from error
+    # Where somebody else has loaded it before:
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def for_python(column: pyarrow.Array) -> PythonColumn:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import repeat
 from typing import Any, ClassVar
@@ -17,10 +17,9 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.csv_lines import FORMULA, CsvLines
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
+from airflow_provider_crm.rows.shared_cells import SharedCells
 from airflow_provider_crm.rows.text_file import TextFile
 
-#: Cells of which one object is kept.
-MOST_SHARED = 1000
 #: Lines that are looked at one by one before whole blocks of them are tried again.
 LOOKED_AT = 2000
 
@@ -101,12 +100,12 @@ class CsvFile(TextFile):
             self._reading = stream
             lines = CsvLines(stream, self._format.delimiter)
             header, width = self._header(lines)
-            names, shared = tuple(header), _Shared()
+            names, shared = tuple(header), SharedCells()
             number: int | None = first_number
             while number is not None:
                 while width == len(names) and (records := lines.plain_records(width)):
                     after = number + len(records)
-                    columns = shared.columns(list(map(self._known_nulls, zip(*records, strict=True))))
+                    columns = shared.columns(map(self._known_nulls, zip(*records, strict=True)))
                     yield from map(Row, range(number, after), zip(*columns, strict=True), repeat(names))
                     number = after
                 number = yield from self._one_by_one(lines, number, names, width, shared)
@@ -118,7 +117,7 @@ class CsvFile(TextFile):
         return [None if cell in nulls else cell for cell in column]
 
     def _one_by_one(
-        self, lines: CsvLines, number: int, names: Sequence[str], width: int, shared: _Shared
+        self, lines: CsvLines, number: int, names: Sequence[str], width: int, shared: SharedCells
     ) -> Generator[Row | UnreadableRow, None, int | None]:
         """Yield rows each of whose records is looked at, from so many lines.
 
@@ -155,7 +154,7 @@ class CsvFile(TextFile):
                             else:
                                 cells = [cell or None for cell in cells]
                         if cells:
-                            yield Row(number, shared.cells(cells), names)
+                            yield Row(number, shared.texts(cells), names)
                             number += 1
                     lines.record_start = start = end
                     if end >= until:
@@ -211,34 +210,6 @@ class CsvFile(TextFile):
     ) -> UnreadableRow:
         where = f"line {first}" if first >= last else f"lines {first} to {last}"
         return UnreadableRow(number, f"{self.location.name}, {where}: {reason}", data)
-
-
-class _Shared:
-    """Keeps cells once that come again, as cities and first names do: half of what rows take in memory."""
-
-    def __init__(self) -> None:
-        self._kept: dict[Any, Any] = {}
-        self._repeating: Sequence[int] = ()
-        self._calls = 0
-
-    def cells(self, cells: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(map(self._keep, cells, cells))
-
-    def columns(self, columns: list[Sequence[Any]]) -> list[Sequence[Any]]:
-        """Share the cells of the columns in which they come again: in others to look takes long, and finds none."""
-        if self._calls % 20 == 0:
-            self._repeating = [at for at, cells in enumerate(columns) if 2 * len({*cells}) <= len(cells)]
-        self._calls += 1
-        keep = self._keep
-        for at in self._repeating:
-            columns[at] = list(map(keep, columns[at], columns[at]))
-        return columns
-
-    @property
-    def _keep(self) -> Callable[[Any, Any], Any]:
-        if len(self._kept) > MOST_SHARED:
-            self._kept.clear()
-        return self._kept.setdefault
 
 
 def _has_surrogate(cells: Sequence[str]) -> bool:

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError, redact
-from airflow_provider_crm.rows.arrow_values import PythonColumn, for_python
+from airflow_provider_crm.rows.arrow_values import PythonColumn, for_python, load_arrow
 from airflow_provider_crm.rows.csv_files import CsvFile
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
 from airflow_provider_crm.rows.files import Location
 from airflow_provider_crm.rows.jsonlines import objects_in
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
+from airflow_provider_crm.rows.shared_cells import SharedCells
 from airflow_provider_crm.rows.streams import (
     ByteStream,
     GzipBytes,
@@ -192,11 +193,11 @@ class ParquetFile:
     def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
         with self._open() as parquet:
             names = self._names(parquet)
-            number = first_number
+            number, shared = first_number, SharedCells()
             self._fraction = 0.0
             wanted = names if len(names) < len(parquet.schema_arrow.names) else None
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted):
-                yield from self._rows_of(batch, names, number)
+                yield from self._rows_of(batch, names, number, shared)
                 number += batch.num_rows
                 self._fraction = (number - first_number) / parquet.metadata.num_rows
 
@@ -206,17 +207,18 @@ class ParquetFile:
         return check_column_names(names, self.location.name)
 
     def _rows_of(
-        self, batch: pyarrow.RecordBatch, names: Sequence[str], first_number: int
+        self, batch: pyarrow.RecordBatch, names: Sequence[str], first_number: int, shared: SharedCells
     ) -> Iterator[Row | UnreadableRow]:
         columns = [for_python(column) for column in batch.columns]
         try:
-            cells = [convert(column.to_pylist()) for column, convert in columns]
+            cells = shared.columns(convert(column.to_pylist()) for column, convert in columns)
         except (ValueError, OverflowError):  # such as a date after the year 9999: find the rows it is in
             for index in range(batch.num_rows):
                 yield self._row_of(names, columns, index, first_number + index)
         else:
-            for number, values in enumerate(zip(*cells, strict=True), start=first_number):
-                yield Row(number, values, names)
+            yield from map(
+                Row, itertools.count(first_number), zip(*cells, strict=True), itertools.repeat(names)
+            )
 
     def _row_of(
         self, names: Sequence[str], columns: Sequence[PythonColumn], index: int, number: int
@@ -238,13 +240,9 @@ class ParquetFile:
 
     @contextmanager
     def _open(self) -> Iterator[pyarrow.parquet.ParquetFile]:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise CrmInputError(
-                "Parquet needs pyarrow: install it with pip install 'airflow-provider-crm[parquet]'."
-            ) from error
+        load_arrow()
+        import pyarrow.parquet
+
         name = self.location.name
         with closing(open_file(self.location)) as file:
             try:

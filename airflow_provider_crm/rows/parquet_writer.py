@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from airflow_provider_crm.exceptions import CrmInputError
+from airflow_provider_crm.rows.arrow_values import load_arrow
 from airflow_provider_crm.rows.blocks import EXTRA, Column, extras, values
 
 if TYPE_CHECKING:
@@ -51,15 +51,9 @@ class Parquet:
     """
 
     def __init__(self, columns: Sequence[Column], metadata: Mapping[str, str]) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise CrmInputError(
-                "Parquet needs pyarrow: install it with pip install 'airflow-provider-crm[parquet]'."
-            ) from error
-        # Of the one that Arrow would take, each thread keeps several times what it needs.
-        pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+        load_arrow()
+        import pyarrow
+
         self._columns = columns
         named = pyarrow.struct([("name", pyarrow.string()), ("value", pyarrow.string())])
         self._moment = pyarrow.timestamp("us", tz="UTC")

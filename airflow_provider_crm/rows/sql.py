@@ -5,14 +5,16 @@ Knows no CRM. SQLAlchemy is imported where it is used: a DAG that only names a q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm.databases.engines import engine_for
 from airflow_provider_crm.exceptions import CrmError, CrmInputError, redact
 from airflow_provider_crm.rows.row import Row, UnreadableRow, check_column_names, require_columns
+from airflow_provider_crm.rows.shared_cells import SharedCells
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, CursorResult
@@ -73,8 +75,7 @@ class QuerySource:
         cursor, self._pending = self._pending or _Cursor(self._source), None
         with closing(cursor):
             self._columns = columns = cursor.columns
-            for number, values in enumerate(cursor.values(), start=1):
-                yield Row(number, tuple(values), columns)
+            yield from map(Row, count(1), cursor.values(), repeat(columns))
 
     def fraction_read(self) -> None:
         return None
@@ -99,12 +100,12 @@ class _Cursor:
             self.columns = check_column_names(list(map(str, self._result.keys())), self._name)
             self.close = cleanup.pop_all().close
 
-    def values(self) -> Iterator[Sequence[Any]]:
-        number = 0
+    def values(self) -> Iterator[tuple[Any, ...]]:
+        number, shared = 0, SharedCells()
         try:
             with _said_plainly(self._name):
                 for rows in self._result.partitions(FETCH_ROWS):
-                    yield from rows
+                    yield from zip(*shared.columns(zip(*rows, strict=True)), strict=True)
                     number += len(rows)
         except (ValueError, OverflowError) as error:
             raise CrmInputError(

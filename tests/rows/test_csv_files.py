@@ -322,7 +322,7 @@ def test_lines_read_at_once_are_those_that_are_looked_at_one_by_one(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("airflow_provider_crm.rows.csv_lines._AT_ONCE", at_once)
         patch.setattr("airflow_provider_crm.rows.csv_files.LOOKED_AT", looked_at)
-        patch.setattr("airflow_provider_crm.rows.csv_files.MOST_SHARED", 3)
+        patch.setattr("airflow_provider_crm.rows.shared_cells.MOST_SHARED", 3)
         assert read(source).all == expected
 
 
