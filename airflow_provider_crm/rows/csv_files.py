@@ -23,6 +23,8 @@ from airflow_provider_crm.rows.text_file import TextFile
 MOST_SHARED = 1000
 #: Lines that are looked at one by one before whole blocks of them are tried again.
 LOOKED_AT = 2000
+#: Columns up to which it is quicker to take whole blocks of lines.
+MOST_COLUMNS = 200
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
@@ -104,7 +106,7 @@ class CsvFile(TextFile):
             names, shared = tuple(header), _Shared()
             number: int | None = first_number
             while number is not None:
-                while width == len(names) and (records := lines.plain_records(width)):
+                while width == len(names) <= MOST_COLUMNS and (records := lines.plain_records(width)):
                     after = number + len(records)
                     columns = shared.columns(list(map(self._known_nulls, zip(*records, strict=True))))
                     yield from map(Row, range(number, after), zip(*columns, strict=True), repeat(names))
