@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from itertools import repeat
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ from airflow_provider_crm.rows.text_file import TextFile
 #: Cells of which one object is kept.
 MOST_SHARED = 1000
 #: Lines that are looked at one by one before whole blocks of them are tried again.
-LOOKED_AT = 2000
+LOOKED_AT = 5000
 #: Columns up to which it is quicker to take whole blocks of lines.
 MOST_COLUMNS = 200
 
@@ -130,6 +130,7 @@ class CsvFile(TextFile):
         odd_header = width != len(names)
         nulls = self._format.nulls
         more_nulls = nulls != PLAIN_TEXT.nulls
+        kept, keep = shared.kept, shared.kept.setdefault  # each call per row would cost a tenth
         until = lines.record_start + LOOKED_AT
         while True:
             reader, before, start = lines.reader, lines.before, lines.record_start
@@ -157,8 +158,10 @@ class CsvFile(TextFile):
                             else:
                                 cells = [cell or None for cell in cells]
                         if cells:
-                            yield Row(number, shared.cells(cells), names)
+                            yield Row(number, tuple(map(keep, cells, cells)), names)
                             number += 1
+                            if len(kept) > MOST_SHARED:
+                                kept.clear()
                     lines.record_start = start = end
                     if end >= until:
                         return number
@@ -219,28 +222,21 @@ class _Shared:
     """Keeps cells once that come again, as cities and first names do: half of what rows take in memory."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, Any] = {}
+        self.kept: dict[Any, Any] = {}
         self._repeating: Sequence[int] = ()
         self._calls = 0
-
-    def cells(self, cells: Sequence[Any]) -> tuple[Any, ...]:
-        return tuple(map(self._keep, cells, cells))
 
     def columns(self, columns: list[Sequence[Any]]) -> list[Sequence[Any]]:
         """Share the cells of the columns in which they come again: in others to look takes long, and finds none."""
         if self._calls % 20 == 0:
             self._repeating = [at for at, cells in enumerate(columns) if 2 * len({*cells}) <= len(cells)]
         self._calls += 1
-        keep = self._keep
+        if len(self.kept) > MOST_SHARED:
+            self.kept.clear()
+        keep = self.kept.setdefault
         for at in self._repeating:
             columns[at] = list(map(keep, columns[at], columns[at]))
         return columns
-
-    @property
-    def _keep(self) -> Callable[[Any, Any], Any]:
-        if len(self._kept) > MOST_SHARED:
-            self._kept.clear()
-        return self._kept.setdefault
 
 
 def _has_surrogate(cells: Sequence[str]) -> bool:
