@@ -23,6 +23,7 @@ from airflow_provider_crm.operators.expertsender import ExpertSenderUpsertCustom
 from airflow_provider_crm.operators.mindbaz import MindbazUpsertSubscribersOperator
 from airflow_provider_crm.operators.spread import SpreadUpsertCustomersOperator
 from airflow_provider_crm.rows import sql
+from airflow_provider_crm.rows.arrow_values import load_arrow
 from airflow_provider_crm.rows.sources import SqlSource
 
 crm, url, source, concurrency, *snapshot = sys.argv[1:]
@@ -31,6 +32,11 @@ if crm == "mindbaz":
     connection["extra"] = {"site_id": 3}
 os.environ[f"AIRFLOW_CONN_{crm.upper()}_DEFAULT"] = json.dumps(connection)
 logging.disable(logging.WARNING)
+# What reads the source is imported before it is measured, as all else is.
+if source.endswith(".parquet"):
+    load_arrow()
+elif source.startswith("postgresql"):
+    import psycopg2  # noqa: F401
 NAMES = {"email": "email", "last_name": "lastName", "first_name": "firstName", "city": "city", "zip": "zip"}
 OPERATORS: dict[str, tuple[Any, dict[str, Any]]] = {
     "mindbaz": (MindbazUpsertSubscribersOperator, {"batch_size": 5000}),

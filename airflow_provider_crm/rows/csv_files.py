@@ -17,11 +17,13 @@ from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.csv_lines import FORMULA, CsvLines
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT
 from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
-from airflow_provider_crm.rows.shared_cells import SharedCells
+from airflow_provider_crm.rows.shared_cells import MOST_SHARED, SharedCells
 from airflow_provider_crm.rows.text_file import TextFile
 
 #: Lines that are looked at one by one before whole blocks of them are tried again.
-LOOKED_AT = 2000
+LOOKED_AT = 5000
+#: Columns up to which it is quicker to take whole blocks of lines.
+MOST_COLUMNS = 200
 
 _SURROGATE = re.compile("[\udc80-\udcff]")
 
@@ -103,7 +105,7 @@ class CsvFile(TextFile):
             names, shared = tuple(header), SharedCells()
             number: int | None = first_number
             while number is not None:
-                while width == len(names) and (records := lines.plain_records(width)):
+                while width == len(names) <= MOST_COLUMNS and (records := lines.plain_records(width)):
                     after = number + len(records)
                     columns = shared.columns(map(self._known_nulls, zip(*records, strict=True)))
                     yield from map(Row, range(number, after), zip(*columns, strict=True), repeat(names))
@@ -127,6 +129,7 @@ class CsvFile(TextFile):
         odd_header = width != len(names)
         nulls = self._format.nulls
         more_nulls = nulls != PLAIN_TEXT.nulls
+        kept, keep = shared.kept, shared.kept.setdefault  # each call per row would cost a tenth
         until = lines.record_start + LOOKED_AT
         while True:
             reader, before, start = lines.reader, lines.before, lines.record_start
@@ -154,8 +157,10 @@ class CsvFile(TextFile):
                             else:
                                 cells = [cell or None for cell in cells]
                         if cells:
-                            yield Row(number, shared.texts(cells), names)
+                            yield Row(number, tuple(map(keep, cells, cells)), names)
                             number += 1
+                            if len(kept) > MOST_SHARED:
+                                kept.clear()
                     lines.record_start = start = end
                     if end >= until:
                         return number

@@ -45,6 +45,8 @@ class CsvLines:
         self.odd = False
         #: How many lines the records before the one under way took.
         self.record_start = 0
+        #: How many lines were decoded so far.
+        self._decoded = 0
         self._kept: deque[tuple[int, list[str]]] = deque()
         blocks = self._decode(stream)
         first = next(blocks, [])
@@ -66,7 +68,6 @@ class CsvLines:
         self.reader: Any = csv.reader(lines, delimiter=self.delimiter, strict=True)
 
     def _decode(self, stream: ByteStream) -> Iterator[list[str]]:
-        count = 0
         for block in whole_lines(stream):
             try:
                 text = block.decode()
@@ -78,17 +79,21 @@ class CsvLines:
             lines = list(io.StringIO(text, newline="\n"))
             while self._kept and self._kept[0][0] + len(self._kept[0][1]) <= self.record_start:
                 self._kept.popleft()
-            self._kept.append((count, lines))
-            count += len(lines)
+            self._kept.append((self._decoded, lines))
+            self._decoded += len(lines)
             yield lines
 
     def plain_records(self, width: int) -> list[list[str]]:
         """Take lines of which each is a record, and none a blank one.
 
+        They are of what is decoded, and no more is asked for: lines may be long, and what comes may be damaged.
+
         :param width: how many cells each has.
         :return: none where the next lines have to be looked at one by one, which the reader then does, or at the end.
         """
-        block = list(itertools.islice(itertools.chain(self._put_back, self._blocks), _AT_ONCE))
+        lines = itertools.chain(self._put_back, self._blocks)
+        block = list(itertools.islice(lines, 1))
+        block += itertools.islice(lines, min(_AT_ONCE, self._decoded - self.record_start) - len(block))
         try:
             records = [] if self.odd else list(csv.reader(block, delimiter=self.delimiter, strict=True))
         except csv.Error:  # or a cell goes on behind the block

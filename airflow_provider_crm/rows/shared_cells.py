@@ -17,31 +17,24 @@ class SharedCells:
     """Keeps texts once that come again, as cities and first names do: half of what rows take in memory."""
 
     def __init__(self) -> None:
-        self._kept: dict[Any, Any] = {}
+        #: By themselves.
+        self.kept: dict[Any, Any] = {}
         self._repeating: frozenset[int] = frozenset()
         self._calls = 0
 
-    def texts(self, cells: Sequence[str | None]) -> tuple[str | None, ...]:
-        """Return a row's cells."""
-        self._make_room()
-        return tuple(map(self._kept.setdefault, cells, cells))
-
     def columns(self, columns: Iterable[Sequence[Any]]) -> list[Sequence[Any]]:
         """Return the cells of rows by column; in one whose cells are mostly different, to look takes long in vain."""
-        self._make_room()
+        if len(self.kept) > MOST_SHARED:
+            self.kept.clear()
         columns = list(columns)
         if self._calls % LOOK_EVERY == 0:
             self._repeating = frozenset(at for at, cells in enumerate(columns) if _repeats(cells))
         self._calls += 1
-        keep = self._kept.setdefault
+        keep = self.kept.setdefault
         for at in self._repeating:
             if _are_texts(columns[at]):
                 columns[at] = list(map(keep, columns[at], columns[at]))
         return columns
-
-    def _make_room(self) -> None:
-        if len(self._kept) > MOST_SHARED:
-            self._kept.clear()
 
 
 def _repeats(cells: Sequence[Any]) -> bool:

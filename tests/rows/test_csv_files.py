@@ -338,3 +338,14 @@ def test_many_lines_with_few_that_have_to_be_looked_at(read: Any, write: Any) ->
     ]
     assert (rows.good[1_000]["email"], rows.good[14_998]["email"]) == ("two\nlines", None)
     assert [row.reason for row in rows.bad] == ["a.csv, line 9003: the row has 1 cell, the header has 2"]
+
+
+def test_rows_before_a_fault_of_the_stream_come_first(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are more blocks of bytes asked for than a row needs: 200 lines may be some gigabytes."""
+    monkeypatch.setattr("airflow_provider_crm.rows.streams.BLOCK_BYTES", 1000)
+    whole = gzip.compress(b"id\n" + b"123456789\n" * 1000, 0)  # of 0: as long as what is in it
+    source = iter(open_source(write("a.csv.gz", whole[:-1000])))
+    rows = []
+    with pytest.raises(CrmInputError, match="cut short"):
+        rows.extend(source)
+    assert len(rows) > 850
