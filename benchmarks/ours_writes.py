@@ -6,6 +6,7 @@ table ``people``.
 
 from __future__ import annotations
 
+import importlib
 import json
 import logging
 import os
@@ -36,7 +37,7 @@ logging.disable(logging.WARNING)
 if source.endswith(".parquet"):
     load_arrow()
 elif source.startswith("postgresql"):
-    import psycopg2  # noqa: F401
+    importlib.import_module("psycopg2")
 NAMES = {"email": "email", "last_name": "lastName", "first_name": "firstName", "city": "city", "zip": "zip"}
 OPERATORS: dict[str, tuple[Any, dict[str, Any]]] = {
     "mindbaz": (MindbazUpsertSubscribersOperator, {"batch_size": 5000}),

@@ -17,7 +17,7 @@ class SharedCells:
     """Keeps texts once that come again, as cities and first names do: half of what rows take in memory."""
 
     def __init__(self) -> None:
-        #: By themselves.
+        #: Each under itself, so that a look for an equal one gives the one that is kept.
         self.kept: dict[Any, Any] = {}
         self._repeating: frozenset[int] = frozenset()
         self._calls = 0

@@ -62,9 +62,8 @@ def answer(page: Page, option: str, picture: Callable[..., None]) -> None:
     assert "1 of 2 rows would be erased in SPREAD, Mindbaz, ExpertSender CDP" in said
     assert "@" not in said
     picture(page, f"approval_{option.lower()}")
-    for _ in range(
-        5
-    ):  # Airflow refuses an answer while its SQLite is locked, and says so: they press once more
+    # On a busy machine an answer may not be taken: they press once more.
+    for _ in range(5):
         with suppress(Error), page.expect_response(is_answer, timeout=20_000) as answered:
             page.get_by_role("button", name=option, exact=True).click(timeout=20_000)
             if answered.value.ok:
