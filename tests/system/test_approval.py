@@ -20,6 +20,7 @@ from tests.helpers.standalone import Standalone
 pytestmark = [
     pytest.mark.system,
     pytest.mark.slow,
+    pytest.mark.xdist_group("approval"),  # one Airflow for all of it, which the last test looks through
     pytest.mark.skipif(
         len(set(PAUSES)) == 1, reason="tasks wait for people by themselves from Airflow 3.3 on"
     ),
@@ -33,11 +34,10 @@ class Desk:
     :param folder: takes the sources, outside of Airflow's home.
     """
 
-    def __init__(self, airflow: Standalone, sandbox: RemoteSandbox, folder: Path, log: Path) -> None:
+    def __init__(self, airflow: Standalone, sandbox: RemoteSandbox, folder: Path) -> None:
         self.airflow = airflow
         self.sandbox = sandbox
         self._folder = folder
-        self._log = log
         folder.mkdir()
         self._run = ""
 
@@ -69,14 +69,8 @@ class Desk:
         return self.task
 
     def until_asked(self) -> None:
-        """Wait until the task waits, and the scheduler knows that its worker has let it go.
-
-        A task that goes on before is taken for one that was killed: no person answers within the second.
-        """
-        self.until("awaiting_input")
-        key = f"TaskInstanceKey(dag_id='approved', task_id='upsert', run_id='{self._run}'"
-        ended = f"state success for task instance {key}"
-        self.airflow.wait("the scheduler knows", lambda: ended in self._log.read_text(errors="replace"))
+        """Wait until a person may answer."""
+        self.airflow.until_asked("approved", self._run, "upsert")
 
     @property
     def question(self) -> dict[str, Any]:
@@ -125,7 +119,7 @@ def desk(home: Path) -> Iterator[Desk]:
         )
         try:
             airflow.wait("the DAG is known", lambda: airflow.ask("GET", "dags/approved"))
-            yield Desk(airflow, sandbox, home / "sources", home / "airflow/standalone.log")
+            yield Desk(airflow, sandbox, home / "sources")
         finally:
             airflow.kill()
 

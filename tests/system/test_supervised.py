@@ -45,12 +45,11 @@ def test_a_task_whose_crm_hangs_ends_and_reports(tmp_path: Path) -> None:
     with RawServer(until_hung_up) as server:
         crm = {"conn_type": "mindbaz", "host": f"http://{server.address}/x", "password": "a-secret"}
         connection = json.dumps({**crm, "extra": {"site_id": 3, "timeout": 600}})
-        environment = {
-            "AIRFLOW_CONN_MINDBAZ_DEFAULT": connection,
-            # So long after its end may the supervisor notice that a task's process has ended; 5 by default.
-            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        }
-        airflow = Standalone(tmp_path / "airflow", [tmp_path / "hangs.py"], env=environment)
+        airflow = Standalone(
+            tmp_path / "airflow",
+            [tmp_path / "hangs.py"],
+            env={"AIRFLOW_CONN_MINDBAZ_DEFAULT": connection},
+        )
         try:
             stop_and_look(airflow)
         finally:
