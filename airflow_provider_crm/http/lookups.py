@@ -15,15 +15,16 @@ from airflow_provider_crm.exceptions import (
     CrmUnreachableError,
     CrmUnreadableAnswerError,
 )
+from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.forks import renew_in_children
 from airflow_provider_crm.http.lists import Page
 
 T = TypeVar("T")
 P = TypeVar("P", bound=Page)
 
-#: Characters of the encoded list. A request line may have 8000 (RFC 9110, section 4.1), and has 8 KiB by default in
-#: nginx (`large_client_header_buffers`) and Apache (`LimitRequestLine`).
-LONGEST = 7000
+#: Characters of a URL below the base URL. A request line may have 8000 (RFC 9112, section 3), and has 8 KiB by default
+#: in nginx (`large_client_header_buffers`) and Apache (`LimitRequestLine`); Tomcat and Jetty take it with all headers.
+LONGEST = 7680
 #: What no server takes for too long: IIS, with the least of the defaults, takes a query of 2048 (`maxQueryString`).
 NEVER_TOO_LONG = 500
 _AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
@@ -32,7 +33,7 @@ _AS_IT_IS = f"{string.ascii_letters}{string.digits}-._~@".encode()
 class Lookups:
     """Cuts a list of keys into queries: long ones first, shorter ones once the server has refused one.
 
-    :param longest: characters of an encoded list that are tried first.
+    :param longest: characters of an encoded list that are tried first, where the URL has room for them.
     """
 
     def __init__(self, longest: int = LONGEST) -> None:
@@ -44,13 +45,17 @@ class Lookups:
         """Renew the lock: a thread that is not here may have held the other."""
         self._lock = threading.Lock()
 
-    def cut(self, keys: Iterable[str]) -> Iterator[list[str]]:
-        """Yield the keys in groups, so that each group's encoded list is as long as the server is known to take."""
+    def cut(self, keys: Iterable[str], call: Call) -> Iterator[list[str]]:
+        """Yield the keys in groups, so that each group's encoded list is as long as the server is known to take.
+
+        :param call: the one that a group goes into, without any key.
+        """
         keys = list(keys)
+        room = LONGEST - len(call.url_below(""))
         ends = list(accumulate(_sizes(keys)))
         start, before = 0, 0
         while start < len(keys):
-            end = max(bisect_right(ends, before + self._longest, start), start + 1)
+            end = max(bisect_right(ends, before + min(self._longest, room), start), start + 1)
             yield keys[start:end]
             start, before = end, ends[end - 1]
 

@@ -15,9 +15,13 @@ from airflow_provider_crm.exceptions import (
     CrmTransientError,
     CrmUnreachableError,
 )
+from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.lookups import LONGEST, Lookups
 
 keys_lists = st.lists(st.text(min_size=1, max_size=40).filter(lambda key: "," not in key), unique=True)
+
+QUERY = (("fields", "0,1"), ("keys", ""))
+CALL = Call("GET", "/people", query=QUERY)
 
 
 def length(group: Sequence[str]) -> int:
@@ -41,7 +45,7 @@ class Server:
 
 
 def look_up(lookups: Lookups, server: Server, keys: list[str]) -> list[str]:
-    return [found for group in lookups.cut(keys) for found in lookups.read(group, server)]
+    return [found for group in lookups.cut(keys, CALL) for found in lookups.read(group, server)]
 
 
 @pytest.mark.slow
@@ -56,11 +60,17 @@ def test_every_key_is_looked_up_once_whatever_the_server_takes(
 
 
 @pytest.mark.slow
-@given(keys=keys_lists)
-def test_groups_are_as_long_as_servers_commonly_take(keys: list[str]) -> None:
-    groups = list(Lookups().cut(keys))
+@given(keys=st.lists(st.text(min_size=1, max_size=40), unique=True), beside=st.integers(0, 2 * LONGEST))
+def test_a_url_is_as_long_as_servers_commonly_take(keys: list[str], beside: int) -> None:
+    call = Call("GET", "/people", query=(("fields", "7" * beside), ("keys", "")))
+    groups = list(Lookups().cut(keys, call))
     assert [key for group in groups for key in group] == keys
-    assert all(group and (len(group) == 1 or length(group) <= LONGEST) for group in groups)
+    for number, group in enumerate(groups, 1):
+        url = len(call.url_below("")) + length(group)
+        assert group
+        assert len(group) == 1 or url <= LONGEST
+        if number < len(groups):
+            assert url + 1 + length(groups[number][:1]) > LONGEST - 1
 
 
 def test_a_refused_length_is_not_tried_again() -> None:
@@ -86,7 +96,7 @@ def test_a_key_that_is_refused_by_itself_is_an_error_and_no_length() -> None:
     with pytest.raises(CrmRequestError):
         lookups.read(["good", "bad"], fetch)
     keys = [f"key{number}" for number in range(100)]
-    assert list(lookups.cut(keys)) == [keys]
+    assert list(lookups.cut(keys, CALL)) == [keys]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +131,9 @@ def test_a_server_that_drops_what_is_too_long_gets_less() -> None:
             raise CrmTransientError("dropped")
         return list(group)
 
-    assert [found for group in lookups.cut(keys) for found in lookups.read(group, fetch)] == keys
-    assert max(map(length, lookups.cut(keys))) <= 3500
+    assert [found for group in lookups.cut(keys, CALL) for found in lookups.read(group, fetch)] == keys
+    assert max(map(length, lookups.cut(keys, CALL))) <= 3500
 
 
 def test_nothing_to_look_up() -> None:
-    assert list(Lookups().cut([])) == []
+    assert list(Lookups().cut([], CALL)) == []

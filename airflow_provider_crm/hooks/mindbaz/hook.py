@@ -151,17 +151,21 @@ class MindbazHook(CrmHook[MindbazExtras]):
         def read(body: bytes) -> list[Subscriber]:
             return [subscriber.plain() for subscriber in self._read_subscribers(body)]
 
+        def call(group: Sequence[str]) -> Call:
+            return self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
+
         def fetch(group: Sequence[str]) -> list[Subscriber]:
-            call = self._call("GET", "/Subscribers", query=[*query, ("filter.values", ",".join(group))])
             try:
-                return self.request(call, read)
+                return self.request(call(group), read)
             except CrmNotFoundError as error:
                 # Some servers say so when they find nobody, others when the list of values is too long for them.
                 if (error.in_json or len(group) == 1) and self._has_site():
                     return []
                 raise
 
-        groups = self.side_by_side(lambda group: self._lookups.read(group, fetch), self._lookups.cut(keys))
+        groups = self.side_by_side(
+            lambda group: self._lookups.read(group, fetch), self._lookups.cut(keys, call(()))
+        )
         return [subscriber for group in groups for subscriber in group]
 
     def create_subscribers(self, subscribers: Sequence[Mapping[str, Any]]) -> list[Subscriber]:
