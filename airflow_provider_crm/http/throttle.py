@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -75,6 +76,47 @@ class _Window:
         return self.last_leave + (self.resets_at - now) / self.left - now
 
 
+class _Slots:
+    """A semaphore that serves those who wait in their order.
+
+    Python's own lets the thread that gives a slot back have it again before one that waits has woken up: the write of a
+    batch waited until all look-ups of the batches behind it had been made.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._lock = threading.Lock()
+        self._free = number
+        self._waiting: deque[threading.Lock] = deque()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._free > 0:
+                self._free -= 1
+                return
+            turn = threading.Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        try:
+            turn.acquire()
+        except BaseException:  # of a signal's handler
+            with self._lock:
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+                else:
+                    self._pass_on()
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._waiting:
+            self._waiting.popleft().release()
+        else:
+            self._free += 1
+
+
 class Throttle:
     """Admits calls one by one.
 
@@ -84,7 +126,7 @@ class Throttle:
     """
 
     def __init__(self, concurrency: int, pacer: Pacer, clock: Clock) -> None:
-        self._slots = threading.BoundedSemaphore(concurrency)
+        self._slots = _Slots(concurrency)
         self._pacer = pacer
         self._clock = clock
         self._lock = threading.Lock()

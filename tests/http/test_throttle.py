@@ -16,6 +16,7 @@ from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.clock import Clock
 from airflow_provider_crm.http.quota import Quota
 from airflow_provider_crm.http.throttle import EvenPacer, Throttle, Unpaced
+from tests.helpers.waits import wait_until
 
 from .conftest import HOST, MakeClient
 
@@ -95,6 +96,59 @@ def test_no_more_calls_at_once_than_allowed(clock: Clock) -> None:
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(call, range(48)))
     assert (now, most) == (0, 3)
+
+
+def test_who_waits_first_leaves_first(clock: Clock) -> None:
+    shared = throttle(clock, 1)
+    left: list[int] = []
+
+    def call(number: int) -> None:
+        for turn in range(2):
+            with shared.slot():
+                left.append(10 * turn + number)
+                if turn == 0:  # the one before has come again, and waits
+                    wait_until(lambda: len(shared._slots._waiting) == 2)
+
+    with ThreadPoolExecutor(3) as pool:
+        with shared.slot():
+            calls = []
+            for number in range(3):
+                calls.append(pool.submit(call, number))
+                wait_until(lambda: len(shared._slots._waiting) == len(calls))
+        for one in calls:
+            one.result(60)
+    assert left == [0, 1, 2, 10, 11, 12]
+
+
+@pytest.mark.parametrize("handed_over", [False, True])
+def test_a_signal_takes_no_place_away(monkeypatch: Any, clock: Clock, handed_over: bool) -> None:
+    shared = throttle(clock, 1)
+    first = shared.slot()
+
+    class Interrupted:
+        """Waits until a signal's handler raises: before its turn has come, or in the very moment."""
+
+        begun = False
+
+        def acquire(self) -> None:
+            if self.begun:
+                if handed_over:
+                    first.__exit__(None, None, None)
+                raise TimeoutError
+            self.begun = True
+
+        def release(self) -> None:
+            assert handed_over
+
+    first.__enter__()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Lock", Interrupted)
+        with pytest.raises(TimeoutError):
+            leave(shared)
+    if not handed_over:
+        first.__exit__(None, None, None)
+    for _ in range(2):
+        leave(shared)
 
 
 def test_a_failed_call_gives_its_place_back(clock: Clock) -> None:
