@@ -1,8 +1,8 @@
 """How fast upserts are beside the loop that one writes by hand, on one server, in one run, in turns.
 
-``uv run python benchmarks/writes.py`` measures everything in five minutes. Both make the same calls, as many in flight
-at once; the loop neither retries, nor checks, nor says what became of a row. "Of the latency" is the share of the rows
-that as many calls in flight could at most bring through, were the client infinitely fast.
+``uv run python benchmarks/writes.py`` measures everything in five minutes. Both have as many calls in flight at once;
+the loop neither retries, nor checks, nor says what became of a row, and looks fewer people up a call. "Of the latency"
+is the share of the rows that the calls in flight could at most bring through, were the client infinitely fast.
 """
 
 from __future__ import annotations
