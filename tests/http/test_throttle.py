@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,7 +143,7 @@ def test_a_signal_takes_no_place_away(monkeypatch: Any, clock: Clock, handed_ove
 
     first.__enter__()
     with monkeypatch.context() as patch:
-        patch.setattr(threading, "Lock", Interrupted)
+        patch.setattr("airflow_provider_crm.http.throttle.threading", SimpleNamespace(Lock=Interrupted))
         with pytest.raises(TimeoutError):
             leave(shared)
     if not handed_over:
