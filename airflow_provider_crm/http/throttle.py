@@ -89,20 +89,21 @@ class _Slots:
         self._waiting: deque[threading.Lock] = deque()
 
     def __enter__(self) -> None:
-        with self._lock:
-            if self._free > 0:
-                self._free -= 1
-                return
-            turn = threading.Lock()
-            turn.acquire()
-            self._waiting.append(turn)
+        turn, counts = threading.Lock(), False
+        turn.acquire()
         try:
+            with self._lock:
+                counts = True
+                if self._free > 0:
+                    self._free -= 1
+                    return
+                self._waiting.append(turn)
             turn.acquire()
-        except BaseException:  # of a signal's handler
+        except BaseException:  # of a signal's handler, wherever it was just then
             with self._lock:
                 if turn in self._waiting:
                     self._waiting.remove(turn)
-                else:
+                elif counts:
                     self._pass_on()
             raise
 

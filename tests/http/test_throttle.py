@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -150,6 +151,29 @@ def test_a_signal_takes_no_place_away(monkeypatch: Any, clock: Clock, handed_ove
         first.__exit__(None, None, None)
     for _ in range(2):
         leave(shared)
+
+
+@pytest.mark.parametrize("is_free", [False, True])
+def test_a_signal_before_it_waits_takes_no_place_away(monkeypatch: Any, clock: Clock, is_free: bool) -> None:
+    shared = throttle(clock, 1)
+    slots, lock = shared._slots, shared._slots._lock
+
+    class Interrupted:
+        """The lock, after which the handler of a signal raises, once."""
+
+        def __enter__(self) -> None:
+            lock.acquire()
+
+        def __exit__(self, *error: object) -> None:
+            monkeypatch.undo()
+            lock.release()
+            raise TimeoutError
+
+    with nullcontext() if is_free else shared.slot():
+        monkeypatch.setattr(slots, "_lock", Interrupted())
+        with pytest.raises(TimeoutError):
+            leave(shared)
+    assert (slots._free, len(slots._waiting)) == (1, 0)
 
 
 def test_a_failed_call_gives_its_place_back(clock: Clock) -> None:

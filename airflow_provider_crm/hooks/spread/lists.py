@@ -136,9 +136,9 @@ class SpreadList:
             rows, [repr(row) if key is None else str(key) for row, key in zip(rows, keys, strict=True)]
         )
 
-    def narrowed(self, name: str, value: str) -> SpreadList:
-        """Return the list with another filter, by the vendor's name."""
-        return replace(self, query=[*self.query, (name, value)])
+    def call_for(self, ids: Sequence[str], size: int) -> Call:
+        """Return the call that reads the rows with these ids: the first so many of them."""
+        return replace(self, query=[*self.query, ("ids", ",".join(ids))]).call(0, size)
 
 
 CONSENT_DEFINITIONS = SpreadList("/consents", ListAnswer("consents"), "id")

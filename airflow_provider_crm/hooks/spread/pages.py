@@ -13,7 +13,6 @@ from airflow_provider_crm.hooks.spread import lists
 from airflow_provider_crm.hooks.spread.hook import SpreadHook
 from airflow_provider_crm.hooks.spread.lists import ListAnswer, SpreadList
 from airflow_provider_crm.hooks.spread.wire import MAX_PAGE, checked_page_size, listed_ids
-from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.known_ids import KnownIds
 from airflow_provider_crm.http.lists import PagedList, in_order
 from airflow_provider_crm.http.prepared import JoinablePage, PreparedPages
@@ -116,16 +115,13 @@ class SpreadPages:
         """Look customers up: a group of ids waits for its turn as one, however many calls it takes."""
         pages = PreparedPages(partial(_slices, reader, customers.answer), prepare)
 
-        def call(some: Sequence[str]) -> Call:
-            return customers.narrowed("ids", ",".join(some)).call(0, self._page_size)
-
         def fetch(some: Sequence[str]) -> P:
-            return pages.fetch(partial(self._hook.request, call(some)))
+            return pages.fetch(partial(self._hook.request, customers.call_for(some, self._page_size)))
 
         def look_up(group: list[str]) -> list[P]:
             return self._hook.lookups.read_pages(group, fetch, call=customers.name, by="ids")
 
-        groups = self._hook.lookups.cut(ids, call(()))
+        groups = self._hook.lookups.cut(ids, customers.call_for((), self._page_size))
         for found in in_order(self._hook.in_background, look_up, groups, ahead=self._ahead):
             yield from found
 

@@ -8,7 +8,6 @@ from itertools import chain
 from airflow_provider_crm.hooks.spread.lists import SpreadList
 from airflow_provider_crm.hooks.spread.wire import checked_page_size
 from airflow_provider_crm.hooks.spread.writes import Request
-from airflow_provider_crm.http.calls import Call
 from airflow_provider_crm.http.lists import PagedList, RowPage
 from airflow_provider_crm.http.lookups import Lookups
 from airflow_provider_crm.schemas.spread.read import Record
@@ -36,12 +35,9 @@ def pages_by_id(
     """Read the customers with these ids, in as many calls as they need."""
     page_size = checked_page_size(page_size)
 
-    def call(some: Sequence[str]) -> Call:
-        return customers.narrowed("ids", ",".join(some)).call(0, page_size)
-
     def fetch(some: Sequence[str]) -> RowPage[Record]:
-        return request(call(some), customers.page)
+        return request(customers.call_for(some, page_size), customers.page)
 
-    groups = lookups.cut(ids, call(()))
+    groups = lookups.cut(ids, customers.call_for((), page_size))
     found = (lookups.read_pages(group, fetch, call=customers.name, by="ids") for group in groups)
     return (page.rows for page in chain.from_iterable(found))
