@@ -10,13 +10,12 @@ import csv
 import re
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from itertools import repeat
 from typing import Any, ClassVar
 
 from airflow_provider_crm.exceptions import CrmInputError
 from airflow_provider_crm.rows.csv_lines import FORMULA, CsvLines
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT
-from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names
+from airflow_provider_crm.rows.row import MAX_UNPARSED, Block, Part, Row, UnreadableRow, check_column_names
 from airflow_provider_crm.rows.shared_cells import MOST_SHARED, SharedCells
 from airflow_provider_crm.rows.text_file import TextFile
 
@@ -97,7 +96,7 @@ class CsvFile(TextFile):
     def _encoding(self) -> str:
         return "UTF-8" if self._format.encoding.lower() == "utf-8" else self._format.encoding
 
-    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+    def parts(self, first_number: int) -> Generator[Part]:
         with closing(self._open()) as stream:
             self._reading = stream
             lines = CsvLines(stream, self._format.delimiter)
@@ -106,10 +105,9 @@ class CsvFile(TextFile):
             number: int | None = first_number
             while number is not None:
                 while width == len(names) <= MOST_COLUMNS and (records := lines.plain_records(width)):
-                    after = number + len(records)
-                    columns = shared.columns(map(self._known_nulls, zip(*records, strict=True)))
-                    yield from map(Row, range(number, after), zip(*columns, strict=True), repeat(names))
-                    number = after
+                    columns = list(map(self._known_nulls, zip(*records, strict=True)))
+                    yield Block(number, names, columns, shared)
+                    number += len(records)
                 number = yield from self._one_by_one(lines, number, names, width, shared)
 
     def _known_nulls(self, column: tuple[str, ...]) -> Sequence[str | None]:

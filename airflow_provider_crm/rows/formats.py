@@ -22,7 +22,15 @@ from airflow_provider_crm.rows.csv_files import CsvFile
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, TextFormat
 from airflow_provider_crm.rows.files import Location
 from airflow_provider_crm.rows.jsonlines import objects_in
-from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, check_column_names, show_name
+from airflow_provider_crm.rows.row import (
+    MAX_UNPARSED,
+    Block,
+    Part,
+    Row,
+    UnreadableRow,
+    check_column_names,
+    show_name,
+)
 from airflow_provider_crm.rows.shared_cells import SharedCells
 from airflow_provider_crm.rows.streams import (
     ByteStream,
@@ -77,8 +85,8 @@ class RowFile(Protocol):
         :raises CrmInputError: the header is missing or ambiguous, or the file is not of this format.
         """
 
-    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
-        """Read the file from its start.
+    def parts(self, first_number: int) -> Generator[Part]:
+        """Read the file from its start: its rows one by one, or, where they are read so, by column.
 
         :param first_number: the number of its first row.
         """
@@ -98,14 +106,14 @@ class JsonLinesFile(TextFile):
 
     def columns(self) -> list[str]:
         if self._columns is None:
-            with closing(self.rows(1)) as rows:
+            with closing(self.parts(1)) as rows:
                 sample = itertools.islice(rows, SAMPLE_ROWS)
                 self._columns = list(
                     dict.fromkeys(key for row in sample if isinstance(row, Row) for key in row.data)
                 )
         return self._columns
 
-    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+    def parts(self, first_number: int) -> Generator[Row | UnreadableRow]:
         nulls = self._format.nulls
         more_nulls = nulls != PLAIN_TEXT.nulls
         with closing(self._open()) as stream:
@@ -190,7 +198,7 @@ class ParquetFile:
                 self._columns = self._names(parquet)
         return self._columns
 
-    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+    def parts(self, first_number: int) -> Generator[Part]:
         with self._open() as parquet:
             names = self._names(parquet)
             number, shared = first_number, SharedCells()
@@ -198,7 +206,7 @@ class ParquetFile:
             wanted = names if len(names) < len(parquet.schema_arrow.names) else None
             # Threads for each column would keep more memory than they spare time.
             for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=wanted, use_threads=False):
-                yield from self._rows_of(batch, names, number, shared)
+                yield from self._parts_of(batch, names, number, shared)
                 number += batch.num_rows
                 self._fraction = (number - first_number) / parquet.metadata.num_rows
 
@@ -207,19 +215,18 @@ class ParquetFile:
         names = [name for name in parquet.schema_arrow.names if not _INDEX.fullmatch(name)]
         return check_column_names(names, self.location.name)
 
-    def _rows_of(
+    def _parts_of(
         self, batch: pyarrow.RecordBatch, names: Sequence[str], first_number: int, shared: SharedCells
-    ) -> Iterator[Row | UnreadableRow]:
+    ) -> Iterator[Part]:
         columns = [for_python(column) for column in batch.columns]
         try:
-            cells = shared.columns(convert(column.to_pylist()) for column, convert in columns)
+            cells = [convert(column.to_pylist()) for column, convert in columns]
         except (ValueError, OverflowError):  # such as a date after the year 9999: find the rows it is in
             for index in range(batch.num_rows):
                 yield self._row_of(names, columns, index, first_number + index)
         else:
-            yield from map(
-                Row, itertools.count(first_number), zip(*cells, strict=True), itertools.repeat(names)
-            )
+            if cells and batch.num_rows:
+                yield Block(first_number, names, cells, shared)
 
     def _row_of(
         self, names: Sequence[str], columns: Sequence[PythonColumn], index: int, number: int
@@ -296,11 +303,20 @@ class Partition:
     def columns(self) -> list[str]:
         return check_column_names([*self._file.columns(), *self._keys], self.location.name)
 
-    def rows(self, first_number: int) -> Generator[Row | UnreadableRow]:
+    def parts(self, first_number: int) -> Generator[Part]:
         if self.has_header:
             self.columns()
-        for row in self._file.rows(first_number):
-            yield Row(row.number, row.data | self._keys) if isinstance(row, Row) else row
+        for part in self._file.parts(first_number):
+            if isinstance(part, Row):
+                yield Row(part.number, part.data | self._keys)
+            elif isinstance(part, Block):
+                yield self._with_keys(part)
+            else:
+                yield part
+
+    def _with_keys(self, block: Block) -> Block:
+        keys = [[value] * len(block) for value in self._keys.values()]
+        return Block(block.first, (*block.names, *self._keys), [*block.columns, *keys], block.shared)
 
     def fraction_read(self) -> float:
         return self._file.fraction_read()

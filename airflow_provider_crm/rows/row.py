@@ -6,12 +6,14 @@ Knows neither where rows come from nor what the columns mean.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress, count, repeat
 from typing import Any, cast
 
 import msgspec
 
 from airflow_provider_crm.exceptions import CrmInputError, redact
+from airflow_provider_crm.rows.shared_cells import SharedCells
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +57,99 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False):
 
 
 AnyRow = Row | UnreadableRow
+
+
+class Block(msgspec.Struct, frozen=True):
+    """Rows one after the other that have the same columns, as the values of each column.
+
+    :param first: the number of the first row.
+    :param names: the names of the columns, one object for all rows of a file.
+    :param columns: the values of each column, as many as there are rows.
+    :param shared: keeps once what comes again, where rows are made of it.
+    """
+
+    first: int
+    names: Sequence[str]
+    columns: Sequence[Sequence[Any]]
+    shared: SharedCells
+
+    def __len__(self) -> int:
+        return len(self.columns[0])
+
+    def __iter__(self) -> Iterator[Row]:
+        columns = self.shared.columns(self.columns)
+        return map(Row, count(self.first), zip(*columns, strict=True), repeat(self.names))
+
+    @property
+    def numbers(self) -> range:
+        """Return the numbers of its rows."""
+        return range(self.first, self.first + len(self))
+
+    @property
+    def by_name(self) -> Mapping[str, Sequence[Any]]:
+        """Return the values of each column by its name."""
+        return dict(zip(self.names, self.columns, strict=False))
+
+    def part(self, start: int, stop: int) -> Block:
+        """Return the rows from one place to before another."""
+        columns = [cells[start:stop] for cells in self.columns]
+        return Block(self.first + start, self.names, columns, self.shared)
+
+    def chosen(self, which: Sequence[bool]) -> list[Row]:
+        """Return the rows at some places."""
+        cells = zip(*(compress(column, which) for column in self.columns), strict=True)
+        return list(map(Row, compress(self.numbers, which), cells, repeat(self.names)))
+
+
+Part = AnyRow | Block
+"""A row of a source, or several."""
+
+Rows = Block | Sequence[AnyRow]
+"""Some rows of a source."""
+
+
+def each_row(parts: Iterable[Part]) -> Iterator[AnyRow]:
+    """Yield rows one by one."""
+    for part in parts:
+        if isinstance(part, Block):
+            yield from part
+        else:
+            yield part
+
+
+def slices_of(source: Iterable[AnyRow], size: int) -> Iterator[Rows]:
+    """Yield a source's rows in slices: by column where they are read so, others in lists of so many."""
+    rows: list[AnyRow] = []
+    for part in getattr(source, "parts", source.__iter__)():
+        if isinstance(part, Block):
+            if rows:
+                yield rows
+                rows = []
+            yield part
+        else:
+            rows.append(part)
+            if len(rows) == size:
+                yield rows
+                rows = []
+    if rows:
+        yield rows
+
+
+def cut(rows: Rows, first: int, size: int) -> Iterator[Rows]:
+    """Cut rows into slices of at most a size, of which the first one may be smaller.
+
+    :param first: the size of the first slice.
+    """
+    start = 0
+    while start < len(rows):
+        end = start + (first if start == 0 else size)
+        yield rows.part(start, end) if isinstance(rows, Block) else rows[start:end]
+        start = end
+
+
+def numbers_of(rows: Rows) -> Sequence[int]:
+    """Return the numbers of rows."""
+    return rows.numbers if isinstance(rows, Block) else [row.number for row in rows]
 
 
 def same_columns(rows: Sequence[AnyRow]) -> Sequence[str] | None:

@@ -17,7 +17,16 @@ from airflow_provider_crm.parameters import name_in_folder, text, whole
 from airflow_provider_crm.rows.file_source import PLAIN_TEXT, FileSource, TextFormat
 from airflow_provider_crm.rows.files import Location, locate
 from airflow_provider_crm.rows.formats import FORMATS, NO_PARTITION, Partition, RowFile, format_of
-from airflow_provider_crm.rows.row import MAX_UNPARSED, Row, UnreadableRow, require_columns, warn_of_absent
+from airflow_provider_crm.rows.row import (
+    MAX_UNPARSED,
+    Block,
+    Part,
+    Row,
+    UnreadableRow,
+    each_row,
+    require_columns,
+    warn_of_absent,
+)
 from airflow_provider_crm.rows.shards import Shards, by_person, one_by_one
 from airflow_provider_crm.rows.sql import QuerySource, SqlSource
 from airflow_provider_crm.rows.templates import Rows
@@ -188,13 +197,17 @@ class FileRows:
             warn_of_absent(optional, seen, where)
 
     def __iter__(self) -> Iterator[Row | UnreadableRow]:
+        return each_row(self.parts())
+
+    def parts(self) -> Iterator[Part]:
+        """Read as :meth:`__iter__` does, many rows at once where the files are read so."""
         number = 0
         self._bytes_before = 0
         for file in self.files:
             self._reading = file
-            for row in file.rows(number + 1):
-                number = row.number
-                yield row
+            for part in file.parts(number + 1):
+                number = part.numbers[-1] if isinstance(part, Block) else part.number
+                yield part
             self._reading = None
             self._bytes_before += file.size
 

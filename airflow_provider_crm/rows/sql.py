@@ -5,15 +5,21 @@ Knows no CRM. SQLAlchemy is imported where it is used: a DAG that only names a q
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import count, repeat
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_crm.databases.engines import engine_for
 from airflow_provider_crm.exceptions import CrmError, CrmInputError, redact
-from airflow_provider_crm.rows.row import Row, UnreadableRow, check_column_names, require_columns
+from airflow_provider_crm.rows.row import (
+    Block,
+    Row,
+    UnreadableRow,
+    check_column_names,
+    each_row,
+    require_columns,
+)
 from airflow_provider_crm.rows.shared_cells import SharedCells
 
 if TYPE_CHECKING:
@@ -71,11 +77,15 @@ class QuerySource:
     def require(self, columns: Collection[str], optional: Collection[str] = ()) -> None:
         require_columns([*columns, *optional], self.columns(), f"the query on {self._source.conn_id}")
 
-    def __iter__(self) -> Generator[Row | UnreadableRow]:
+    def __iter__(self) -> Iterator[Row | UnreadableRow]:
+        return each_row(self.parts())
+
+    def parts(self) -> Iterator[Block]:
+        """Read as :meth:`__iter__` does, many rows at once."""
         cursor, self._pending = self._pending or _Cursor(self._source), None
         with closing(cursor):
-            self._columns = columns = cursor.columns
-            yield from map(Row, count(1), cursor.values(), repeat(columns))
+            self._columns = cursor.columns
+            yield from cursor.blocks()
 
     def fraction_read(self) -> None:
         return None
@@ -100,12 +110,13 @@ class _Cursor:
             self.columns = check_column_names(list(map(str, self._result.keys())), self._name)
             self.close = cleanup.pop_all().close
 
-    def values(self) -> Iterator[tuple[Any, ...]]:
+    def blocks(self) -> Iterator[Block]:
         number, shared = 0, SharedCells()
         try:
             with _said_plainly(self._name):
                 for rows in self._result.partitions(FETCH_ROWS):
-                    yield from zip(*shared.columns(zip(*rows, strict=True)), strict=True)
+                    if columns := list(zip(*rows, strict=True)):
+                        yield Block(number + 1, self.columns, columns, shared)
                     number += len(rows)
         except (ValueError, OverflowError) as error:
             raise CrmInputError(
