@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice, takewhile
-from typing import Any, Generic
+from itertools import chain, islice, repeat, takewhile
+from typing import Any, Generic, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,7 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
 
     :ivar data: the row, where there is something to be said of it.
     :ivar at: when, in seconds since 1970; None where no call was made for it.
+    :ivar mark: what a snapshot knows of the row.
     """
 
     number: int
@@ -46,6 +47,19 @@ class Ended(msgspec.Struct, frozen=True, gc=False):
     data: Mapping[str, Any]
     outcome: Outcome
     at: float | None = None
+    mark: Any = None
+
+
+class Alike(NamedTuple):
+    """Rows that have ended alike without a call, of which nothing else is to be said."""
+
+    numbers: Sequence[int]
+    keys: Sequence[str | None]
+    outcome: Outcome
+
+    def each(self) -> Iterator[Ended]:
+        """Yield them one by one."""
+        return map(Ended, self.numbers, self.keys, repeat({}), repeat(self.outcome))
 
 
 @dataclass(slots=True)
@@ -53,28 +67,39 @@ class Batch(Generic[R]):
     """Some consecutive work.
 
     :param items: the rows to send.
-    :param locks: what they hold while they are in flight.
     :param ended: rows before or between them that ended without a call.
+    :param alike: further ones, many at once.
     """
 
     number: int
     items: list[Item[R]] = field(default_factory=list)
-    locks: list[str] = field(default_factory=list)
     ended: list[Ended] = field(default_factory=list)
+    alike: list[Alike] = field(default_factory=list)
 
-    def add(self, items: Sequence[Item[R]]) -> None:
-        self.items += items
-        self.locks += [lock for item in items for lock in item.locks or (item.key,)]
+    @property
+    def locks(self) -> list[str]:
+        """Return what the rows to send hold while they are in flight."""
+        return [lock for item in self.items for lock in item.locks or (item.key,)]
 
-    def numbers(self) -> list[int]:
-        """Return the numbers of its rows."""
-        return [item.row.number for item in self.items] + [row.number for row in self.ended]
+    @property
+    def rows_ended(self) -> int:
+        """Return how many rows have ended without a call."""
+        return len(self.ended) + sum(len(some.numbers) for some in self.alike)
+
+    def each_ended(self) -> Iterator[Ended]:
+        """Yield the rows that have ended without a call."""
+        return chain(self.ended, chain.from_iterable(some.each() for some in self.alike))
+
+    def numbers(self) -> Iterator[Sequence[int]]:
+        """Yield the numbers of its rows."""
+        yield [item.row.number for item in self.items] + [row.number for row in self.ended]
+        yield from (some.numbers for some in self.alike)
 
 
 Read = tuple[Sequence[str], Sequence[R]]
 """Of several rows the texts of their keys, and what they are in a destination's terms."""
 
-InRow = AnyRow | list[Ended]
+InRow = AnyRow | list[Ended] | Alike
 """A row, or several whose end is known."""
 
 Slice = tuple[Sequence[InRow], dict[str, Item[R]] | None]
@@ -186,7 +211,7 @@ def batches(
     def fill(most: int = size) -> Batch[R]:
         nonlocal batch
         full, batch = batch, Batch(batch.number + 1)
-        full.add([waiting.popitem(last=False)[1] for _ in range(min(most, len(waiting)))])
+        full.items += [waiting.popitem(last=False)[1] for _ in range(min(most, len(waiting)))]
         return full
 
     for some, items in reader.slices(rows):
@@ -198,13 +223,21 @@ def batches(
             waiting.update(items)
             while len(waiting) >= window + size:
                 yield fill()
-            if len(batch.ended) >= most_ended:
+            if batch.rows_ended >= most_ended:
                 yield fill(0)
             continue
         for row in some:
-            if isinstance(row, list):
-                batch.ended += row
-            elif isinstance(row, UnreadableRow):
+            if isinstance(row, (Alike, list)):
+                if isinstance(row, Alike):
+                    batch.alike.append(row)
+                    last = row.numbers[-1]
+                else:
+                    batch.ended += row
+                    last = row[-1].number
+                if batch.rows_ended >= most_ended:
+                    yield fill(min(size, _older(waiting, last - window)))
+                continue
+            if isinstance(row, UnreadableRow):
                 batch.ended.append(Ended(row.number, None, row.data, rejected("read", row.reason)))
             else:
                 try:
@@ -225,10 +258,8 @@ def batches(
             if len(waiting) >= held_back + size:
                 yield fill()
             elif len(batch.ended) >= most_ended:
-                yield fill(
-                    min(size, _older(waiting, row[-1].number - window)) if isinstance(row, list) else 0
-                )
-    while waiting or batch.ended:
+                yield fill(0)
+    while waiting or batch.ended or batch.alike:
         yield fill()
 
 

@@ -82,6 +82,8 @@ class Checkpoint:
             self._pass_by(item.row.number, item.row.data)
         for ended in batch.ended:
             self._pass_by(ended.number, ended.data)
+        for some in batch.alike:
+            self._rows.update(encode_line({"alike": [*some.numbers]}))
         return self._rows.hexdigest()
 
     def _pass_by(self, number: int, data: Mapping[str, Any]) -> None:

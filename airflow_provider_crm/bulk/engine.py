@@ -19,7 +19,7 @@ from decimal import Decimal
 from itertools import repeat
 from typing import Any, Generic
 
-from airflow_provider_crm.bulk.batches import Batch, Ended, batches
+from airflow_provider_crm.bulk.batches import Alike, Batch, Ended, batches
 from airflow_provider_crm.bulk.checkpoint import Checkpoint, Progress
 from airflow_provider_crm.bulk.opt_outs import settle_with_opt_outs
 from airflow_provider_crm.bulk.outcomes import Destination, Ending, Item, Outcome, R, Step, Verdict
@@ -68,6 +68,7 @@ class DryRun(Generic[R]):
 @dataclass(frozen=True, slots=True)
 class _Work(Generic[R]):
     batch: Batch[R]
+    locks: Sequence[str]
     digest: str
     future: Future[list[Ended]]
 
@@ -150,8 +151,9 @@ class BulkEngine(Generic[R]):
             with closing(stream):
                 for batch in stream:
                     digest = self._checkpoint.pass_by(batch) if self._checkpoint else ""
-                    self._make_room(pending, batch)
-                    pending.append(_Work(batch, digest, pool.submit(process, batch)))
+                    locks = batch.locks
+                    self._make_room(pending, batch.number, locks)
+                    pending.append(_Work(batch, locks, digest, pool.submit(process, batch)))
             while pending:
                 self._finish(pending.popleft())
         except BaseException:
@@ -171,12 +173,12 @@ class BulkEngine(Generic[R]):
             stream = batches(self._source, self._destination)
         return stream if self._preview is None else self._preview.batches(stream)
 
-    def _make_room(self, pending: deque[_Work[R]], batch: Batch[R]) -> None:
+    def _make_room(self, pending: deque[_Work[R]], number: int, locks: Sequence[str]) -> None:
         """Wait until a batch may be sent: not too many before it, and none of its people among them."""
-        last = max(map(self._locked.get, batch.locks, repeat(0)), default=0)
+        last = max(map(self._locked.get, locks, repeat(0)), default=0)
         while pending and (len(pending) >= self._most_pending or pending[0].batch.number <= last):
             self._finish(pending.popleft())
-        self._locked.update(dict.fromkeys(batch.locks, batch.number))
+        self._locked.update(dict.fromkeys(locks, number))
 
     def _process(self, batch: Batch[R]) -> list[Ended]:
         if self._failure is not None:
@@ -204,6 +206,7 @@ class BulkEngine(Generic[R]):
                 item.row.data if outcome.reason or outcome.ending is _REJECTED else _LEFT_OUT,
                 outcome,
                 now,
+                item.mark,
             )
             for item, outcome in settled
         ]
@@ -218,10 +221,10 @@ class BulkEngine(Generic[R]):
         while not wait((work.future,), timeout=1.0).done:
             self._report.progress(self._source)
         rows = work.future.result()
-        for lock in work.batch.locks:
+        for lock in work.locks:
             self._locked.pop(lock, None)
         self._reported = None  # until the counts are again those of whole batches
-        self._add(rows)
+        self._add(rows, work.batch.alike)
         self._reported = work
         self._report.flush()
         self._report.progress(self._source)
@@ -249,15 +252,17 @@ class BulkEngine(Generic[R]):
             work.future.cancel()
         for work in pending:
             if not work.future.cancelled() and work.future.exception() is None:
-                self._add(work.future.result())
+                self._add(work.future.result(), work.batch.alike)
         self._report.flush()
 
-    def _add(self, rows: Sequence[Ended]) -> None:
-        self._report.add(rows)
+    def _add(self, rows: Sequence[Ended], alike: Sequence[Alike]) -> None:
+        self._report.add(rows, alike)
         if self._snapshot is not None:
             self._snapshot.note(rows)
         if self._preview is not None:
             self._preview.add(rows)
+            for some in alike:
+                self._preview.add(some.each())
 
     def _take_up(self) -> Generator[Batch[R], None, None]:
         """Open the report's files, where an earlier try left them if its rows are still the same.
@@ -305,7 +310,8 @@ class BulkEngine(Generic[R]):
         """
         for batch in stream:
             digest = checkpoint.pass_by(batch)
-            done.add(batch.numbers())
+            for numbers in batch.numbers():
+                done.add(numbers)
             if batch.number == progress.batches:
                 return digest == progress.digest
         return False

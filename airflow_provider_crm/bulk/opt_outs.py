@@ -110,6 +110,7 @@ def settle_with_opt_outs(
                 opt_outs, item.row, item.key, said, outcome, maybe_applied=item.maybe_applied
             )
             if rest.record != item.record:
+                rest.mark = item.mark
                 left[item.row.number] = rest
     if left:
         settled = [pair for pair in settled if pair[0].row.number not in left] + settle(list(left.values()))

@@ -77,9 +77,9 @@ class Preview(Generic[R]):
         number = 0
         for batch in stream:
             self._sample.add(batch.items)
-            if batch.ended:
+            if batch.rows_ended:
                 number += 1
-                yield Batch(number, ended=batch.ended)
+                yield Batch(number, ended=batch.ended, alike=batch.alike)
         drawn = self._sample.drawn()
         if len(drawn) < self._sample.seen:
             log.info(
@@ -90,10 +90,7 @@ class Preview(Generic[R]):
         size = self._destination.batch_size
         for start in range(0, len(drawn), size):
             number += 1
-            batch = Batch(number)
-            for item in drawn[start : start + size]:
-                batch.add([item])
-            yield batch
+            yield Batch(number, list(drawn[start : start + size]))
 
     def add(self, rows: Iterable[Ended]) -> None:
         """Write down how rows would end."""

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_crm.bulk.batches import Ended
+from airflow_provider_crm.bulk.batches import Alike, Ended
 from airflow_provider_crm.bulk.outcomes import Ending, Outcome
 from airflow_provider_crm.bulk.reasons import Reasons
 from airflow_provider_crm.bulk.rejects import Rejects, too_many
@@ -207,13 +207,38 @@ class Report:
             for journal in self._journals.values():
                 closing.callback(journal.close)
 
-    def add(self, rows: Sequence[Ended]) -> None:
-        """Note how rows have ended."""
-        outcomes = [row.outcome for row in rows]
+    def add(self, rows: Sequence[Ended], alike: Iterable[Alike] = ()) -> None:
+        """Note how rows have ended.
+
+        :param alike: further ones.
+        """
+        for some in alike:
+            self.ended.add(some.numbers)
+            if not self._count(some.outcome, len(some.numbers)):
+                self._add(list(some.each()))
         self.ended.add([row.number for row in rows])
-        if self._ended_alike(outcomes):
-            return
-        self.counts.update([outcome.ending for outcome in outcomes])
+        outcomes = [row.outcome for row in rows]
+        if (
+            not outcomes
+            or outcomes.count(outcomes[0]) < len(outcomes)
+            or not self._count(outcomes[0], len(outcomes))
+        ):
+            self._add(rows)
+
+    def _count(self, outcome: Outcome, rows: int) -> bool:
+        """Count rows that ended alike, where nothing else is to be said of them: known rows, mostly.
+
+        :return: False where each has to be looked at.
+        """
+        if self._results or outcome.amount or outcome.ending is Ending.REJECTED:
+            return False
+        if outcome.reason and not self.reasons.add_again(outcome.ending, outcome.stage, outcome.reason, rows):
+            return False
+        self.counts[outcome.ending] += rows
+        return True
+
+    def _add(self, rows: Sequence[Ended]) -> None:
+        self.counts.update([row.outcome.ending for row in rows])
         rejected = Ending.REJECTED
         for row in rows:
             outcome = row.outcome
@@ -225,26 +250,6 @@ class Report:
                 self.reasons.add(outcome.ending, outcome.stage, outcome.reason, row.key, row.data)
             if self._results:
                 self._results.append(self._result_of(row))
-
-    def _ended_alike(self, outcomes: Sequence[Outcome]) -> bool:
-        """Count rows that ended alike, where nothing else is to be said of them: known rows, mostly.
-
-        :return: False where each has to be looked at.
-        """
-        first = outcomes[0] if outcomes and not self._results else None
-        if (
-            first is None
-            or first.amount
-            or first.ending is Ending.REJECTED
-            or outcomes.count(first) < len(outcomes)
-        ):
-            return False
-        if first.reason and not self.reasons.add_again(
-            first.ending, first.stage, first.reason, len(outcomes)
-        ):
-            return False
-        self.counts[first.ending] += len(outcomes)
-        return True
 
     def _result_of(self, row: Ended) -> dict[str, Any]:
         outcome = row.outcome

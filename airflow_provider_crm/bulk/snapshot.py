@@ -8,13 +8,15 @@ that is taken for sent. Where the entries are kept is a store's business.
 from __future__ import annotations
 
 import itertools
+import operator
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Any, Generic
 
-from airflow_provider_crm.bulk.batches import WINDOW, Batch, Ended, RowReader, Slice, batches, superseded
+from airflow_provider_crm.bulk.batches import WINDOW, Alike, Batch, Ended, RowReader, Slice, batches
+from airflow_provider_crm.bulk.leavers import Leavers
 from airflow_provider_crm.bulk.outcomes import Ending, Item, Outcome, R, RowKey, rejected
 from airflow_provider_crm.bulk.prepass import Check
 from airflow_provider_crm.bulk.snapshot_digests import DIGEST, Digests
@@ -29,13 +31,15 @@ from airflow_provider_crm.bulk.snapshot_entries import (
     as_it_was,
     refusal,
 )
-from airflow_provider_crm.bulk.snapshot_rows import KeyedDestination, LookedUp, keys_of
+from airflow_provider_crm.bulk.snapshot_held import HeldRows, KnownRows
+from airflow_provider_crm.bulk.snapshot_rows import KeyedDestination, LookedUp, digested
 from airflow_provider_crm.bulk.snapshot_store import SnapshotStore
 from airflow_provider_crm.rows.row import AnyRow, Row
 
 #: Rows that are compared with the snapshot in one go.
 TOGETHER = 5000
-_LEFT_OUT: Mapping[str, Any] = {}
+#: Bytes of an entry that is none, and of one that was not refused.
+_PLAIN = frozenset((0, RUN.stop))
 
 
 @dataclass
@@ -52,12 +56,6 @@ class SqlSnapshot:
     # Airflow sets the rendered values on the object itself, so it cannot be frozen.
     template_fields = ("conn_id", "name")
     is_shared = True
-
-
-class CountingCheck(Check, Protocol):
-    """A check that counts people."""
-
-    count: int
 
 
 class Snapshot(RowReader[R], Generic[R]):
@@ -86,7 +84,7 @@ class Snapshot(RowReader[R], Generic[R]):
         verify: float = 0.0,
         leave_refused: float = 0.0,
         exempt: Callable[[Item[R]], bool] | None = None,
-        leavers: CountingCheck | None = None,
+        leavers: Leavers | None = None,
         window: int = WINDOW,
         together: int = TOGETHER,
     ) -> None:
@@ -104,16 +102,15 @@ class Snapshot(RowReader[R], Generic[R]):
         self._together = together
         #: Rows that were read ahead of their turn, by their number.
         self._ahead: dict[int, Mark] = {}
-        #: Known rows of the window, by their people; how those end that a row after them has displaced.
-        self._held: dict[int, Ended] = {}
-        self._displaced: list[Ended] = []
-        #: People of whom rows were read lately, the latest last, and whether one was passed on.
+        self._held = HeldRows()
+        #: Found people of whom rows were read lately, the latest last, and whether one was passed on.
         self._lately: dict[int, bool] = {}
         #: People of whom a row is passed on and waits for its batch to be full, and whose entries are still there.
         self._to_take_out: set[int] = set()
-        #: Rows that are passed on and have not ended, and the last of them of each person.
-        self._in_flight: dict[int, Mark] = {}
-        self._last: dict[int, int] = {}
+        #: Others of whom one waits, and of whom nothing is found.
+        self._not_found: list[int] = []
+        #: Of the rows that are passed on and have not ended the last one of each person.
+        self._last: dict[int, Mark] = {}
         #: Rows that ended without a call, and known ones that were looked up all the same and found to be others.
         self.known = self.drifted = 0
 
@@ -121,36 +118,41 @@ class Snapshot(RowReader[R], Generic[R]):
         """Cut rows into batches of those that are not known; the others end beside them."""
         size = self._keyed.batch_size
         batch: Batch[R] = Batch(1)
+        within: set[int] = set()  # the people of its items
         for some in batches(rows, self._keyed, window=self._window, size=self._together, reader=self):
             batch.ended += some.ended
+            batch.alike += some.alike
             left = self._sift(some.items, batch.ended)
-            people = {item.mark.person for item in left}
             # Where most rows are known, two of a person that lie far apart come near: within a call, either may win.
-            if any(item.mark.person in people for item in batch.items):
+            if within and not within.isdisjoint(item.mark.person for item in left):
                 yield self._about_to_leave(batch)
                 batch = Batch(batch.number + 1)
+                within.clear()
             while left:
                 room = size - len(batch.items)
-                batch.add(left[:room])
-                left = left[room:]
+                batch.items += left[:room]
                 if len(batch.items) == size:
                     yield self._about_to_leave(batch)
                     batch = Batch(batch.number + 1)
-            if len(batch.ended) >= self._together:  # what is left waits for a whole batch
-                yield Batch(batch.number, ended=batch.ended)
-                batch = Batch(batch.number + 1, batch.items, batch.locks)
-        if batch.items or batch.ended:
+                    within.clear()
+                else:
+                    within.update(item.mark.person for item in left)
+                left = left[room:]
+            if batch.rows_ended >= self._together:  # what is left waits for a whole batch
+                yield Batch(batch.number, ended=batch.ended, alike=batch.alike)
+                batch = Batch(batch.number + 1, batch.items)
+        if batch.items or batch.rows_ended:
             yield self._about_to_leave(batch)
 
     def _about_to_leave(self, batch: Batch[R]) -> Batch[R]:
         """Take out the entries of all whose rows are passed on: for few of them it costs as much as for many."""
-        people = list(self._to_take_out)
-        self._to_take_out.clear()
-        if people and not self._dry:
-            self._store.take_out(people)
-        for person in people:
+        if (self._to_take_out or self._not_found) and not self._dry:
+            self._store.take_out([*self._to_take_out, *self._not_found])
+        for person in self._to_take_out:
             self._lately.pop(person, None)
             self._lately[person] = True
+        self._to_take_out.clear()
+        self._not_found.clear()
         return batch
 
     def slices(self, rows: Iterable[AnyRow]) -> Iterator[Slice[R]]:
@@ -158,17 +160,15 @@ class Snapshot(RowReader[R], Generic[R]):
 
         These are held back too, but read never: a later row of the person may come.
         """
-        held, lately = self._held, self._lately
+        lately = self._lately
         for some in self._looked_up(rows):
             for part in some.parts():
                 yield from self._part(part)
-            if len(held) > self._window:
-                yield [self._let_go(len(held) - self._window)], None
+            yield from self._let_go(self._window)
             past = len(lately) - 2 * self._window - 5 * self._together - self._keyed.batch_size
             for person in list(itertools.islice(lately, max(0, past))):
                 del lately[person]
-        if held:
-            yield [self._let_go(len(held))], None
+        yield from self._let_go(0)
 
     def _part(self, part: LookedUp) -> Iterator[Slice[R]]:
         """Hold those that are known of rows of as many people, and yield the others."""
@@ -178,107 +178,103 @@ class Snapshot(RowReader[R], Generic[R]):
             drawn = {one for one in itertools.compress(part.people, known) if random.random() < self._verify}
             known = [is_known and one not in drawn for is_known, one in zip(known, part.people, strict=True)]
         if any(known):
-            self._hold(part if all(known) else part.chosen(known))
-            if self._displaced:
-                yield [self._take_displaced()], None
+            self._hold(part, known)
+            yield from self._displaced()
         if all(known):
             return
-        left = part.chosen([not one for one in known]) if any(known) else part
-        for row, key, person, cells, entry in zip(*left, strict=True):
-            if key is not None:
-                if len(entry) > RUN.stop and not self._is_left_alone(entry):
-                    entry = b""
-                self._ahead[row.number] = Mark(person, cells, entry, checked=person in drawn)
+        left = part.chosen(list(map(operator.not_, known))) if any(known) else part
+        marks = list(map(Mark, left.people, left.cells, left.entries))
+        for mark in marks if drawn else ():
+            mark.checked = mark.person in drawn
+        start = 0
         for some, items in super().slices(left.rows):
-            for item in items.values() if items else ():
-                self._take_up(item, self._ahead.pop(item.row.number))
+            end = start + len(some)
+            if items is not None:
+                self._take_up(list(items.values()), marks[start:end])
+            else:
+                keyed = zip(left.numbers[start:end], left.keys[start:end], marks[start:end], strict=True)
+                self._ahead = {number: mark for number, key, mark in keyed if key is not None}
+            start = end
             yield some, items
-            if self._displaced:
-                yield [self._take_displaced()], None
+            yield from self._displaced()
 
     def _are_known(self, part: LookedUp) -> list[bool]:
         """Return which of the rows have the cells that were accepted of their people last."""
-        lately, opted_out = self._lately, self.opted_out()
-        if self._exempt is not None:
-            return [False] * len(part.rows)
-        known = [
-            entry.startswith(cells) and len(entry) == RUN.stop and person not in lately
-            for person, cells, entry in zip(part.people, part.cells, part.entries, strict=True)
-        ]
-        waiting = self._to_take_out
-        if not waiting.isdisjoint(part.people):
-            known = [one and person not in waiting for one, person in zip(known, part.people, strict=True)]
-        if opted_out:
+        if self._exempt is not None or not any(part.entries):
+            return [False] * len(part.keys)
+        known = list(map(bytes.startswith, part.entries, part.cells))
+        if not _PLAIN.issuperset(map(len, part.entries)):  # some were refused
+            known = [one and len(entry) == RUN.stop for one, entry in zip(known, part.entries, strict=True)]
+        for people in (self._lately.keys(), self._to_take_out):
+            if not people.isdisjoint(part.people):
+                known = [one and person not in people for one, person in zip(known, part.people, strict=True)]
+        if opted_out := self.opted_out():
             known = [one and not opted_out(key or "") for one, key in zip(known, part.keys, strict=True)]
         return known
 
-    def _hold(self, known: LookedUp) -> None:
-        held, run = self._held, self._store.run
-        numbers = [row.number for row in known.rows]
-        if not held.keys().isdisjoint(known.people):
-            for person, number in zip(known.people, numbers, strict=True):
-                if person in held:
-                    self._displaced.append(self._superseded(person, number))
-        outcomes: Iterable[Outcome] = itertools.repeat(KNOWN)
-        if run in b"".join(known.entries):  # one of them, perhaps, is of this run: of an earlier try
-            outcomes = [as_it_was(entry, run) for entry in known.entries]
-        ended = map(Ended, numbers, known.keys, itertools.repeat(_LEFT_OUT), outcomes)
-        held.update(zip(known.people, ended, strict=True))
+    def _hold(self, part: LookedUp, known: Sequence[bool]) -> None:
+        run = self._store.run
+        outcomes = [KNOWN] * len(known)
+        if run in b"".join(part.entries):  # one of them, perhaps, is of this run: of an earlier try
+            outcomes = [as_it_was(entry, run) for entry in part.entries]
+        held = KnownRows(part.numbers, part.keys, part.people, outcomes)
+        self._held.hold(held if all(known) else held.chosen(known))
 
-    def _take_displaced(self) -> list[Ended]:
-        displaced, self._displaced = self._displaced, []
-        return displaced
+    def _displaced(self) -> Iterator[Slice[R]]:
+        if displaced := self._held.displaced():
+            yield [displaced], None
 
-    def _let_go(self, number: int) -> list[Ended]:
-        """Return the first of the rows that are held back."""
-        rows = list(map(self._held.pop, list(itertools.islice(self._held, number))))
-        self.known += [row.outcome for row in rows].count(KNOWN)
-        return rows
+    def _let_go(self, most: int) -> Iterator[Slice[R]]:
+        for rows in self._held.let_go(most):
+            if isinstance(rows, Alike):
+                self.known += len(rows.numbers)
+            else:
+                self.known += [row.outcome for row in rows].count(KNOWN)
+            yield [rows], None
 
     def _looked_up(self, rows: Iterable[AnyRow]) -> Iterator[LookedUp]:
         """Yield rows with what is known of them; while some are dealt with, the entries of the next are looked for."""
-        iterator = iter(rows)
         ahead: Callable[[], LookedUp] | None = None
-        while some := list(itertools.islice(iterator, self._together)):
+        for some in digested(rows, self._keyed, self._digests, self._together):
             before, ahead = ahead, self._look_up(some)
             if before is not None:
                 yield before()
         if ahead is not None:
             yield ahead()
 
-    def _look_up(self, rows: Sequence[AnyRow]) -> Callable[[], LookedUp]:
-        keys = keys_of(rows, self._keyed)
-        people = self._digests.people([key or "" for key in keys])
-        finding = self._store.find_meanwhile(people)
-        cells = self._digests.cells(rows)
+    def _look_up(self, some: LookedUp) -> Callable[[], LookedUp]:
+        finding = self._store.find_meanwhile(some.people)
 
         def looked_up() -> LookedUp:
             found = finding()
             if self._full:
                 found = {person: entry for person, entry in found.items() if entry[RUN] == self._store.run}
-            return LookedUp(rows, keys, people, cells, list(map(found.get, people, itertools.repeat(b""))))
+            return some._replace(entries=list(map(found.get, some.people, itertools.repeat(b""))))
 
         return looked_up
 
     def _is_left_alone(self, refused: bytes) -> bool:
         return time.time() - int.from_bytes(refused[WHEN], "big") < self._leave_refused
 
-    def _superseded(self, person: int, later: int) -> Ended:
-        earlier = self._held.pop(person)
-        return Ended(earlier.number, earlier.key, _LEFT_OUT, superseded(later))
-
     def read(self, row: Row) -> tuple[RowKey, Item[R]]:
         mark = self._ahead.pop(row.number, None)
         row_key, item = super().read(row)
         if mark is not None:
-            self._take_up(item, mark)
+            self._take_up([item], [mark])
         return row_key, item
 
-    def _take_up(self, item: Item[R], mark: Mark) -> None:
-        item.mark = mark
-        self._lately[mark.person] = self._lately.pop(mark.person, False)
-        if mark.person in self._held:
-            self._displaced.append(self._superseded(mark.person, item.row.number))
+    def _take_up(self, items: Sequence[Item[R]], marks: Sequence[Mark]) -> None:
+        remembered = self._store.may_find_later
+        for item, mark in zip(items, marks, strict=True):
+            item.mark = mark
+            if mark.found or remembered:
+                self._lately[mark.person] = self._lately.pop(mark.person, False)
+                self._held.displace(mark.person, item.key, item.row.number)
+        self._prepare_entries(items)
+
+    def keep(self, item: Item[R], said: Any) -> None:
+        super().keep(item, said)
+        self._prepare_entries([item])
 
     def opt_out_of(self, row: Row, key: str, said: Any, ends: Outcome) -> Item[R]:
         """Return the opt-out of a row that is rejected; what the person's entry says is not so any more."""
@@ -293,9 +289,8 @@ class Snapshot(RowReader[R], Generic[R]):
         :return: the others.
         """
         left = []
-        for item, entry in zip(items, self._entries(items), strict=True):
+        for item in items:
             mark: Mark = item.mark
-            mark.entry = entry
             outcome = self._known_as(mark) if mark.found else None
             if outcome is None:
                 left.append(item)
@@ -317,36 +312,40 @@ class Snapshot(RowReader[R], Generic[R]):
         ):
             return None
         if len(mark.found) > RUN.stop:
-            return rejected("crm", mark.found[WHY].decode())
+            return rejected("crm", mark.found[WHY].decode()) if self._is_left_alone(mark.found) else None
         if checked or (self._verify and random.random() < self._verify):
             mark.checked = True
             return None
         return as_it_was(mark.found, self._store.run)
 
-    def _entries(self, items: Sequence[Item[R]]) -> Iterator[bytes]:
-        """Return what becomes of the entries of the items' people; empty where nothing is to be noted."""
+    def _prepare_entries(self, items: Sequence[Item[R]]) -> None:
+        """Write down what becomes of the entries of the items' people; empty where nothing is to be noted."""
         exempt, opt_outs = self._exempt, self._keyed.opt_outs
         values = self._digests.values([(item.key, item.record) for item in items])
         for item, digest in zip(items, values, strict=True):
-            if exempt is not None and exempt(item):
-                yield b""
+            mark: Mark = item.mark
+            mark.entry = mark.cells + digest
+        if opt_outs and any(told := [opt_outs.find(item.record) for item in items]):
             # A row that opts out is read each time, so that later rows of its person know of it.
-            elif opt_outs and opt_outs.find(item.record):
-                yield UNTOLD + digest
-            else:
-                yield item.mark.cells + digest
+            for item in itertools.compress(items, told):
+                item.mark.entry = UNTOLD + item.mark.entry[-DIGEST:]
+        for item in filter(exempt, items) if exempt is not None else ():
+            item.mark.entry = b""
 
     def _pass_on(self, items: Sequence[Item[R]]) -> None:
-        dry, lately = self._dry, self._lately
-        self._to_take_out.update(item.mark.person for item in items)
+        dry, lately, last = self._dry, self._lately, self._last
         for item in items:
             mark: Mark = item.mark
-            mark.cells = mark.found = b""  # they take memory while the row is on its way
+            person = mark.person
             if not dry or mark.checked:  # of others nothing is noted, and not all of them may end
-                self._in_flight[item.row.number] = mark
-                self._last[mark.person] = item.row.number
-            lately.pop(mark.person, None)
-            lately[mark.person] = True
+                last[person] = mark
+            if mark.found or person in lately or self._store.may_find_later:
+                self._to_take_out.add(person)
+                lately.pop(person, None)
+                lately[person] = True
+            else:
+                self._not_found.append(person)
+            mark.cells = mark.found = b""  # they take memory while the row is on its way
 
     def note(self, rows: Iterable[Ended]) -> None:
         """Put in what the CRM has accepted.
@@ -354,18 +353,20 @@ class Snapshot(RowReader[R], Generic[R]):
         :param rows: as they have ended, each once.
         """
         accepted = []
-        in_flight, last = self._in_flight, self._last
+        last = self._last
         ends = {ending: code + self._store.run for ending, code in CODES.items()}
-        for row in rows if in_flight else ():
-            mark = in_flight.pop(row.number, None)
-            if mark is None:
+        for row in rows:
+            mark: Mark | None = row.mark
+            if mark is None or (self._dry and not mark.checked):
                 continue
             ending = row.outcome.ending
             if mark.checked:
                 self.drifted += ending in (Ending.CREATED, Ending.UPDATED)
-            if last[mark.person] != row.number:
-                continue  # a later row of the person is on its way: what it leaves is not known yet
-            del last[mark.person]
+            latest = last.pop(mark.person, None)
+            if latest is not mark:
+                if latest is not None:  # it is on its way: what it leaves is not known yet
+                    last[mark.person] = latest
+                continue
             if not mark.entry:
                 continue
             if ending in ends:

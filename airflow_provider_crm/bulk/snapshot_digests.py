@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from airflow_provider_crm.rows.row import AnyRow, Row, same_columns
+from airflow_provider_crm.rows.row import AnyRow, Block, Row, Rows, same_columns
 
 #: Bytes of the digest of a row.
 DIGEST = 12
@@ -53,28 +53,35 @@ class Digests:
             digests.append(digest.digest())
         return struct.unpack(f">{len(digests)}q", b"".join(digests))
 
-    def cells(self, rows: Sequence[AnyRow]) -> list[bytes]:
+    def cells(self, rows: Rows) -> list[bytes]:
         """Digest rows as the source has them: two that differ in a type or in a column's name only are two."""
+        if isinstance(rows, Block):
+            return list(self._cells(rows.names, zip(*rows.columns, strict=True), _are_plain(rows.columns)))
         digests: list[bytes] = []
         alike = same_columns(rows)
         for columns, some in [(alike, rows)] if alike else itertools.groupby(rows, _columns_of):
-            begun = self._row.copy()
             if columns is None:
                 data = [row.data for row in some]
-                digests += self._packed(begun, data, [row.values() for row in data])
+                digests += self._packed(self._row.copy(), data, _are_plain(row.values() for row in data))
             else:
-                begun.update(repr(columns).encode(errors="surrogatepass"))
                 cells = [row.cells for row in cast(Iterable[Row], some)]
-                digests += self._packed(begun, cells, cells)
+                digests += self._cells(columns, cells, _are_plain(cells))
         return digests
 
-    def _packed(self, begun: Any, rows: Sequence[Any], values: Iterable[Iterable[Any]]) -> Iterator[bytes]:
-        """Digest rows, each a dict or its values alone, after what is digested of all of them."""
-        pack, plain = self._pack, _PLAIN.issuperset
-        all_plain = plain(map(type, itertools.chain.from_iterable(values)))
-        for row, cells in zip(rows, values, strict=True):
+    def _cells(self, names: Sequence[str], rows: Iterable[Any], plain: bool) -> Iterator[bytes]:
+        begun = self._row.copy()
+        begun.update(repr(names).encode(errors="surrogatepass"))
+        return self._packed(begun, rows, plain)
+
+    def _packed(self, begun: Any, rows: Iterable[Any], plain: bool) -> Iterator[bytes]:
+        """Digest rows, each a dict or its values alone, after what is digested of all of them.
+
+        :param plain: whether all their values are; otherwise each row is looked at.
+        """
+        pack = self._pack
+        for row in rows:
             try:
-                packed = pack(row) if all_plain or plain(map(type, cells)) else _shown(row)
+                packed = pack(row) if plain or _are_plain([_values(row)]) else _shown(row)
             except (ValueError, OverflowError):  # half a character, or a number of more than eight bytes
                 packed = _shown(row)
             digest = begun.copy()
@@ -84,10 +91,14 @@ class Digests:
     def values(self, rows: Iterable[tuple[str, Any]]) -> list[bytes]:
         """Digest what is sent of rows, each a key and a record with its fields in whatever order."""
         copy, encode, digests = self._row.copy, self._encode, []
+        ordered: list[Any] = []
         for key, record in rows:
             names = list(record)
-            names.sort()
-            packed = encode((key, record if names == [*record] else {name: record[name] for name in names}))
+            if names != ordered:  # those of the row before, mostly
+                ordered = sorted(names)
+                if names != ordered:
+                    record = {name: record[name] for name in ordered}
+            packed = encode((key, record))
             digest = copy()
             digest.update(packed)
             digests.append(digest.digest())
@@ -96,6 +107,14 @@ class Digests:
 
 #: What a packed row tells apart by itself; of others, such as times, it has the text alone.
 _PLAIN = frozenset((str, int, float, bool, bytes, type(None)))
+
+
+def _are_plain(values: Iterable[Iterable[Any]]) -> bool:
+    return _PLAIN.issuperset(map(type, itertools.chain.from_iterable(values)))
+
+
+def _values(row: Any) -> Iterable[Any]:
+    return row.values() if isinstance(row, dict) else row
 
 
 def _columns_of(row: AnyRow) -> Sequence[str] | None:

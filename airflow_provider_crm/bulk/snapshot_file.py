@@ -35,6 +35,9 @@ _MARKS = 1 << 22
 #: Seconds after which new entries are made to last, at the latest.
 _COMMIT_EVERY = 1.0
 
+#: Bytes of a page. People who are looked up lie far apart, and a page is read, and written, for nearly each of them.
+_PAGE = 1024
+
 _LAYOUT = (
     f"PRAGMA application_id={APPLICATION}",
     "CREATE TABLE about (name TEXT PRIMARY KEY, value BLOB)",
@@ -83,6 +86,8 @@ class SnapshotFile:
     :raises CrmInputError: the file there is no snapshot, or it cannot be written.
     :raises SnapshotInUseError: another run has it open.
     """
+
+    may_find_later = False
 
     def __init__(
         self,
@@ -142,6 +147,7 @@ class SnapshotFile:
         with self._said_plainly():
             db.execute("PRAGMA locking_mode=EXCLUSIVE")
             if state != "whole":
+                db.execute(f"PRAGMA page_size={_PAGE}")
                 self._do(("BEGIN EXCLUSIVE", *_LAYOUT, "COMMIT"))
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA synchronous={'FULL' if self._place.lasts else 'OFF'}")
@@ -216,7 +222,7 @@ class SnapshotFile:
         return found
 
     def find_meanwhile(self, people: Sequence[int]) -> Callable[[], Mapping[int, bytes]]:
-        return self._finder.submit(self.find, people).result
+        return dict if self._is_new else self._finder.submit(self.find, people).result
 
     def take_out(self, people: Sequence[int]) -> None:
         if not people:

@@ -25,6 +25,9 @@ class SnapshotStore(Protocol):
     def unfinished(self) -> bool:
         """Whether an earlier try, or the run before, did not end well."""
 
+    may_find_later: bool
+    """Whether somebody who is not found may be found later in the run, since what is put in can be."""
+
     def find(self, people: Sequence[int]) -> Mapping[int, bytes]:
         """Return the entries of those who have one."""
 

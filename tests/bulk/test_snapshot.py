@@ -118,6 +118,10 @@ def opened(kind: Kind, crm: Crm, path: Path, run: str, **how: Any) -> tuple[Stor
     return store, Snapshot(crm, store, Digests(store.salt, "secret"), window=2, together=2, **how)
 
 
+def end_of(item: Item[Record], outcome: Outcome) -> Ended:
+    return Ended(item.row.number, item.key, item.row.data, outcome, mark=item.mark)
+
+
 class Run:
     """Sends rows as the engine does: some batches at once, reported in order, none beside another of its people."""
 
@@ -145,17 +149,17 @@ class Run:
             raise KilledError
 
     def send(self, batch: Batch[Record]) -> None:
-        ended = list(batch.ended)
+        ended = list(batch.each_ended())
         self.pending.append((batch, ended))
         assert len({item.key for item in batch.items}) == len(batch.items), "one row of a person in a call"
         for item in batch.items:
             self.may_be_killed()
             if self.draw(st.integers(0, 3)) == 3:
-                ended.append(Ended(item.row.number, item.key, item.row.data, rejected("crm", "no")))
+                ended.append(end_of(item, rejected("crm", "no")))
             else:
                 before, self.crm.held[item.key] = self.crm.held.get(item.key), item.record["value"]
                 ending = Ending.UNCHANGED if before == item.record["value"] else Ending.UPDATED
-                ended.append(Ended(item.row.number, item.key, item.row.data, Outcome(ending)))
+                ended.append(end_of(item, Outcome(ending)))
 
     def finish(self) -> None:
         self.may_be_killed()
@@ -173,7 +177,7 @@ def known(kind: Kind, crm: Crm, path: Path) -> set[tuple[str, str]]:
         store, snapshot = opened(kind, crm, path, "", dry=True)
         rows = [row(person, value) for person in PEOPLE]
         for batch in snapshot.batches(open_source(rows)):
-            found |= {(one.key, value) for one in batch.ended if one.key}
+            found |= {(one.key, value) for one in batch.each_ended() if one.key}
         store.close()
     return found
 
@@ -229,9 +233,7 @@ def test_a_second_run_sends_nothing_but_what_cannot_be_known(kind: Kind, rows: l
             for batch in snapshot.batches(open_source(list(last.values()))):
                 sent += batch.items
                 crm.held.update((item.key, item.record["value"]) for item in batch.items)
-                snapshot.note(
-                    [Ended(item.row.number, item.key, {}, Outcome(Ending.CREATED)) for item in batch.items]
-                )
+                snapshot.note([end_of(item, Outcome(Ending.CREATED)) for item in batch.items])
             store.complete()
             store.close()
     assert not sent
@@ -257,7 +259,7 @@ class Killed:
 
     def send(self, batch: Batch[Record]) -> list[Ended]:
         self.crm.held.update((item.key, item.record["value"]) for item in batch.items)
-        return [Ended(item.row.number, item.key, {}, Outcome(Ending.UPDATED)) for item in batch.items]
+        return [end_of(item, Outcome(Ending.UPDATED)) for item in batch.items]
 
     def left(self) -> set[tuple[str, str]]:
         """Kill it.
@@ -373,7 +375,7 @@ def test_nothing_is_noted_of_an_exempt_row_nor_of_its_refusal(kind: Kind, tmp_pa
     crm, path = Crm(), tmp_path / "run" / "snapshot"
     store, snapshot = opened(kind, crm, path, "1", leave_refused=1e9, exempt=lambda _: True)
     for batch in snapshot.batches(open_source([row("a", "1")])):
-        snapshot.note([Ended(item.row.number, item.key, {}, rejected("crm", "no")) for item in batch.items])
+        snapshot.note([end_of(item, rejected("crm", "no")) for item in batch.items])
     store.complete()
     store.close()
     store, _ = opened(kind, crm, path, "2")
@@ -395,6 +397,6 @@ def test_rows_that_are_known_hold_no_other_back_to_the_end_of_the_source(tmp_pat
     for batch in snapshot.batches(source):
         if batch.items:
             break
-        ended += len(batch.ended)
+        ended += batch.rows_ended
     store.close()
     assert ended < len(people) / 2

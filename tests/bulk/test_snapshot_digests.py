@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_crm.bulk.snapshot_digests import Digests
-from airflow_provider_crm.rows.row import Row, UnreadableRow
+from airflow_provider_crm.rows.row import Block, Row, UnreadableRow
+from airflow_provider_crm.rows.shared_cells import SharedCells
 
 DIGESTS = Digests(b"salt", "secret")
 SOME_UUID = uuid.UUID(int=5)
@@ -61,6 +62,21 @@ def test_the_columns_of_many_rows_are_digested_with_each() -> None:
     )
     assert one == again
     assert len({one, other, broken, more}) == 4
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [["1", None], [Decimal(1), 2]],
+        [["\ud800", "a"], [2**64, dt.date(2026, 1, 2)]],
+        [["a", "b"], ["", None]],
+    ],
+    ids=str,
+)
+def test_a_row_is_the_same_whether_it_is_read_alone_or_by_column(columns: list[list[Any]]) -> None:
+    block = Block(1, ("a", "b"), columns, SharedCells())
+    alone = [DIGESTS.cells([row])[0] for row in block]
+    assert DIGESTS.cells(block) == DIGESTS.cells(list(block)) == alone
 
 
 def test_what_is_sent_is_the_same_in_whatever_order() -> None:

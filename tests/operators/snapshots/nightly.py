@@ -59,11 +59,12 @@ class Nightly:
         self._run_task = run_task
         self._before = 0
 
-    def __call__(self, rows: Sequence[Row], **parameters: Any) -> Ended:
+    def __call__(self, rows: Sequence[Row] | str, **parameters: Any) -> Ended:
         self.sandbox.clear()
         self._before = len(self.sandbox.calls)
         given = {"snapshot": self.place, **parameters}
-        return self._run_task(self.upsert.operator, list(rows), **given)
+        source = rows if isinstance(rows, str) else list(rows)
+        return self._run_task(self.upsert.operator, source, **given)
 
     def people(self, *numbers: int, name: str = "Lefèvre", **others: Any) -> list[Row]:
         return [{"email": f"p{one}@example.fr", self.upsert.name: name, **others} for one in numbers]
