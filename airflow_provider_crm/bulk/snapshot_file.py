@@ -24,10 +24,8 @@ from airflow_provider_crm.rows.files import not_writable
 
 log = logging.getLogger(__name__)
 
-#: People named in one statement, where SQLite takes so many values: it took 999 before 3.32.
-_NAMED = 5000
-#: Entries added by one statement: their values are fewer than any SQLite takes.
-_ADDED = 250
+#: Values in one statement, where SQLite takes so many: it took 999 before 3.32.
+_VALUES = 5000
 #: Kilobytes of the file in memory.
 _CACHE = 16_000
 #: A byte each tells whether somebody may be among the news.
@@ -37,6 +35,8 @@ _COMMIT_EVERY = 1.0
 
 #: Bytes of a page. People who are looked up lie far apart, and a page is read, and written, for nearly each of them.
 _PAGE = 1024
+#: Pages that wait in the file beside it before they are put into their places, which takes two waits for the disk.
+_WAITING_PAGES = 16_000
 
 _LAYOUT = (
     f"PRAGMA application_id={APPLICATION}",
@@ -152,6 +152,7 @@ class SnapshotFile:
             db.execute("PRAGMA journal_mode=WAL")
             db.execute(f"PRAGMA synchronous={'FULL' if self._place.lasts else 'OFF'}")
             db.execute(f"PRAGMA cache_size=-{_CACHE}")
+            db.execute(f"PRAGMA wal_autocheckpoint={_WAITING_PAGES}")
             db.execute(f"PRAGMA secure_delete={'ON' if self._names else 'FAST'}")
             db.execute("CREATE TEMP TABLE seen (person INTEGER NOT NULL, name TEXT NOT NULL)")
             db.execute("BEGIN IMMEDIATE")
@@ -298,17 +299,21 @@ class SnapshotFile:
     # The database
 
     def _portions(self, people: Sequence[int]) -> Iterator[tuple[Sequence[int], str]]:
-        most = min(_NAMED, self._opened.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
-        for start in range(0, len(people), most):
-            some = people[start : start + most]
+        for start in range(0, len(people), self._most):
+            some = people[start : start + self._most]
             yield some, ",".join("?" * len(some))
+
+    @property
+    def _most(self) -> int:
+        return min(_VALUES, self._opened.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
 
     def _append(self, entries: Iterable[tuple[int, bytes]]) -> None:
         entries = list(entries)
         for person, _ in entries:
             self._news[person % _MARKS] = 1
-        for start in range(0, len(entries), _ADDED):
-            some = entries[start : start + _ADDED]
+        most = self._most // 2
+        for start in range(0, len(entries), most):
+            some = entries[start : start + most]
             # One statement for many: SQLite's executemany takes three times as long, and lets other threads in at
             # each row.
             values = ",".join(["(?,?)"] * len(some))
