@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, islice, repeat, takewhile
+from itertools import islice, repeat, takewhile
 from typing import Any, Generic, NamedTuple
 
 import msgspec
@@ -85,10 +85,6 @@ class Batch(Generic[R]):
     def rows_ended(self) -> int:
         """Return how many rows have ended without a call."""
         return len(self.ended) + sum(len(some.numbers) for some in self.alike)
-
-    def each_ended(self) -> Iterator[Ended]:
-        """Yield the rows that have ended without a call."""
-        return chain(self.ended, chain.from_iterable(some.each() for some in self.alike))
 
     def numbers(self) -> Iterator[Sequence[int]]:
         """Yield the numbers of its rows."""
@@ -207,10 +203,11 @@ def batches(
     waiting: Waiting[R] = OrderedDict()
     held_back = window
     batch: Batch[R] = Batch(1)
+    rows_alike = 0
 
     def fill(most: int = size) -> Batch[R]:
-        nonlocal batch
-        full, batch = batch, Batch(batch.number + 1)
+        nonlocal batch, rows_alike
+        full, batch, rows_alike = batch, Batch(batch.number + 1), 0
         full.items += [waiting.popitem(last=False)[1] for _ in range(min(most, len(waiting)))]
         return full
 
@@ -223,18 +220,19 @@ def batches(
             waiting.update(items)
             while len(waiting) >= window + size:
                 yield fill()
-            if batch.rows_ended >= most_ended:
+            if len(batch.ended) + rows_alike >= most_ended:
                 yield fill(0)
             continue
         for row in some:
             if isinstance(row, (Alike, list)):
                 if isinstance(row, Alike):
                     batch.alike.append(row)
+                    rows_alike += len(row.numbers)
                     last = row.numbers[-1]
                 else:
                     batch.ended += row
                     last = row[-1].number
-                if batch.rows_ended >= most_ended:
+                if len(batch.ended) + rows_alike >= most_ended:
                     yield fill(min(size, _older(waiting, last - window)))
                 continue
             if isinstance(row, UnreadableRow):
@@ -257,7 +255,7 @@ def batches(
                     held_back = window if key.merges else 0
             if len(waiting) >= held_back + size:
                 yield fill()
-            elif len(batch.ended) >= most_ended:
+            elif len(batch.ended) + rows_alike >= most_ended:
                 yield fill(0)
     while waiting or batch.ended or batch.alike:
         yield fill()

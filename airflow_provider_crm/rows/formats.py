@@ -307,16 +307,15 @@ class Partition:
         if self.has_header:
             self.columns()
         for part in self._file.parts(first_number):
-            if isinstance(part, Row):
-                yield Row(part.number, part.data | self._keys)
-            elif isinstance(part, Block):
-                yield self._with_keys(part)
-            else:
+            if isinstance(part, Block):
+                keys = [[value] * len(part) for value in self._keys.values()]
+                yield Block(part.first, (*part.names, *self._keys), [*part.columns, *keys], part.shared)
+            elif isinstance(part, UnreadableRow):
                 yield part
-
-    def _with_keys(self, block: Block) -> Block:
-        keys = [[value] * len(block) for value in self._keys.values()]
-        return Block(block.first, (*block.names, *self._keys), [*block.columns, *keys], block.shared)
+            elif part.columns is None:
+                yield Row(part.number, part.data | self._keys)
+            else:
+                yield Row(part.number, (*part.cells, *self._keys.values()), (*part.columns, *self._keys))
 
     def fraction_read(self) -> float:
         return self._file.fraction_read()

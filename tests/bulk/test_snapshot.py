@@ -118,6 +118,10 @@ def opened(kind: Kind, crm: Crm, path: Path, run: str, **how: Any) -> tuple[Stor
     return store, Snapshot(crm, store, Digests(store.salt, "secret"), window=2, together=2, **how)
 
 
+def all_ended(batch: Batch[Record]) -> list[Ended]:
+    return [*batch.ended, *(one for some in batch.alike for one in some.each())]
+
+
 def end_of(item: Item[Record], outcome: Outcome) -> Ended:
     return Ended(item.row.number, item.key, item.row.data, outcome, mark=item.mark)
 
@@ -149,7 +153,7 @@ class Run:
             raise KilledError
 
     def send(self, batch: Batch[Record]) -> None:
-        ended = list(batch.each_ended())
+        ended = all_ended(batch)
         self.pending.append((batch, ended))
         assert len({item.key for item in batch.items}) == len(batch.items), "one row of a person in a call"
         for item in batch.items:
@@ -177,7 +181,7 @@ def known(kind: Kind, crm: Crm, path: Path) -> set[tuple[str, str]]:
         store, snapshot = opened(kind, crm, path, "", dry=True)
         rows = [row(person, value) for person in PEOPLE]
         for batch in snapshot.batches(open_source(rows)):
-            found |= {(one.key, value) for one in batch.each_ended() if one.key}
+            found |= {(one.key, value) for one in all_ended(batch) if one.key}
         store.close()
     return found
 

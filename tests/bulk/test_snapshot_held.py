@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_crm.bulk.batches import Alike, Ended
+from airflow_provider_crm.bulk.batches import Alike, Batch, Ended, RowReader, batches
 from airflow_provider_crm.bulk.outcomes import Ending, Outcome
 from airflow_provider_crm.bulk.snapshot_entries import KNOWN
 from airflow_provider_crm.bulk.snapshot_held import HeldRows, KnownRows
@@ -74,3 +77,15 @@ def test_whole_slices_are_let_go_and_no_row_before_the_window_is_full() -> None:
     assert list(held.let_go(5)) == []
     assert list(held.let_go(WINDOW)) == [Alike([1, 2], ["1", "2"], KNOWN)]
     assert [row.number for row in each(held, 0)] == [3, 4, 5, 6]
+
+
+def test_known_rows_that_come_one_by_one_are_counted_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = []
+    monkeypatch.setattr(Batch, "rows_ended", property(lambda batch: looks.append(len(batch.alike)) or 0))
+    crm: Any = SimpleNamespace(read=None, opt_outs=None)
+    reader: Any = RowReader(crm)
+    each = [([Alike([number], ["a"], KNOWN)], None) for number in range(1, 3001)]
+    reader.slices = lambda rows: iter(each)
+    cut = list(batches([], crm, window=5, size=2, reader=reader))
+    assert sum(len(batch.alike) for batch in cut) == 3000
+    assert sum(looks) <= 3000

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+
+from airflow_provider_crm.bulk.snapshot_digests import Digests
+from airflow_provider_crm.rows.row import Block, slices_of
+from airflow_provider_crm.rows.sources import open_source
 
 from .nightly import Nightly, in_a_file
 
@@ -51,3 +56,19 @@ def test_a_row_is_known_in_another_order_of_the_file(nightly: Nightly, tmp_path:
     pyarrow.parquet.write_table(table.take(backwards), path, row_group_size=100)
     assert nightly(str(path)).summary["known"] == PEOPLE
     assert nightly.writes == 0
+
+
+def test_a_row_of_a_partition_is_the_same_whether_it_is_read_alone_or_by_column(tmp_path: Path) -> None:
+    digests, lines = Digests(b"salt", "secret"), [f"p{one}@example.fr,Bo" for one in range(PEOPLE)]
+    path = tmp_path / "country=FR" / "people.csv"
+    path.parent.mkdir()
+
+    def digested(text: str) -> tuple[set[type[Any]], list[bytes]]:
+        path.write_text(text, encoding="utf-8")
+        slices = list(slices_of(open_source(str(tmp_path)), 200))
+        return {*map(type, slices)}, [digest for some in slices for digest in digests.cells(some)]
+
+    kinds, together = digested("\n".join(["email,name", *lines]))
+    other_kinds, alone = digested("\n".join(["email,name", "", *lines]))
+    assert (kinds, other_kinds) == ({Block}, {list})
+    assert together == alone
