@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 #: Values in one statement, where SQLite takes so many: it took 999 before 3.32.
 _VALUES = 5000
+#: Statements that Python keeps, of up to half a megabyte each; those of other numbers of values are other ones.
+_KEPT = 8
 #: Kilobytes of the file in memory.
 _CACHE = 16_000
 #: A byte each tells whether somebody may be among the news.
@@ -142,7 +144,9 @@ class SnapshotFile:
                 log.info("There is no snapshot %s yet: all rows are looked up", self._path)
             if self._dry:
                 return
-        self._db = db = sqlite3.connect(file, timeout=2.0, isolation_level=None, check_same_thread=False)
+        self._db = db = sqlite3.connect(
+            file, timeout=2.0, isolation_level=None, check_same_thread=False, cached_statements=_KEPT
+        )
         weakref.finalize(self, db.close)
         with self._said_plainly():
             db.execute("PRAGMA locking_mode=EXCLUSIVE")

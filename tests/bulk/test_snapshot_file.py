@@ -292,3 +292,35 @@ def test_a_full_disk_costs_look_ups(tmp_path: Path, caplog: pytest.LogCaptureFix
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert "cannot be used" in caplog.text
     assert found(path) == set()
+
+
+MEMORY = """
+import random, resource, sys
+from airflow_provider_crm.bulk.snapshot_file import SnapshotFile
+
+def most():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+draw = random.Random(1)
+people = lambda number: [draw.getrandbits(62) for _ in range(number)]
+for path in sys.argv[1:]:
+    store = SnapshotFile(path, {}, "run")
+    store.put_in((one, bytes(29)) for one in people(20_000))
+    store.take_out(people(5000))
+    before = most()
+    for number in range(300, 4900, 20):
+        store.put_in((one, bytes(29)) for one in people(number))
+    store.close()
+    store = SnapshotFile(path, {}, "other")
+    for number in range(300, 4900, 20):
+        store.take_out(people(number))
+    store.close()
+    print(most() - before)
+"""
+
+
+@pytest.mark.sampled
+def test_memory_does_not_grow_with_the_sizes_of_batches(tmp_path: Path) -> None:
+    run = [sys.executable, "-c", MEMORY, str(tmp_path / "s")]
+    grown = subprocess.run(run, check=True, capture_output=True, text=True).stdout
+    assert float(grown.split()[-1]) < 60  # of which SQLite's own is 16 MB
