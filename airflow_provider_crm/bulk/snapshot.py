@@ -224,8 +224,8 @@ class Snapshot(RowReader[R], Generic[R]):
         if displaced := self._held.displaced():
             yield [displaced], None
 
-    def _let_go(self, most: int) -> Iterator[Slice[R]]:
-        for rows in self._held.let_go(most):
+    def _let_go(self, least: int) -> Iterator[Slice[R]]:
+        for rows in self._held.let_go(least):
             if isinstance(rows, Alike):
                 self.known += len(rows.numbers)
             else:

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import msgspec
 
-from airflow_provider_crm.rows.row import AnyRow, Block, Row, Rows, same_columns
+from airflow_provider_crm.rows.row import AnyRow, Block, Row, RowSlice, same_columns
 
 #: Bytes of the digest of a row.
 DIGEST = 12
@@ -53,7 +53,7 @@ class Digests:
             digests.append(digest.digest())
         return struct.unpack(f">{len(digests)}q", b"".join(digests))
 
-    def cells(self, rows: Rows) -> list[bytes]:
+    def cells(self, rows: RowSlice) -> list[bytes]:
         """Digest rows as the source has them: two that differ in a type or in a column's name only are two."""
         if isinstance(rows, Block):
             return list(self._cells(rows.names, zip(*rows.columns, strict=True), _are_plain(rows.columns)))

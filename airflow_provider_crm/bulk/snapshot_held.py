@@ -61,9 +61,12 @@ class HeldRows:
         displaced, self._displaced = self._displaced, []
         return displaced
 
-    def let_go(self, most: int) -> Iterator[Alike | list[Ended]]:
-        """Yield the first of them, so that as few as may be are left, but at least so many."""
-        while self._slices and self._rows - len(self._slices[0].numbers) >= most:
+    def let_go(self, least: int) -> Iterator[Alike | list[Ended]]:
+        """Yield the first of them.
+
+        :param least: so many stay, and no whole slice more.
+        """
+        while self._slices and self._rows - len(self._slices[0].numbers) >= least:
             first = self._slices.popleft()
             self._rows -= len(first.numbers)
             if not self._gone.isdisjoint(first.numbers):

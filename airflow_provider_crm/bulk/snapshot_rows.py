@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from airflow_provider_crm.bulk.outcomes import Destination, R
 from airflow_provider_crm.bulk.snapshot_digests import Digests
-from airflow_provider_crm.rows.row import AnyRow, Block, Row, Rows, by_column, cut, numbers_of, slices_of
+from airflow_provider_crm.rows.row import AnyRow, Block, Row, RowSlice, by_column, cut, numbers_of, slices_of
 from airflow_provider_crm.values import are_plain_emails
 
 #: Rows that are digested in one go, where the source gives them one by one.
@@ -31,7 +31,7 @@ class KeyedDestination(Destination[R], Protocol):
         """
 
 
-def keys_of(rows: Rows, destination: KeyedDestination[Any]) -> Sequence[str | None]:
+def keys_of(rows: RowSlice, destination: KeyedDestination[Any]) -> Sequence[str | None]:
     """Return the keys of rows, None where one cannot be read."""
     if destination.is_keyed_by_email:
         columns = rows.by_name if isinstance(rows, Block) else by_column(rows)
@@ -51,7 +51,7 @@ def _key_of(row: AnyRow, destination: KeyedDestination[Any]) -> str | None:
 class LookedUp(NamedTuple):
     """Rows, in the slices in which they were read, with their keys, people, digests of their cells, and entries."""
 
-    slices: Sequence[Rows]
+    slices: Sequence[RowSlice]
     keys: Sequence[str | None]
     people: Sequence[int]
     cells: Sequence[bytes]
@@ -100,7 +100,7 @@ def digested(
     rows: Iterable[AnyRow], destination: KeyedDestination[Any], digests: Digests, together: int
 ) -> Iterator[LookedUp]:
     """Yield so many rows at once, with their digests."""
-    slices: list[Rows] = []
+    slices: list[RowSlice] = []
     keys: list[str | None] = []
     people: list[int] = []
     cells: list[bytes] = []

@@ -104,7 +104,7 @@ class Block(msgspec.Struct, frozen=True):
 Part = AnyRow | Block
 """A row of a source, or several."""
 
-Rows = Block | Sequence[AnyRow]
+RowSlice = Block | Sequence[AnyRow]
 """Some rows of a source."""
 
 
@@ -117,7 +117,7 @@ def each_row(parts: Iterable[Part]) -> Iterator[AnyRow]:
             yield part
 
 
-def slices_of(source: Iterable[AnyRow], size: int) -> Iterator[Rows]:
+def slices_of(source: Iterable[AnyRow], size: int) -> Iterator[RowSlice]:
     """Yield a source's rows in slices: by column where they are read so, others in lists of so many."""
     rows: list[AnyRow] = []
     for part in getattr(source, "parts", source.__iter__)():
@@ -135,7 +135,7 @@ def slices_of(source: Iterable[AnyRow], size: int) -> Iterator[Rows]:
         yield rows
 
 
-def cut(rows: Rows, first: int, size: int) -> Iterator[Rows]:
+def cut(rows: RowSlice, first: int, size: int) -> Iterator[RowSlice]:
     """Cut rows into slices of at most a size, of which the first one may be smaller.
 
     :param first: the size of the first slice.
@@ -147,7 +147,7 @@ def cut(rows: Rows, first: int, size: int) -> Iterator[Rows]:
         start = end
 
 
-def numbers_of(rows: Rows) -> Sequence[int]:
+def numbers_of(rows: RowSlice) -> Sequence[int]:
     """Return the numbers of rows."""
     return rows.numbers if isinstance(rows, Block) else [row.number for row in rows]
 

@@ -199,10 +199,7 @@ def test_no_row_is_taken_for_sent_that_the_crm_does_not_hold(
 ) -> None:
     crm = Crm()
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as now_or_never:
-        for store_module in (
-            snapshot_file,
-            snapshot_table,
-        ):  # not when a loaded machine happens to have taken as long
+        for store_module in (snapshot_file, snapshot_table):  # not when a loaded machine has taken as long
             now_or_never.setattr(store_module, "_COMMIT_EVERY", data.draw(st.sampled_from([-1.0, math.inf])))
         path = Path(folder, "0", "snapshot")
         number = 0
@@ -324,9 +321,8 @@ def test_what_was_accepted_earlier_in_the_run_does_not_count_once_a_later_row_is
         if ("a", "3") in second_run.crm.held.items():
             break
         second_run.snapshot.note(ended)
-    assert ("a", "2") not in second_run.left(), (
-        "the other row of this batch has written down all that was noted"
-    )
+    # The other row of this batch has written down all that was noted.
+    assert ("a", "2") not in second_run.left()
 
 
 def test_rows_of_a_person_with_many_known_ones_between_them_are_sent_one_after_the_other(
